@@ -1,0 +1,175 @@
+"""Read ODCS v3 YAML files into :class:`~contracts.model.Contract` values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import yaml
+from open_data_contract_standard.model import (
+    CustomProperty,
+    DataQuality,
+    OpenDataContractStandard,
+    SchemaProperty,
+)
+from pydantic import ValidationError
+
+from contracts.model import Column, Contract, ContractError, RowRule
+
+CONTRACTS_DIR = Path(__file__).parent
+SUFFIX = ".odcs.yaml"
+PHYSICAL_TYPE = re.compile(r"string|int|bigint|boolean|date|timestamp|decimal\(\d{1,2},\d{1,2}\)")
+
+
+def entities() -> tuple[str, ...]:
+    """Names of all entities that have a contract, in alphabetical order."""
+    return tuple(sorted(path.name.removesuffix(SUFFIX) for path in CONTRACTS_DIR.glob("*" + SUFFIX)))
+
+
+@cache
+def load_contract(entity: str) -> Contract:
+    """Load one contract by entity name.
+
+    Raises:
+        ContractError: There is no such contract, or it is not valid; the message names the file.
+    """
+    path = CONTRACTS_DIR / f"{entity}{SUFFIX}"
+    if not path.is_file():
+        raise ContractError(f"there is no contract for {entity!r}; known are: {', '.join(entities())}")
+    return read_contract(path)
+
+
+def load_contracts() -> dict[str, Contract]:
+    """Load every contract, parents before children."""
+    contracts = {entity: load_contract(entity) for entity in entities()}
+    return {entity: contracts[entity] for level in load_order(contracts) for entity in level}
+
+
+def load_order(contracts: Mapping[str, Contract]) -> tuple[tuple[str, ...], ...]:
+    """Group entities into levels: each level depends only on earlier ones.
+
+    Args:
+        contracts: Contracts by entity name. Parents outside of the mapping are not waited for.
+
+    Returns:
+        Levels in order, entity names sorted within each level.
+
+    Raises:
+        ContractError: The relationships form a cycle.
+    """
+    graph = {
+        entity: {str(column.parent_entity) for column in contract.parents} & set(contracts) - {entity}
+        for entity, contract in contracts.items()
+    }
+    sorter: TopologicalSorter[str] = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise ContractError(f"the relationships form a cycle: {' -> '.join(error.args[1])}") from error
+    levels = []
+    while sorter.is_active():
+        level = tuple(sorted(sorter.get_ready()))
+        levels.append(level)
+        sorter.done(*level)
+    return tuple(levels)
+
+
+def read_contract(path: Path) -> Contract:
+    """Read and check one contract file.
+
+    Raises:
+        ContractError: The file is not YAML, not ODCS, or lacks what the engine needs.
+    """
+    try:
+        document = OpenDataContractStandard(**yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError, TypeError) as error:
+        raise ContractError(f"{path.name} is not a valid ODCS v3 contract: {error}") from error
+    if not document.schema_ or len(document.schema_) != 1:
+        raise ContractError(f"{path.name}: exactly one table under 'schema' is expected")
+    table = document.schema_[0]
+    properties = table.properties or []
+    keyed = sorted((p for p in properties if p.primaryKey), key=lambda p: p.primaryKeyPosition or 0)
+    version_column = _custom(table.customProperties, "versionColumn")
+    contract = Contract(
+        entity=path.name.removesuffix(SUFFIX),
+        version=document.version or "0.0.0",
+        description=table.description or "",
+        columns=tuple(_column(prop, path.name) for prop in properties),
+        key=tuple(str(prop.name) for prop in keyed),
+        version_column=str(version_column),
+        row_rules=tuple(_row_rules(table.quality or [], path.name)),
+    )
+    _check(contract, path.name)
+    return contract
+
+
+def _column(prop: SchemaProperty, file: str) -> Column:
+    options = prop.logicalTypeOptions or {}
+    rules = _value_rules(prop.quality or [], f"{file}: {prop.name}")
+    parent = prop.relationships[0].to if prop.relationships else None
+    return Column(
+        name=str(prop.name),
+        physical_type=str(prop.physicalType),
+        description=prop.description or "",
+        required=bool(prop.required),
+        pii_class=_custom(prop.customProperties, "piiClass"),
+        derived=bool(prop.transformSourceObjects),
+        derivation=prop.transformLogic,
+        parent=str(parent) if parent else None,
+        minimum=options.get("minimum"),
+        maximum=options.get("maximum"),
+        max_length=options.get("maxLength"),
+        **rules,
+    )
+
+
+def _value_rules(rules: Iterable[DataQuality], where: str) -> dict[str, Any]:
+    """Turn ODCS ``invalidValues`` checks of a column into :class:`Column` fields."""
+    fields: dict[str, Any] = {}
+    for rule in rules:
+        arguments = rule.arguments or {}
+        if rule.metric != "invalidValues" or rule.mustBe != 0 or not rule.name:
+            raise ContractError(f"{where}: a column rule is a named 'invalidValues' metric with 'mustBe: 0'")
+        if "validValues" in arguments:
+            fields |= {"allowed_values": tuple(arguments["validValues"]), "allowed_values_rule": rule.name}
+        elif "pattern" in arguments:
+            fields |= {"pattern": arguments["pattern"], "pattern_rule": rule.name}
+        else:
+            raise ContractError(f"{where}: rule {rule.name} has neither 'validValues' nor 'pattern'")
+    return fields
+
+
+def _row_rules(rules: Iterable[DataQuality], file: str) -> Iterable[RowRule]:
+    for rule in rules:
+        if rule.type != "custom" or rule.engine != "finlake" or not rule.name:
+            raise ContractError(f"{file}: a table rule is a named 'custom' rule of engine 'finlake'")
+        yield RowRule(rule.name, str(rule.implementation), rule.description or "")
+
+
+def _custom(properties: list[CustomProperty] | None, name: str) -> str | None:
+    return next((str(item.value) for item in properties or [] if item.property == name), None)
+
+
+def _check(contract: Contract, file: str) -> None:
+    names = [column.name for column in contract.columns]
+    problems = []
+    if len(names) != len(set(names)):
+        problems.append("column names are not unique")
+    if not contract.key:
+        problems.append("no column has 'primaryKey: true'")
+    if contract.version_column not in names:
+        problems.append("customProperties.versionColumn names no column")
+    for column in contract.columns:
+        if not PHYSICAL_TYPE.fullmatch(column.physical_type):
+            problems.append(f"{column.name}: physicalType {column.physical_type!r} is not supported")
+        if column.parent and not re.fullmatch(r"\w+\.\w+", column.parent):
+            problems.append(f"{column.name}: a relationship points to 'entity.column'")
+    for name in (*contract.key, contract.version_column):
+        if name in names and not contract.column(name).required:
+            problems.append(f"{name}: key and version columns must be required")
+    if problems:
+        raise ContractError(f"{file}: " + "; ".join(problems))

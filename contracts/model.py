@@ -1,0 +1,119 @@
+"""What the rest of the project needs from a contract, as small immutable values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ContractError(ValueError):
+    """A contract file is missing, is not valid ODCS, or says something the engine cannot do."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of an entity.
+
+    Attributes:
+        name: Column name, in Bronze's header and in Silver.
+        physical_type: Spark SQL type in Silver: ``string``, ``int``, ``bigint``, ``boolean``,
+            ``date``, ``timestamp`` (UTC) or ``decimal(p,s)``.
+        description: What the column means, with its unit or currency.
+        required: Whether a value must be there.
+        pii_class: Kind of personal data (``email``, ``phone``, ``date_of_birth``, ...), or None.
+        derived: True when Silver computes the column, so Bronze does not hold it.
+        derivation: How a derived column is computed, in words.
+        parent: ``entity.column`` that the value must exist in, or None.
+        allowed_values: Closed list of values, or empty.
+        allowed_values_rule: Name of the rule that checks ``allowed_values``.
+        pattern: Regular expression that the whole value must match, or None.
+        pattern_rule: Name of the rule that checks ``pattern``.
+        minimum: Least value of a number, or None.
+        maximum: Greatest value of a number, or None.
+        max_length: Greatest number of characters of a string, or None.
+    """
+
+    name: str
+    physical_type: str
+    description: str
+    required: bool = False
+    pii_class: str | None = None
+    derived: bool = False
+    derivation: str | None = None
+    parent: str | None = None
+    allowed_values: tuple[str, ...] = ()
+    allowed_values_rule: str = "unknown_value"
+    pattern: str | None = None
+    pattern_rule: str = "bad_format"
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
+
+    @property
+    def is_decimal(self) -> bool:
+        """Whether the column is a DECIMAL."""
+        return self.physical_type.startswith("decimal")
+
+    @property
+    def parent_entity(self) -> str | None:
+        """Entity part of ``parent``."""
+        return self.parent.split(".")[0] if self.parent else None
+
+    @property
+    def parent_column(self) -> str | None:
+        """Column part of ``parent``."""
+        return self.parent.split(".")[1] if self.parent else None
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A rule over several columns of one row.
+
+    Attributes:
+        name: Name of the rule; it becomes the reason of a quarantined row.
+        predicate: Spark SQL predicate over cleaned columns. A row passes unless it is false
+            (null passes, as in a SQL CHECK constraint).
+        description: What the rule means.
+    """
+
+    name: str
+    predicate: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """An entity: its columns in contract order, its key, its version column and its rules."""
+
+    entity: str
+    version: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    version_column: str
+    row_rules: tuple[RowRule, ...] = ()
+
+    @property
+    def source_columns(self) -> tuple[Column, ...]:
+        """Columns that Bronze holds, in contract order."""
+        return tuple(column for column in self.columns if not column.derived)
+
+    @property
+    def derived_columns(self) -> tuple[Column, ...]:
+        """Columns that Silver computes, in contract order."""
+        return tuple(column for column in self.columns if column.derived)
+
+    @property
+    def parents(self) -> tuple[Column, ...]:
+        """Columns that refer to another entity."""
+        return tuple(column for column in self.columns if column.parent)
+
+    def column(self, name: str) -> Column:
+        """Return the column called ``name``.
+
+        Raises:
+            KeyError: There is no such column.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"{self.entity} has no column {name!r}")
