@@ -1,0 +1,106 @@
+"""Command line of the stack: ``python -m emulator up|down|status|clean``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from emulator.native import PORT_VARIABLE, NativeStack, StackError, StackStatus, as_json, find_home
+
+app = typer.Typer(
+    name="emulator",
+    help="Start, stop and show the laptop's AWS (MiniStack, no Docker needed).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(help="Folder for state and log.", show_default=".finlake in the root of this project"),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(envvar=PORT_VARIABLE, min=1, max=65535, help="Port on localhost.", show_default="4566"),
+]
+
+
+@app.command(epilog="Example: python -m emulator up --port 4600")
+def up(port: Port = None, home: Home = None) -> None:
+    """Start the stack and wait until it answers. Its earlier buckets and tables are back."""
+    with _errors_for_people():
+        stack = _stack(home, port)
+        was_up = stack.status().is_up
+        status = stack.up()
+        out.print(
+            f"The stack {'is already' if was_up else 'is'} up: {status.endpoint} (process {status.pid})"
+        )
+        out.print(f"For other AWS tools: set -a; . {stack.env_file}; set +a")
+
+
+@app.command(epilog="Example: python -m emulator down")
+def down(home: Home = None) -> None:
+    """Stop the stack. Buckets, objects and tables are kept for the next start."""
+    with _errors_for_people():
+        stopped = _stack(home).down()
+        out.print("The stack is down; its data is kept." if stopped else "The stack was not running.")
+
+
+@app.command(epilog="Example: python -m emulator status --json")
+def status(
+    home: Home = None,
+    as_json_: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+) -> None:
+    """Show whether the stack runs, and where."""
+    with _errors_for_people():
+        found = _stack(home).status()
+        if as_json_:
+            print(as_json(found))  # noqa: T201  (not through Rich: JSON must stay as it is)
+        else:
+            out.print(_status_table(found))
+
+
+@app.command(epilog="Example: python -m emulator clean")
+def clean(home: Home = None) -> None:
+    """Stop the stack and delete all that it holds: every local bucket, object and table."""
+    with _errors_for_people():
+        stack = _stack(home)
+        stack.clean()
+        out.print(f"The stack is down and its data is deleted ({stack.home}).")
+
+
+def _stack(home: Path | None, port: int | None = None) -> NativeStack:
+    return NativeStack(home or find_home(Path.cwd()), port)
+
+
+def _status_table(status: StackStatus) -> Table:
+    colour = {"up": "green", "unhealthy": "red", "down": "yellow"}[status.state]
+    table = Table(box=None, show_header=False)
+    table.add_row("stack", f"[{colour}]{status.state}[/{colour}]")
+    if status.pid is not None:
+        table.add_row("endpoint", status.endpoint)
+        table.add_row("process", f"{status.pid}, since {status.started}")
+    table.add_row("home", status.home)
+    return table
+
+
+@contextmanager
+def _errors_for_people() -> Iterator[None]:
+    try:
+        yield
+    except StackError as error:
+        err.print("[red]error:[/red]", end=" ")
+        err.print(str(error), markup=False)
+        raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    app()
