@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -131,6 +131,8 @@ class NativeStack:
             record = self._running_record()
             if record:
                 self._stop(record["pid"])
+            if self._child is not None:
+                self._child.poll()  # collects it, if it was this Python that had started it
             self._forget()
             return record is not None
 
@@ -242,15 +244,7 @@ class NativeStack:
                 return False
             return True if _answers(port) else None
 
-        retrying = Retrying(
-            stop=stop_after_delay(START_SECONDS),
-            wait=wait_fixed(POLL_SECONDS),
-            retry=retry_if_result(lambda result: result is None),
-        )
-        try:
-            return bool(retrying(outcome))
-        except RetryError:
-            return False
+        return _poll(outcome, START_SECONDS)
 
     def _start_failure(self, port: int) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -259,17 +253,17 @@ class NativeStack:
 
     def _stop(self, pid: int) -> None:
         process = psutil.Process(pid)
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired:
-            process.kill()
-            try:
-                process.wait(STOP_SECONDS)
-            except psutil.TimeoutExpired as error:
-                raise StackError(f"process {pid} could not be stopped, not even by SIGKILL") from error
-        if self._child is not None and self._child.pid == pid:
-            self._child.wait()
+        for end in (process.terminate, process.kill):
+            with suppress(psutil.NoSuchProcess):
+                end()
+            if self._wait_for_end(pid):
+                return
+        raise StackError(f"process {pid} could not be stopped, not even by SIGKILL")
+
+    def _wait_for_end(self, pid: int) -> bool:
+        # Not by psutil's wait(): an ended process counts there until its parent collects it, which
+        # some machines' init does only every other second.
+        return _poll(lambda: None if self._is_ours(pid) else True, STOP_SECONDS)
 
     def _running_record(self) -> dict[str, Any] | None:
         """What ``stack.json`` says, if the process it names is still this stack's."""
@@ -341,6 +335,19 @@ def is_listening(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _poll(outcome: Callable[[], bool | None], seconds: float) -> bool:
+    """Ask until there is an answer other than None; False when there is none in time."""
+    retrying = Retrying(
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(POLL_SECONDS),
+        retry=retry_if_result(lambda result: result is None),
+    )
+    try:
+        return bool(retrying(outcome))
+    except RetryError:
+        return False
 
 
 def _require_free(port: int) -> None:

@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from pipeline.errors import FinlakeError
+
 IVY_SETTINGS_VARIABLE = "FINLAKE_IVY_SETTINGS"
 ATTEMPTS = 3
 
 
-class JarError(Exception):
+class JarError(FinlakeError):
     """A jar cannot be fetched or is not the file it should be; the message says what to do."""
 
 

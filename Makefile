@@ -1,0 +1,89 @@
+# `make` alone shows what there is. Works with GNU make 3.81 and later; all is done inside this folder.
+
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+
+VENV    := .venv
+PY      := $(VENV)/bin/python
+STAMP   := $(VENV)/.installed
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+WHEEL   := dist/finlake-$(VERSION)-py3-none-any.whl
+SOURCES := $(shell find contracts datagen pipeline emulator -name '*.py' -o -name '*.yaml')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help install doctor up down status e2e test test-unit lint format wheel tf-plan tf-apply clean need-env
+
+help: ## Show these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP) ## Install everything into .venv and fetch Spark's jars (again only if something changed)
+	@$(PY) -m pipeline.doctor --quiet
+	@$(PY) -m pipeline.jars
+
+doctor: $(STAMP) ## Check what a package manager cannot bring: Python, Java 17, Terraform, ...
+	@$(PY) -m pipeline.doctor
+
+up: install ## Start the local AWS (FINLAKE_PORT=4600 for another port than 4566)
+	@$(PY) -m emulator up
+
+down: $(STAMP) ## Stop the local AWS; its data is kept
+	@$(PY) -m emulator down
+
+status: $(STAMP) ## Show whether the local AWS runs, and where
+	@$(PY) -m emulator status
+
+e2e: install wheel ## Run the whole story: infrastructure, data, Silver and Gold, checks; leaves the stack up
+	@$(PY) -m emulator up
+	@$(PY) -m pipeline.e2e
+
+test: install lint ## Run every test that needs no Docker, and the linters
+	$(PY) -m pytest -m "not docker"
+
+test-unit: $(STAMP) ## Run the tests that need neither Java nor the local AWS
+	$(PY) -m pytest tests/unit
+
+lint: $(STAMP) ## Check style, formatting and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(STAMP) ## Put the code into the project's format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+wheel: $(WHEEL) ## Build the Python package that Glue installs, if its sources changed
+
+tf-plan: need-env install wheel ## Show what Terraform would change: make tf-plan ENV=dev
+	@$(PY) -m pipeline.cli infra plan --env $(ENV)
+
+tf-apply: need-env install wheel ## Let Terraform change it: make tf-apply ENV=dev
+	@$(PY) -m pipeline.cli infra apply --env $(ENV)
+
+clean: ## Stop the local AWS and delete its data (.finlake): all local buckets and tables
+	@if [ -x $(PY) ]; then $(PY) -m emulator down; fi
+	rm -rf .finlake
+
+# An ENV that merely happens to be in the shell's environment must not choose what is deployed to.
+need-env:
+	@if [ "$(origin ENV)" != "command line" ]; then \
+	  echo "Which environment? Say for example: make $(or $(filter tf-%,$(MAKECMDGOALS)),tf-plan) ENV=local" >&2; exit 2; fi
+
+$(WHEEL): $(SOURCES) pyproject.toml README.md LICENSE | $(STAMP)
+	@mkdir -p dist
+	@$(PY) -m build --wheel --no-isolation --outdir dist . >dist/build.log 2>&1 || { cat dist/build.log >&2; exit 1; }
+	@touch $@
+	@echo "Built $@"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or later is needed; found: $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Get it with 'apt install python3.11 python3.11-venv', 'brew install python@3.11' or pyenv," >&2; \
+	  echo "then run: make install PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu get what is missing with" >&2; \
+	  echo "'apt install python3-venv' (or python3.11-venv, after the version of $(PYTHON))." >&2; exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lakehouse,emulator,dev]'
+	@touch $@
