@@ -1,0 +1,14 @@
+environment = "dev"
+
+# Bucket names are unique in all of AWS: put your account id or another word of your own here.
+bucket_suffix = ""
+
+force_destroy      = true
+log_retention_days = 14
+
+lifecycle_days = {
+  incomplete_uploads = 3
+  noncurrent         = 7
+  bronze_ia          = 30
+  bronze_archive     = 90
+}

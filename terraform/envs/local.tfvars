@@ -1,0 +1,8 @@
+# The laptop's emulator. Everything is thrown away with it.
+environment   = "local"
+force_destroy = true
+
+# Shows the masked copies. No lifecycle rules and no KMS here: both cost minutes on an emulator.
+public_access = "read"
+
+log_retention_days = 7

@@ -1,0 +1,18 @@
+environment = "prod"
+
+# Bucket names are unique in all of AWS: put your account id or another word of your own here.
+bucket_suffix = ""
+
+# Set a key of your own for SSE-KMS; its policy must let the job roles and CloudWatch Logs use it.
+# kms_key_arn = "arn:aws:kms:<region>:<account>:key/<id>"
+
+number_of_workers   = 4
+job_timeout_minutes = 180
+log_retention_days  = 365
+
+lifecycle_days = {
+  incomplete_uploads = 7
+  noncurrent         = 90
+  bronze_ia          = 60
+  bronze_archive     = 180
+}

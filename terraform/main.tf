@@ -1,0 +1,100 @@
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+
+locals {
+  name   = "${var.prefix}-${var.environment}"
+  suffix = var.bucket_suffix == "" ? "" : "-${var.bucket_suffix}"
+
+  # Names are computed here and nowhere else: policies and jobs refer to them without waiting for the
+  # resources, and the pipeline derives the same names from FINLAKE_PREFIX and FINLAKE_ENV.
+  buckets = { for layer in ["bronze", "silver", "gold", "scripts"] : layer => "${local.name}-${layer}${local.suffix}" }
+  public_buckets = var.public_access == "none" ? {} : {
+    for layer in ["silver", "gold"] : layer => "${local.name}-public-${layer}${local.suffix}"
+  }
+  databases = {
+    for layer in ["bronze", "silver", "gold", "quarantine", "ops"] : layer => replace("${local.name}_${layer}", "-", "_")
+  }
+  uris = {
+    bronze     = "s3://${local.buckets.bronze}"
+    silver     = "s3://${local.buckets.silver}"
+    gold       = "s3://${local.buckets.gold}"
+    quarantine = "s3://${local.buckets.silver}/_quarantine"
+    ops        = "s3://${local.buckets.silver}/_ops"
+  }
+  log_group_prefix = "/aws-glue/jobs/${local.name}"
+
+  # What the pipeline reads from its environment, on the laptop (`finlake`) and in Glue (job arguments).
+  settings = merge(
+    {
+      FINLAKE_ENV        = var.environment
+      FINLAKE_PREFIX     = var.prefix
+      FINLAKE_BRONZE_URI = local.uris.bronze
+      FINLAKE_SILVER_URI = local.uris.silver
+      FINLAKE_GOLD_URI   = local.uris.gold
+    },
+    { for layer, bucket in local.public_buckets : "FINLAKE_PUBLIC_${upper(layer)}_URI" => "s3://${bucket}" },
+  )
+
+  repository  = "${path.root}/.."
+  script      = var.script_path != null ? var.script_path : "${local.repository}/pipeline/glue_job.py"
+  constraints = var.constraints_path != null ? var.constraints_path : "${local.repository}/constraints.txt"
+  built       = [for name in fileset("${local.repository}/dist", "finlake-*.whl") : "${local.repository}/dist/${name}"]
+  wheel       = var.wheel_path != null ? var.wheel_path : try(one(local.built), null)
+}
+
+module "s3" {
+  source = "./modules/s3"
+
+  names          = local.buckets
+  force_destroy  = var.force_destroy
+  kms_key_arn    = var.kms_key_arn
+  lifecycle_days = var.lifecycle_days
+}
+
+module "s3_public" {
+  source = "./modules/s3_public"
+
+  names              = local.public_buckets
+  access             = var.public_access
+  write_acknowledged = var.public_write_acknowledged
+  force_destroy      = var.force_destroy
+  partition          = data.aws_partition.current.partition
+}
+
+module "iam" {
+  source = "./modules/iam"
+
+  name             = local.name
+  entities         = { for entity, value in var.entities : entity => value.parents }
+  buckets          = local.buckets
+  public_buckets   = local.public_buckets
+  databases        = local.databases
+  log_group_prefix = local.log_group_prefix
+  kms_key_arn      = var.kms_key_arn
+  account_id       = data.aws_caller_identity.current.account_id
+  partition        = data.aws_partition.current.partition
+  region           = var.region
+}
+
+module "glue" {
+  source = "./modules/glue"
+
+  name               = local.name
+  entities           = { for entity, value in var.entities : entity => value.description }
+  gold_marts         = var.gold_marts
+  databases          = local.databases
+  uris               = local.uris
+  settings           = local.settings
+  scripts_bucket     = module.s3.buckets.scripts
+  script_path        = local.script
+  wheel_path         = local.wheel
+  constraints_path   = local.constraints
+  role_arns          = module.iam.role_arns
+  log_group_prefix   = local.log_group_prefix
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = var.kms_key_arn
+  worker_type        = var.worker_type
+  number_of_workers  = var.number_of_workers
+  timeout_minutes    = var.job_timeout_minutes
+  max_retries        = var.job_max_retries
+}

@@ -1,0 +1,210 @@
+locals {
+  jobs = merge(
+    {
+      for entity, description in var.entities : "silver-${entity}" => {
+        description = "Bronze to Silver: ${description}"
+        arguments   = { "--layer" = "silver", "--entity" = entity }
+      }
+    },
+    {
+      gold = {
+        description = "Silver to Gold: ${join(", ", var.gold_marts)}"
+        arguments   = { "--layer" = "gold" }
+      }
+    },
+  )
+
+  # What the jobs import beyond Glue's own libraries, at the versions the project is tested with.
+  modules = [
+    "charset-normalizer",
+    "deltalake",
+    "obstore",
+    "open-data-contract-standard",
+    "pydantic-settings",
+    "PyYAML",
+    "rich",
+    "sqlglot",
+    "tenacity",
+    "typer",
+  ]
+  pins = {
+    for pin in regexall("(?m)^([A-Za-z0-9_.-]+)==([^\\s;]+)", file(var.constraints_path)) : pin[0] => "${pin[0]}==${pin[1]}"
+  }
+
+  wheel_uri = "s3://${var.scripts_bucket}/${aws_s3_object.wheel.key}"
+
+  arguments = merge(
+    { for name, value in var.settings : "--${name}" => value },
+    {
+      "--job-language"     = "python"
+      "--datalake-formats" = "delta"
+      "--conf" = join(" --conf ", [
+        "spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog",
+      ])
+      "--additional-python-modules"        = join(",", concat([local.wheel_uri], [for module in local.modules : local.pins[module]]))
+      "--enable-metrics"                   = "true"
+      "--enable-continuous-cloudwatch-log" = "true"
+      # Glue's bookmarks are off: the pipeline keeps its own ledger of finished files, in the same
+      # transaction log as the data, and it works on a laptop too.
+      "--job-bookmark-option" = "job-bookmark-disable"
+    },
+  )
+
+  log_groups = merge([
+    for job in keys(local.jobs) : { for stream in ["error", "output"] : "${job}/${stream}" => "${var.log_group_prefix}-${job}/${stream}" }
+  ]...)
+}
+
+resource "aws_s3_object" "script" {
+  bucket      = var.scripts_bucket
+  key         = "jobs/${basename(var.script_path)}"
+  source      = var.script_path
+  source_hash = filemd5(var.script_path)
+}
+
+resource "aws_s3_object" "wheel" {
+  bucket      = var.scripts_bucket
+  key         = "wheels/${basename(var.wheel_path)}"
+  source      = var.wheel_path
+  source_hash = filemd5(var.wheel_path)
+}
+
+resource "aws_glue_catalog_database" "this" {
+  for_each = var.databases
+
+  name         = each.value
+  location_uri = "${var.uris[each.key]}/"
+  description = {
+    bronze     = "Raw CSV files as they arrived, every value a string."
+    silver     = "Cleaned, deduplicated, current rows of each entity (Delta)."
+    gold       = "Marts for reporting (Delta)."
+    quarantine = "Rows that broke a rule, with their reasons (Delta)."
+    ops        = "The pipeline's ledger: files, runs, accounting (Delta)."
+  }[each.key]
+}
+
+resource "aws_cloudwatch_log_group" "job" {
+  for_each = local.log_groups
+
+  name              = each.value
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+resource "aws_glue_job" "this" {
+  for_each = local.jobs
+
+  name              = "${var.name}-${each.key}"
+  description       = each.value.description
+  role_arn          = var.role_arns[each.key]
+  glue_version      = var.glue_version
+  worker_type       = var.worker_type
+  number_of_workers = var.number_of_workers
+  timeout           = var.timeout_minutes
+  max_retries       = var.max_retries
+
+  command {
+    name            = "glueetl"
+    python_version  = "3"
+    script_location = "s3://${var.scripts_bucket}/${aws_s3_object.script.key}"
+  }
+
+  # On S3, one driver at a time writes a Delta table.
+  execution_property {
+    max_concurrent_runs = 1
+  }
+
+  default_arguments = merge(local.arguments, each.value.arguments, {
+    "--custom-logGroup-prefix" = "${var.log_group_prefix}-${each.key}"
+  })
+
+  lifecycle {
+    # The emulator's GetJob leaves this out, which would show as a change for ever. It is set once, on
+    # creation, and there is no other value it could have.
+    ignore_changes = [execution_property]
+  }
+
+  depends_on = [aws_cloudwatch_log_group.job]
+}
+
+resource "aws_glue_classifier" "csv" {
+  name = "${var.name}-csv"
+
+  csv_classifier {
+    contains_header        = "PRESENT"
+    delimiter              = ","
+    quote_symbol           = "\""
+    disable_value_trimming = true
+    allow_single_column    = false
+    serde                  = "OpenCSVSerDe"
+  }
+}
+
+resource "aws_glue_crawler" "bronze" {
+  name          = "${var.name}-bronze"
+  description   = "Registers Bronze CSV files, one table per entity, partitioned by ingest_date."
+  role          = var.role_arns.crawler
+  database_name = aws_glue_catalog_database.this["bronze"].name
+  classifiers   = [aws_glue_classifier.csv.name]
+
+  dynamic "s3_target" {
+    for_each = keys(var.entities)
+
+    content {
+      path = "${var.uris.bronze}/${s3_target.value}/"
+    }
+  }
+
+  # Bronze never changes, so only new folders are read; Glue then demands LOG for changes.
+  recrawl_policy {
+    recrawl_behavior = "CRAWL_NEW_FOLDERS_ONLY"
+  }
+
+  schema_change_policy {
+    update_behavior = "LOG"
+    delete_behavior = "LOG"
+  }
+
+  lineage_configuration {
+    crawler_lineage_settings = "DISABLE"
+  }
+
+  configuration = jsonencode({
+    Version       = 1.0
+    Grouping      = { TableGroupingPolicy = "CombineCompatibleSchemas" }
+    CrawlerOutput = { Partitions = { AddOrUpdateBehavior = "InheritFromTable" } }
+  })
+}
+
+resource "aws_glue_crawler" "delta" {
+  for_each = {
+    silver = keys(var.entities)
+    gold   = var.gold_marts
+  }
+
+  name          = "${var.name}-${each.key}"
+  description   = "Registers ${title(each.key)} Delta tables that the jobs did not register themselves."
+  role          = var.role_arns.crawler
+  database_name = aws_glue_catalog_database.this[each.key].name
+
+  delta_target {
+    delta_tables              = [for table in each.value : "${var.uris[each.key]}/${table}/"]
+    create_native_delta_table = true
+    write_manifest            = false
+  }
+
+  recrawl_policy {
+    recrawl_behavior = "CRAWL_EVERYTHING"
+  }
+
+  # LOG: a crawl must not overwrite the comments and PII parameters that the jobs registered.
+  schema_change_policy {
+    update_behavior = "LOG"
+    delete_behavior = "LOG"
+  }
+
+  lineage_configuration {
+    crawler_lineage_settings = "DISABLE"
+  }
+}

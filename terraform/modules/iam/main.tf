@@ -1,0 +1,224 @@
+# One role per job, and one for the crawlers. ARNs are put together from names, so that the roles need
+# not wait for buckets and databases, and so that each line below says exactly what it grants.
+locals {
+  s3   = { for layer, name in merge(var.buckets, { for k, v in var.public_buckets : "public_${k}" => v }) : layer => "arn:${var.partition}:s3:::${name}" }
+  glue = "arn:${var.partition}:glue:${var.region}:${var.account_id}"
+  logs = "arn:${var.partition}:logs:${var.region}:${var.account_id}"
+
+  read_objects   = ["s3:GetObject"]
+  write_objects  = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]
+  read_catalog   = ["glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"]
+  write_catalog  = ["glue:CreateTable", "glue:DeleteTable", "glue:UpdateTable"]
+  public_layers  = keys(var.public_buckets)
+  entities       = keys(var.entities)
+  run_store      = "_ops"
+  quarantine_dir = "_quarantine"
+
+  # Per job, the folders it may list and read, and those it may write too, by bucket.
+  jobs = merge(
+    {
+      for entity, parents in var.entities : "silver-${entity}" => {
+        read = {
+          bronze = [entity]
+          silver = parents
+        }
+        write = merge(
+          { silver = [entity, "${local.quarantine_dir}/${entity}", local.run_store] },
+          contains(local.public_layers, "silver") ? { public_silver = [entity] } : {},
+        )
+        # Tables as "database/table".
+        read_tables  = [for parent in parents : "${var.databases.silver}/${parent}"]
+        write_tables = ["${var.databases.silver}/${entity}", "${var.databases.quarantine}/${entity}", "${var.databases.ops}/*"]
+      }
+    },
+    {
+      gold = {
+        read = { silver = local.entities }
+        write = merge(
+          { silver = [local.run_store], gold = [""] },
+          contains(local.public_layers, "gold") ? { public_gold = [""] } : {},
+        )
+        read_tables  = [for entity in local.entities : "${var.databases.silver}/${entity}"]
+        write_tables = ["${var.databases.gold}/*", "${var.databases.ops}/*"]
+      }
+    },
+  )
+
+  job_statements = {
+    for job, access in local.jobs : job => concat(
+      [
+        {
+          Sid      = "ReadCode"
+          Effect   = "Allow"
+          Action   = local.read_objects
+          Resource = ["${local.s3.scripts}/jobs/*", "${local.s3.scripts}/wheels/*"]
+        },
+        {
+          Sid    = "ReadData"
+          Effect = "Allow"
+          Action = local.read_objects
+          Resource = flatten([
+            for layer, folders in access.read : [for folder in folders : "${local.s3[layer]}/${folder}/*"]
+          ])
+        },
+        {
+          Sid    = "WriteData"
+          Effect = "Allow"
+          Action = local.write_objects
+          Resource = flatten([
+            for layer, folders in access.write : [for folder in folders : "${local.s3[layer]}/${folder == "" ? "*" : "${folder}/*"}"]
+          ])
+        },
+        {
+          Sid      = "LocateBuckets"
+          Effect   = "Allow"
+          Action   = ["s3:GetBucketLocation"]
+          Resource = [for layer in sort(distinct(concat(keys(access.read), keys(access.write), ["scripts"]))) : local.s3[layer]]
+        },
+      ],
+      [
+        for layer in sort(distinct(concat(keys(access.read), keys(access.write)))) : {
+          Sid      = "List${replace(title(replace(layer, "_", " ")), " ", "")}"
+          Effect   = "Allow"
+          Action   = ["s3:ListBucket"]
+          Resource = [local.s3[layer]]
+          Condition = {
+            StringLike = {
+              "s3:prefix" = flatten([
+                for folder in concat(lookup(access.read, layer, []), lookup(access.write, layer, [])) :
+                folder == "" ? ["*"] : [folder, "${folder}/*"]
+              ])
+            }
+          }
+        }
+      ],
+      [
+        {
+          Sid    = "ReadCatalog"
+          Effect = "Allow"
+          Action = local.read_catalog
+          Resource = concat(
+            ["${local.glue}:catalog"],
+            [for table in concat(access.read_tables, access.write_tables) : "${local.glue}:table/${table}"],
+            [for database in distinct([for table in concat(access.read_tables, access.write_tables) : split("/", table)[0]]) : "${local.glue}:database/${database}"],
+          )
+        },
+        {
+          Sid    = "WriteCatalog"
+          Effect = "Allow"
+          Action = local.write_catalog
+          Resource = concat(
+            ["${local.glue}:catalog"],
+            [for table in access.write_tables : "${local.glue}:table/${table}"],
+            [for database in distinct([for table in access.write_tables : split("/", table)[0]]) : "${local.glue}:database/${database}"],
+          )
+        },
+        {
+          Sid    = "WriteLogs"
+          Effect = "Allow"
+          Action = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = [
+            "${local.logs}:log-group:${var.log_group_prefix}-${job}/*",
+          ]
+        },
+        {
+          # PutMetricData knows no resource, AWS demands the wildcard; the namespace narrows it to Glue's own.
+          Sid       = "WriteMetrics"
+          Effect    = "Allow"
+          Action    = ["cloudwatch:PutMetricData"]
+          Resource  = ["*"]
+          Condition = { StringEquals = { "cloudwatch:namespace" = "Glue" } }
+        },
+      ],
+      local.use_key,
+    )
+  }
+
+  crawler_statements = concat(
+    [
+      {
+        Sid      = "ReadData"
+        Effect   = "Allow"
+        Action   = local.read_objects
+        Resource = concat([for layer in ["bronze", "silver"] : [for entity in local.entities : "${local.s3[layer]}/${entity}/*"]]...)
+      },
+      {
+        Sid      = "ReadGold"
+        Effect   = "Allow"
+        Action   = local.read_objects
+        Resource = ["${local.s3.gold}/*"]
+      },
+      {
+        Sid      = "ListBuckets"
+        Effect   = "Allow"
+        Action   = ["s3:GetBucketLocation", "s3:ListBucket"]
+        Resource = [for layer in ["bronze", "silver", "gold"] : local.s3[layer]]
+      },
+      {
+        Sid    = "Catalog"
+        Effect = "Allow"
+        Action = concat(local.read_catalog, local.write_catalog, [
+          "glue:BatchCreatePartition",
+          "glue:BatchGetPartition",
+          "glue:BatchUpdatePartition",
+          "glue:CreatePartition",
+          "glue:UpdatePartition",
+        ])
+        Resource = concat(
+          ["${local.glue}:catalog"],
+          flatten([
+            for layer in ["bronze", "silver", "gold"] :
+            ["${local.glue}:database/${var.databases[layer]}", "${local.glue}:table/${var.databases[layer]}/*"]
+          ]),
+        )
+      },
+      {
+        # All crawlers of an account share this log group; Glue creates it and offers no other.
+        Sid      = "WriteLogs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = ["${local.logs}:log-group:/aws-glue/crawlers", "${local.logs}:log-group:/aws-glue/crawlers:*"]
+      },
+    ],
+    local.use_key,
+  )
+
+  use_key = var.kms_key_arn == null ? [] : [{
+    Sid      = "UseKey"
+    Effect   = "Allow"
+    Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource = [var.kms_key_arn]
+  }]
+
+  # jsonencode per role: the statements differ in shape, and a map must not mix types.
+  policies = merge(
+    { for job, statements in local.job_statements : job => jsonencode({ Version = "2012-10-17", Statement = statements }) },
+    { crawler = jsonencode({ Version = "2012-10-17", Statement = local.crawler_statements }) },
+  )
+}
+
+resource "aws_iam_role" "this" {
+  for_each = toset(concat(keys(local.jobs), ["crawler"]))
+
+  name        = "${var.name}-${each.key}"
+  description = each.key == "crawler" ? "Glue crawlers of ${var.name}" : "Glue job ${var.name}-${each.key}"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "glue.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      # Keeps Glue from using the role for someone else's account (confused deputy).
+      Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "this" {
+  for_each = aws_iam_role.this
+
+  name   = "access"
+  role   = each.value.id
+  policy = local.policies[each.key]
+}

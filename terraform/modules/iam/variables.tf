@@ -1,0 +1,52 @@
+variable "name" {
+  description = "First part of every role name: prefix and environment."
+  type        = string
+}
+
+variable "entities" {
+  description = "Parents by entity: the job of an entity may read the Silver tables of its parents, and of no other."
+  type        = map(list(string))
+}
+
+variable "buckets" {
+  description = "Bucket name by layer: bronze, silver, gold, scripts."
+  type        = map(string)
+}
+
+variable "public_buckets" {
+  description = "Names of the buckets with masked copies by layer (silver, gold); empty when there are none."
+  type        = map(string)
+  default     = {}
+}
+
+variable "databases" {
+  description = "Glue database name by layer: bronze, silver, gold, quarantine, ops."
+  type        = map(string)
+}
+
+variable "log_group_prefix" {
+  description = "Start of the job log groups' names; the job's name follows."
+  type        = string
+}
+
+variable "kms_key_arn" {
+  description = "Key that encrypts the buckets; null when S3's own keys do."
+  type        = string
+  default     = null
+}
+
+variable "account_id" {
+  description = "AWS account id."
+  type        = string
+}
+
+variable "partition" {
+  description = "AWS partition, for ARNs."
+  type        = string
+  default     = "aws"
+}
+
+variable "region" {
+  description = "AWS region."
+  type        = string
+}

@@ -1,0 +1,114 @@
+resource "aws_s3_bucket" "this" {
+  for_each = var.names
+
+  bucket        = each.value
+  force_destroy = var.force_destroy
+}
+
+resource "aws_s3_bucket_versioning" "this" {
+  for_each = aws_s3_bucket.this
+
+  bucket = each.value.id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
+  for_each = aws_s3_bucket.this
+
+  bucket = each.value.id
+
+  rule {
+    apply_server_side_encryption_by_default {
+      sse_algorithm     = var.kms_key_arn == null ? "AES256" : "aws:kms"
+      kms_master_key_id = var.kms_key_arn
+    }
+
+    # One data key per bucket instead of one per object: far fewer KMS requests.
+    bucket_key_enabled = var.kms_key_arn != null
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "this" {
+  for_each = aws_s3_bucket.this
+
+  bucket = each.value.id
+
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_policy" "tls_only" {
+  for_each = aws_s3_bucket.this
+
+  bucket = each.value.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "DenyInsecureTransport"
+      Effect    = "Deny"
+      Principal = "*"
+      # A deny: the wildcard takes rights away.
+      Action    = "s3:*"
+      Resource  = [local.arns[each.key], "${local.arns[each.key]}/*"]
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }]
+  })
+
+  # S3 refuses a policy and a public access block of one bucket at the same moment.
+  depends_on = [aws_s3_bucket_public_access_block.this]
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  for_each = var.lifecycle_days == null ? {} : aws_s3_bucket.this
+
+  bucket = each.value.id
+
+  rule {
+    id     = "clean-up"
+    status = "Enabled"
+
+    filter {}
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = var.lifecycle_days.incomplete_uploads
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = var.lifecycle_days.noncurrent
+    }
+  }
+
+  # Bronze is written once and read once; Silver and Gold are read all the time.
+  dynamic "rule" {
+    for_each = each.key == "bronze" ? [var.lifecycle_days] : []
+
+    content {
+      id     = "archive"
+      status = "Enabled"
+
+      filter {}
+
+      transition {
+        days          = rule.value.bronze_ia
+        storage_class = "STANDARD_IA"
+      }
+
+      transition {
+        days          = rule.value.bronze_archive
+        storage_class = "GLACIER_IR"
+      }
+    }
+  }
+
+  # Rules on noncurrent versions need versioning to be on first.
+  depends_on = [aws_s3_bucket_versioning.this]
+}
+
+locals {
+  arns = { for layer, bucket in aws_s3_bucket.this : layer => bucket.arn }
+}

@@ -1,0 +1,38 @@
+variable "names" {
+  description = "Bucket name by layer (silver, gold). Only masked copies belong there, never the tables themselves."
+  type        = map(string)
+}
+
+variable "access" {
+  description = "What anyone on the internet may do: none (creates nothing), read, or read_write."
+  type        = string
+  default     = "none"
+
+  validation {
+    condition     = contains(["none", "read", "read_write"], var.access)
+    error_message = "public_access must be none, read or read_write."
+  }
+
+  validation {
+    condition     = var.access != "read_write" || var.write_acknowledged
+    error_message = "With public_access = \"read_write\" anyone on the internet can change, delete and upload data at your cost. Use \"read\"; or, if that is what you want, set public_write_acknowledged = true as well."
+  }
+}
+
+variable "write_acknowledged" {
+  description = "Says that public writing is meant."
+  type        = bool
+  default     = false
+}
+
+variable "force_destroy" {
+  description = "Whether `destroy` may delete buckets that still hold data."
+  type        = bool
+  default     = false
+}
+
+variable "partition" {
+  description = "AWS partition, for ARNs."
+  type        = string
+  default     = "aws"
+}

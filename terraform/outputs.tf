@@ -1,0 +1,29 @@
+output "settings" {
+  description = "Environment variables that point `finlake` at this stage."
+  value       = local.settings
+}
+
+output "buckets" {
+  description = "Bucket names by layer; masked public copies as public_silver and public_gold, where they exist."
+  value       = merge(module.s3.buckets, { for layer, bucket in module.s3_public.buckets : "public_${layer}" => bucket })
+}
+
+output "databases" {
+  description = "Glue database names by layer."
+  value       = module.glue.databases
+}
+
+output "jobs" {
+  description = "Glue job names: one per entity, and gold."
+  value       = module.glue.jobs
+}
+
+output "crawlers" {
+  description = "Glue crawler names by layer."
+  value       = module.glue.crawlers
+}
+
+output "role_arns" {
+  description = "ARNs of the roles: one per entity's job, gold, and crawler."
+  value       = module.iam.role_arns
+}

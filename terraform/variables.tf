@@ -1,0 +1,155 @@
+variable "environment" {
+  description = "Stage, such as local, dev or prod. It is a part of every name, so stages can share an account."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{0,15}$", var.environment))
+    error_message = "environment must be at most 16 lower case letters and digits, and start with a letter."
+  }
+}
+
+variable "prefix" {
+  description = "First part of every name. Dashes become underscores in the names of Glue databases."
+  type        = string
+  default     = "finlake"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,20}$", var.prefix))
+    error_message = "prefix must be at most 21 lower case letters, digits and dashes, and start with a letter."
+  }
+}
+
+variable "bucket_suffix" {
+  description = "Last part of every bucket name, for example the account id: bucket names are unique across all AWS accounts. Empty for none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?)?$", var.bucket_suffix))
+    error_message = "bucket_suffix must be at most 20 lower case letters, digits and inner dashes."
+  }
+}
+
+variable "region" {
+  description = "AWS region of everything."
+  type        = string
+  default     = "us-east-1"
+}
+
+variable "tags" {
+  description = "More tags for every resource, for example a cost centre."
+  type        = map(string)
+  default     = {}
+}
+
+variable "entities" {
+  description = "Entities with a Silver job: description and the parents whose Silver tables the job reads. Written from the contracts by `finlake infra sync` into contracts.auto.tfvars.json."
+  type = map(object({
+    description = string
+    parents     = list(string)
+  }))
+
+  validation {
+    condition     = length(var.entities) > 0
+    error_message = "There is no entity. Run `finlake infra sync` to write contracts.auto.tfvars.json from the contracts."
+  }
+
+  validation {
+    condition     = alltrue([for entity in values(var.entities) : alltrue([for parent in entity.parents : contains(keys(var.entities), parent)])])
+    error_message = "Every parent must be an entity itself."
+  }
+}
+
+variable "gold_marts" {
+  description = "Gold tables; each is a folder of the Gold bucket."
+  type        = list(string)
+  default     = ["customer_360", "daily_transactions", "loan_portfolio", "monthly_cash_flow"]
+}
+
+variable "force_destroy" {
+  description = "Whether `destroy` may delete buckets that still hold data. Only for throw-away stages."
+  type        = bool
+  default     = false
+}
+
+variable "kms_key_arn" {
+  description = "KMS key for SSE-KMS on all buckets and log groups. Null uses S3's own keys (SSE-S3); emulators need that, as S3A's copies stall with SSE-KMS there."
+  type        = string
+  default     = null
+}
+
+variable "lifecycle_days" {
+  description = "Ages in days: abort incomplete uploads, expire noncurrent versions, move Bronze to Standard-IA and on to Glacier Instant Retrieval. Null sets no lifecycle at all (local: the provider waits almost a minute per apply for it)."
+  type = object({
+    incomplete_uploads = number
+    noncurrent         = number
+    bronze_ia          = number
+    bronze_archive     = number
+  })
+  default = null
+}
+
+variable "public_access" {
+  description = "What anyone on the internet may do with the masked copies of Silver and Gold: none (no such buckets exist), read, or read_write."
+  type        = string
+  default     = "none"
+}
+
+variable "public_write_acknowledged" {
+  description = "Must be true for public_access = \"read_write\": anyone could then change, delete or upload data at your cost."
+  type        = bool
+  default     = false
+}
+
+variable "worker_type" {
+  description = "Size of a Glue worker."
+  type        = string
+  default     = "G.1X"
+}
+
+variable "number_of_workers" {
+  description = "Workers per job run, the driver included."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.number_of_workers >= 2
+    error_message = "A Glue Spark job needs at least 2 workers: the driver and one executor."
+  }
+}
+
+variable "job_timeout_minutes" {
+  description = "Minutes after which a job run is stopped."
+  type        = number
+  default     = 60
+}
+
+variable "job_max_retries" {
+  description = "How often Glue starts a failed run again. Safe, as a second run only does what the first left."
+  type        = number
+  default     = 1
+}
+
+variable "log_retention_days" {
+  description = "Days that job logs are kept."
+  type        = number
+  default     = 30
+}
+
+variable "script_path" {
+  description = "The script that every Glue job starts. Null takes pipeline/glue_job.py of this repository."
+  type        = string
+  default     = null
+}
+
+variable "wheel_path" {
+  description = "The wheel with the project's code. Null takes the one in dist/ of this repository."
+  type        = string
+  default     = null
+}
+
+variable "constraints_path" {
+  description = "The pip constraints file that pins what the jobs install. Null takes constraints.txt of this repository."
+  type        = string
+  default     = null
+}
