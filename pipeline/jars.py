@@ -239,12 +239,13 @@ def _has_size(path: Path, size: int) -> bool:
 def main() -> int:
     """Fetch the jars and say what was done; the exit code is 1 if they cannot be had."""
     from rich.console import Console
+    from rich.markup import escape
 
     missing = missing_jars()
     try:
         ensure_jars()
     except JarError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         return 1
     done = f"{len(missing)} fetched and checked" if missing else "all there"
     Console().print(f"Spark's jars: {done} ({jar_folder()})", soft_wrap=True, highlight=False)
