@@ -1,1 +1,55 @@
-"""placeholder"""
+"""The script that every AWS Glue job starts: takes Glue's arguments, runs ``finlake run``.
+
+Glue hands over a job's arguments as ``--NAME value`` pairs, mixed with its own (``--JOB_NAME``,
+``--TempDir``, ...). ``--layer`` and ``--entity`` say what to run; each ``--FINLAKE_*`` argument
+becomes the environment variable of that name, which is where the pipeline reads its settings. The
+code itself comes from the project's wheel, which the job installs first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+SETTING = "--FINLAKE_"
+
+
+def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Split Glue's arguments into those of ``finlake run`` and settings.
+
+    Args:
+        arguments: What follows the script's name, as Glue passes it.
+
+    Returns:
+        Arguments for ``finlake``, and environment variables. Arguments that are not finlake's are left out.
+
+    >>> parse_arguments(["--TempDir", "t", "--FINLAKE_ENV", "prod", "--layer", "silver", "--entity", "loans"])
+    (['run', '--layer', 'silver', '--entity', 'loans'], {'FINLAKE_ENV': 'prod'})
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--layer", required=True, choices=("silver", "gold"))
+    parser.add_argument("--entity")
+    names = {argument.split("=")[0] for argument in arguments if argument.startswith(SETTING)}
+    for name in sorted(names):
+        parser.add_argument(name, dest=name.removeprefix("--"))
+    known = vars(parser.parse_known_args(arguments)[0])
+    command = ["run", "--layer", known.pop("layer")]
+    entity = known.pop("entity")
+    return [*command, *(["--entity", entity] if entity else [])], known
+
+
+def main() -> None:
+    """Run the pipeline as this job was told to. A failure ends the process with a non-zero code."""
+    command, settings = parse_arguments(sys.argv[1:])
+    os.environ.update(settings)
+    sys.argv = ["finlake", *command]
+
+    from pipeline.cli import main as finlake
+
+    finlake()
+
+
+if __name__ == "__main__":
+    main()

@@ -7,8 +7,8 @@ locals {
 
   read_objects   = ["s3:GetObject"]
   write_objects  = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]
-  read_catalog   = ["glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"]
-  write_catalog  = ["glue:CreateTable", "glue:DeleteTable", "glue:UpdateTable"]
+  read_catalog   = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables"]
+  write_catalog  = ["glue:CreateTable", "glue:UpdateTable"]
   public_layers  = keys(var.public_buckets)
   entities       = keys(var.entities)
   run_store      = "_ops"
@@ -114,12 +114,10 @@ locals {
           )
         },
         {
-          Sid    = "WriteLogs"
-          Effect = "Allow"
-          Action = ["logs:CreateLogStream", "logs:PutLogEvents"]
-          Resource = [
-            "${local.logs}:log-group:${var.log_group_prefix}-${job}/*",
-          ]
+          Sid      = "WriteLogs"
+          Effect   = "Allow"
+          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = ["${local.logs}:log-group:${var.log_group_prefix}-${job}/*"]
         },
         {
           # PutMetricData knows no resource, AWS demands the wildcard; the namespace narrows it to Glue's own.
@@ -162,6 +160,8 @@ locals {
           "glue:BatchGetPartition",
           "glue:BatchUpdatePartition",
           "glue:CreatePartition",
+          "glue:GetPartition",
+          "glue:GetPartitions",
           "glue:UpdatePartition",
         ])
         Resource = concat(

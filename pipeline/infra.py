@@ -1,0 +1,934 @@
+"""Infrastructure by Terraform: ``finlake infra``.
+
+The laptop's stage and the stages on AWS share every ``.tf`` file. What differs is who runs them:
+
+* ``local``: ``tflocal``, in a copy of ``terraform/`` below ``.finlake/terraform/``. So neither its
+  state nor the override file with the emulator's endpoints can ever meet a state that describes AWS.
+* any other stage: plain ``terraform`` in ``terraform/`` itself, in a workspace of the stage's name,
+  with the backend that the user chose, and only after the account was shown and confirmed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from contracts import load_contracts
+from pipeline.errors import FinlakeError, UsageError
+
+LOCAL = "local"
+PROVIDER = "registry.terraform.io/hashicorp/aws"
+OVERRIDE_FILE = "localstack_providers_override.tf"
+CONTRACTS_FILE = "contracts.auto.tfvars.json"
+LOCK_FILE = ".terraform.lock.hcl"
+# What a local stage must not take over: state and provider of another one, and where that one is kept.
+NOT_COPIED = (".terraform", "*.tfstate*", "*.tfplan", "backend*.tf", "*_override.tf", "override.tf", "tests")
+NO_CHANGE, FAILED, CHANGES = 0, 1, 2  # exit codes of `terraform plan -detailed-exitcode`
+SHOWN_ERRORS = 5
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ProviderSource:
+    """Where Terraform takes the AWS provider from.
+
+    Attributes:
+        description: For people: which place, and why.
+        folder: Mirror to name to ``terraform init``; None leaves the choice to Terraform.
+    """
+
+    description: str
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What Terraform did, or would do.
+
+    Attributes:
+        changes: Changed resources as (action, address), such as ``("create", "module.s3...")``.
+        outputs: Values of the root outputs; empty for a plan and after destroy.
+        provider: Where the provider came from; empty when Terraform was already initialised.
+        seconds: Seconds per step.
+        skipped: True when nothing had to be asked of Terraform: same inputs as at the last apply, and
+            the stack still has what it made.
+    """
+
+    changes: tuple[tuple[str, str], ...] = ()
+    outputs: dict[str, Any] = field(default_factory=dict)
+    provider: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is any change."""
+        return bool(self.changes)
+
+
+# --- contracts -> Terraform ----------------------------------------------------------------------
+
+
+def render_contracts() -> str:
+    """What Terraform must know of the contracts, as the text of ``contracts.auto.tfvars.json``."""
+    entities = {
+        name: {
+            "description": contract.description,
+            "parents": sorted({str(column.parent_entity) for column in contract.parents} - {name}),
+        }
+        for name, contract in sorted(load_contracts().items())
+    }
+    return json.dumps({"entities": entities}, indent=2) + "\n"
+
+
+def sync_contracts(project: Path) -> bool:
+    """Write ``contracts.auto.tfvars.json``. Returns whether it was out of date."""
+    path = project / "terraform" / CONTRACTS_FILE
+    text = render_contracts()
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.write_text(text, encoding="utf-8")
+    return True
+
+
+# --- the provider --------------------------------------------------------------------------------
+
+
+def locked_version(lock_file: Path) -> str:
+    """Version of the AWS provider that the lock file names.
+
+    Raises:
+        FinlakeError: The file is missing or has no such entry.
+    """
+    text = lock_file.read_text(encoding="utf-8") if lock_file.is_file() else ""
+    found = re.search(rf'provider "{re.escape(PROVIDER)}" {{\s*version\s*=\s*"([^"]+)"', text)
+    if not found:
+        raise FinlakeError(f"{lock_file} does not name the AWS provider", "restore it with `git checkout`")
+    return found.group(1)
+
+
+def platform_name() -> str:
+    """This machine in Terraform's words, such as ``linux_amd64``."""
+    machine = platform.machine().lower()
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    return f"{platform.system().lower()}_{architecture}"
+
+
+def find_provider(
+    environ: Mapping[str, str],
+    version: str,
+    *,
+    home: Path | None = None,
+    root: Path = Path("/"),
+    target: str | None = None,
+) -> ProviderSource:
+    """Find out where Terraform shall take the AWS provider from.
+
+    In this order: the user's own Terraform CLI configuration; a mirror on this machine, in the plug-in
+    cache, Terraform's own mirror folders, or a usual place for add-ons; the registry.
+
+    Args:
+        environ: Environment variables.
+        version: Version that the mirror must hold.
+        home: Home folder, default the user's.
+        root: Root of the file system (tests use another one).
+        target: Platform, default this machine's.
+    """
+    home = home or Path.home()
+    for file in _cli_configs(environ, home):
+        if file.is_file():
+            return ProviderSource(f"as your Terraform CLI configuration says ({file})")
+    for folder, kind in _mirrors(environ, home, root):
+        if _holds(folder, version, target or platform_name()):
+            return ProviderSource(f"from the {kind} {folder}", folder)
+    return ProviderSource("from Terraform's registry (no mirror on this machine holds it)")
+
+
+def _cli_configs(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
+    """Files that Terraform would read its CLI configuration from."""
+    named = environ.get("TF_CLI_CONFIG_FILE") or environ.get("TERRAFORM_CONFIG")
+    # Terraform reads its default file only if none is named. One that is named but missing is as good
+    # as none (Terraform warns and goes on), so it is left out of Terraform's environment later.
+    yield Path(named) if named and Path(named).is_file() else home / ".terraformrc"
+
+
+def _mirrors(environ: Mapping[str, str], home: Path, root: Path) -> Iterator[tuple[Path, str]]:
+    """Folders that may hold providers in Terraform's mirror layout, the most deliberate first."""
+    if cache := environ.get("TF_PLUGIN_CACHE_DIR"):
+        yield Path(cache), "plug-in cache"
+    data_home = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
+    data_dirs = [Path(folder) for folder in environ.get("XDG_DATA_DIRS", "").split(":") if folder]
+    for folder in (
+        home / ".terraform.d/plugins",
+        data_home / "terraform/plugins",
+        *(folder / "terraform/plugins" for folder in data_dirs),
+        home / "Library/Application Support/io.terraform/plugins",
+        root / "Library/Application Support/io.terraform/plugins",
+        root / "usr/local/share/terraform/plugins",
+        root / "usr/share/terraform/plugins",
+    ):
+        yield folder, "provider mirror"
+    for place in ("opt", "srv", "usr/local/share", "usr/local/lib", "usr/share", "usr/lib", "var/lib"):
+        for found in sorted((root / place).glob(f"*/{PROVIDER}")):
+            yield found.parents[2], "provider mirror"
+
+
+def _holds(mirror: Path, version: str, target: str) -> bool:
+    """Whether a mirror has the provider for a platform, unpacked or as the archive it came in."""
+    provider = mirror / PROVIDER
+    archive = provider / f"terraform-provider-aws_{version}_{target}.zip"
+    try:
+        return archive.is_file() or any((provider / version / target).glob("terraform-provider-aws*"))
+    except OSError:
+        return False  # a folder of somebody else's that we may not look into
+
+
+# --- running Terraform ---------------------------------------------------------------------------
+
+
+@dataclass
+class Terraform:
+    """One folder with a root module, and how to run Terraform there.
+
+    Attributes:
+        folder: Where Terraform runs.
+        command: ``terraform``, or the path of ``tflocal``.
+        environ: Its environment.
+        variables: ``-var`` and ``-var-file`` arguments.
+        log: File that gets all of Terraform's output.
+        source: Folder with the original files, ``terraform/`` of the project.
+        report: Gets a short text while something is going on.
+        keep_open: File descriptors that Terraform inherits (the lock of the local stage).
+    """
+
+    folder: Path
+    command: str
+    environ: dict[str, str]
+    variables: list[str]
+    log: Path
+    source: Path
+    report: Report
+    keep_open: tuple[int, ...] = ()
+    provider: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def init(self) -> None:
+        """Initialise the folder, unless that was done for the same files and provider.
+
+        Raises:
+            FinlakeError: Terraform failed; the message holds the last lines of its output.
+        """
+        version = locked_version(self.source / LOCK_FILE)
+        parts = [self.source / LOCK_FILE, *sorted(self.source.glob("*.tf"))]
+        stamp_file = self.folder / ".terraform" / "finlake-init"
+        stamp = _digest(
+            *(path.read_bytes() for path in parts if path.name != OVERRIDE_FILE), str(self.folder)
+        )
+        installed = self.folder / ".terraform/providers" / PROVIDER / version / platform_name()
+        if stamp_file.is_file() and stamp_file.read_text(encoding="utf-8") == stamp and installed.exists():
+            return
+        source = find_provider(self.environ, version)
+        self.provider = f"hashicorp/aws {version} {source.description}"
+        self.report(f"terraform init: {self.provider}")
+        if self.folder != self.source:
+            shutil.copyfile(self.source / LOCK_FILE, self.folder / LOCK_FILE)
+        mirror = [f"-plugin-dir={source.folder}"] if source.folder else []
+        # Plain terraform, always: init talks to no AWS endpoint unless there is a remote backend.
+        code, lines = self._run("init", ["terraform", "init", "-input=false", "-no-color", *mirror])
+        if code != 0:
+            hint = "see the whole output in " + str(self.log)
+            if source.folder is None:
+                hint = (
+                    f"without internet, put the provider into a mirror folder that Terraform knows, such as "
+                    f"~/.terraform.d/plugins/{PROVIDER}/{version}/{platform_name()}/; {hint}"
+                )
+            raise FinlakeError(_tail("terraform init failed", lines), hint)
+        stamp_file.write_text(stamp, encoding="utf-8")
+
+    def run(self, step: str, arguments: Sequence[str], *, good: Sequence[int] = (0,)) -> Outcome:
+        """Run one Terraform command that speaks JSON, and collect what it says.
+
+        Args:
+            step: Name of the step, for progress and timing.
+            arguments: Command and its options, without ``-json`` and variables.
+            good: Exit codes that are no failure.
+
+        Raises:
+            FinlakeError: Terraform failed; the message holds its errors.
+        """
+        events = Events(step, self.report)
+        code, lines = self._run(step, [self.command, *arguments], events.read)
+        if code not in good:
+            raise FinlakeError(
+                events.errors() or _tail(f"terraform {step} failed", lines),
+                f"see the whole output in {self.log}",
+            )
+        return Outcome(
+            changes=tuple(events.changes),
+            outputs=events.outputs,
+            provider=self.provider,
+            seconds=self.seconds,
+        )
+
+    def _run(
+        self, step: str, command: list[str], on_line: Callable[[str], None] = lambda _: None
+    ) -> tuple[int, list[str]]:
+        """Run a command to its end; its output goes to the log, and line by line to ``on_line``."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        lines: list[str] = []
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"\n=== {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
+            # In a session of its own, so that Ctrl-C reaches Terraform once, through us: it takes a
+            # second interrupt as the wish to die at once, and may then lose its state.
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                pass_fds=self.keep_open,
+                start_new_session=True,
+            )
+            try:
+                for line in process.stdout or ():
+                    log.write(line)
+                    lines.append(line.rstrip())
+                    on_line(line)
+            except KeyboardInterrupt:
+                self.report("stopping Terraform, so that it can save its state")
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                raise
+            finally:
+                self.seconds[step] = round(time.monotonic() - started, 1)
+        return process.wait(), lines
+
+
+class Events:
+    """Reads the JSON lines of ``terraform plan|apply|destroy -json``.
+
+    Attributes:
+        changes: Planned changes as (action, address).
+        outputs: Values of the root outputs.
+    """
+
+    def __init__(self, step: str, report: Report) -> None:
+        self.changes: list[tuple[str, str]] = []
+        self.outputs: dict[str, Any] = {}
+        self._step = step
+        self._report = report
+        self._done = 0
+        self._errors: list[str] = []
+
+    def read(self, line: str) -> None:
+        """Take in one line; lines that are not JSON (tflocal's own) are left out."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return
+        match event.get("type") if isinstance(event, dict) else None:
+            case "planned_change" if event["change"]["action"] not in ("read", "no-op"):
+                self.changes.append((event["change"]["action"], event["change"]["resource"]["addr"]))
+            case "apply_complete":
+                self._done += 1
+                self._report(f"terraform {self._step}: {self._done} of {len(self.changes)} resources")
+            case "refresh_start" if not self.changes:
+                self._report(f"terraform {self._step}: comparing with what is there")
+            case "outputs":
+                self.outputs = {name: item.get("value") for name, item in event["outputs"].items()}
+            case "diagnostic" if event["diagnostic"]["severity"] == "error":
+                self._errors.append(_diagnostic(event["diagnostic"]))
+
+    def errors(self) -> str:
+        """The errors, as text for people; empty when there is none."""
+        unique = list(dict.fromkeys(self._errors))
+        more = len(unique) - SHOWN_ERRORS
+        return "\n".join([*unique[:SHOWN_ERRORS], *([f"... and {more} more"] if more > 0 else [])])
+
+
+def _diagnostic(diagnostic: Mapping[str, Any]) -> str:
+    place = diagnostic.get("range") or {}
+    where = f" ({place['filename']}:{place['start']['line']})" if place else ""
+    address = f"{diagnostic['address']}: " if diagnostic.get("address") else ""
+    detail = " ".join((diagnostic.get("detail") or "").split())
+    return f"terraform: {address}{diagnostic['summary']}{where}{': ' if detail else ''}{detail}"
+
+
+def _tail(message: str, lines: Sequence[str], count: int = 12) -> str:
+    """Message with the last lines of an output that say something."""
+    said = [line.strip(" │╷╵") for line in lines]
+    said = [line for line in said if line]
+    # Terraform tells what it tries first, then the errors: show from the first error on.
+    first = next((i for i, line in enumerate(said) if line.startswith("Error")), max(0, len(said) - count))
+    return "\n".join([f"{message}:", *(f"  {line}" for line in said[first : first + count])])
+
+
+def _digest(*parts: bytes | str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8) + data)
+    return digest.hexdigest()
+
+
+def _require(program: str) -> str:
+    """Path of a program of this Python environment, or on PATH."""
+    beside = Path(sys.executable).parent / program
+    found = str(beside) if beside.is_file() else shutil.which(program)
+    if not found:
+        hint = {"tflocal": "install it with `pip install 'finlake[emulator]'`"}.get(
+            program, "get it from developer.hashicorp.com/terraform, or your package manager"
+        )
+        raise FinlakeError(f"{program} is not installed", hint)
+    return found
+
+
+def _without_missing_config(environ: Mapping[str, str]) -> dict[str, str]:
+    named = environ.get("TF_CLI_CONFIG_FILE")
+    drop = {"TF_CLI_CONFIG_FILE"} if named and not Path(named).is_file() else set()
+    return {name: value for name, value in environ.items() if name not in drop}
+
+
+def find_project(start: Path | None = None) -> Path:
+    """Root of the clone: the nearest folder from ``start`` (default: here) upwards that has ``terraform/``.
+
+    Raises:
+        FinlakeError: There is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "terraform" / "main.tf").is_file():
+            return folder
+    raise FinlakeError(f"there is no terraform/main.tf in {here} or above", "run this in a clone of finlake")
+
+
+def build_wheel(project: Path) -> Path:
+    """Build the wheel that the Glue jobs install, into ``dist/``; the same code gives the same bytes.
+
+    Raises:
+        FinlakeError: The build failed.
+    """
+    dist = project / "dist"
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(dist)]
+    built = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    wheels = sorted(dist.glob("finlake-*.whl"), key=lambda path: path.stat().st_mtime)
+    if built.returncode != 0 or not wheels:
+        raise FinlakeError(
+            _tail("the wheel could not be built", (built.stdout + built.stderr).splitlines()),
+            "is hatchling installed? `pip install 'finlake[dev]'`",
+        )
+    return wheels[-1]
+
+
+def _artifacts(project: Path) -> list[str]:
+    """Arguments that tell Terraform where the files are that it uploads."""
+    return [
+        f"-var=wheel_path={build_wheel(project)}",
+        f"-var=script_path={project / 'pipeline' / 'glue_job.py'}",
+        f"-var=constraints_path={project / 'constraints.txt'}",
+    ]
+
+
+def _check_contracts(project: Path) -> None:
+    path = project / "terraform" / CONTRACTS_FILE
+    if not path.is_file() or path.read_text(encoding="utf-8") != render_contracts():
+        raise FinlakeError(f"{path} does not fit the contracts", "run `finlake infra sync`")
+
+
+# --- the laptop's stage --------------------------------------------------------------------------
+
+
+def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Environment for ``tflocal``, from the variables that point the AWS SDKs at the stack.
+
+    ``tflocal`` has names of its own for endpoints: ``S3_HOSTNAME``, ``GLUE_ENDPOINT``, ...
+
+    Raises:
+        UsageError: No endpoint is set, so it is not sure that there is a local stack.
+    """
+    endpoint = environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        raise UsageError(
+            "AWS_ENDPOINT_URL is not set, so there is no local stack to apply to", "start it with `make up`"
+        )
+    # Real credentials and profiles have no business on the laptop's stage.
+    child = {
+        name: value
+        for name, value in _without_missing_config(environ).items()
+        if name not in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
+    }
+    for name, value in environ.items():
+        if name.startswith("AWS_ENDPOINT_URL_") and value:
+            service = name.removeprefix("AWS_ENDPOINT_URL_").replace("_", "")
+            child[f"{service}_ENDPOINT"] = value
+    region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or "us-east-1"
+    return child | {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": region,
+        "S3_HOSTNAME": urlsplit(endpoint).hostname or "localhost",
+        "DISABLE_DEPRECATION_NOTICE": "1",
+    }
+
+
+def _check_endpoint(endpoint: str) -> None:
+    """Fail at once when nobody listens: the provider would try again for minutes."""
+    parts = urlsplit(endpoint)
+    try:
+        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        socket.create_connection(address, timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise FinlakeError(
+            f"the local stack does not answer at {endpoint} ({error})", "start it with `make up`"
+        ) from error
+
+
+def copy_root_module(source: Path, target: Path) -> None:
+    """Make ``target`` a copy of the root module in ``source``, but for backend, state and overrides."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in target.iterdir():
+        if path.suffix == ".tf" or path.name.endswith(".tfvars.json"):
+            path.unlink()
+        elif path.name in ("modules", "envs"):
+            shutil.rmtree(path)
+    ignore = shutil.ignore_patterns(*NOT_COPIED, LOCK_FILE)
+    shutil.copytree(source, target, ignore=ignore, dirs_exist_ok=True)
+
+
+@contextmanager
+def open_local(
+    project: Path, environ: Mapping[str, str] | None = None, report: Report = lambda _: None
+) -> Iterator[Terraform]:
+    """The laptop's stage, initialised and locked against a second run.
+
+    Args:
+        project: Root of the clone.
+        environ: Environment variables, default the process's.
+        report: Gets a short text while something is going on.
+
+    Raises:
+        FinlakeError: The stack does not answer, Terraform fails, or another run is going on.
+    """
+    environ = os.environ if environ is None else environ
+    _require("terraform")
+    child = local_environment(environ)
+    _check_endpoint(child["AWS_ENDPOINT_URL"])
+    _check_contracts(project)
+    folder = project / ".finlake" / "terraform" / LOCAL
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {"FINLAKE_PREFIX": "prefix", "FINLAKE_BUCKET_SUFFIX": "bucket_suffix"}
+    variables = [f"-var={variable}={environ[name]}" for name, variable in names.items() if environ.get(name)]
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FinlakeError(
+                "Terraform is already at work on the local stage", "wait for the other command to end"
+            ) from error
+        # The lock is ours, so nobody runs here: an override file is the left-over of a killed run, and
+        # goes away with the old copy.
+        copy_root_module(project / "terraform", folder)
+        terraform = Terraform(
+            folder=folder,
+            command=_require("tflocal"),
+            environ=child,
+            variables=[f"-var-file=envs/{LOCAL}.tfvars", *variables, *_artifacts(project)],
+            log=project / ".finlake" / "logs" / f"terraform-{LOCAL}.log",
+            source=project / "terraform",
+            report=report,
+            keep_open=(lock.fileno(),),
+        )
+        terraform.init()
+        yield terraform
+
+
+def apply_local(
+    project: Path, environ: Mapping[str, str] | None = None, report: Report = lambda _: None
+) -> Outcome:
+    """Bring the laptop's stage up to date.
+
+    When all inputs are those of the last apply and the stack still has all that it made, Terraform is
+    not started at all; :func:`plan_local` compares every attribute.
+
+    Raises:
+        FinlakeError: See :func:`open_local`.
+    """
+    with open_local(project, environ, report) as terraform:
+        stamp = Stamp(terraform)
+        if (outputs := stamp.outputs()) is not None and _has_all(outputs, terraform.environ):
+            return Outcome(outputs=outputs, skipped=True, seconds=terraform.seconds)
+        stamp.clear()
+        outcome = terraform.run(
+            "apply", ["apply", "-auto-approve", "-input=false", "-json", *terraform.variables]
+        )
+        stamp.write(outcome.outputs)
+        return outcome
+
+
+def plan_local(
+    project: Path, environ: Mapping[str, str] | None = None, report: Report = lambda _: None
+) -> Outcome:
+    """Compare the laptop's stage with the configuration, attribute by attribute, and change nothing.
+
+    Raises:
+        FinlakeError: See :func:`open_local`.
+    """
+    with open_local(project, environ, report) as terraform:
+        outcome = terraform.run(
+            "plan",
+            ["plan", "-detailed-exitcode", "-input=false", "-json", *terraform.variables],
+            good=(NO_CHANGE, CHANGES),
+        )
+        if outcome.changed:
+            Stamp(terraform).clear()
+        return outcome
+
+
+def destroy_local(
+    project: Path, environ: Mapping[str, str] | None = None, report: Report = lambda _: None
+) -> Outcome:
+    """Remove everything that Terraform made on the laptop's stage, data included.
+
+    Raises:
+        FinlakeError: See :func:`open_local`.
+    """
+    with open_local(project, environ, report) as terraform:
+        Stamp(terraform).clear()
+        return terraform.run(
+            "destroy", ["destroy", "-auto-approve", "-input=false", "-json", *terraform.variables]
+        )
+
+
+class Stamp:
+    """Remembers what the last complete apply of a stage was made from, and its outputs."""
+
+    def __init__(self, terraform: Terraform) -> None:
+        self._path = terraform.folder / "applied.json"
+        uploads = [Path(item.split("=", 2)[2]) for item in terraform.variables if "_path=" in item]
+        files = [
+            path
+            for path in sorted(terraform.folder.rglob("*"))
+            if path.suffix in (".tf", ".tfvars", ".json")
+            and ".terraform" not in path.parts
+            and path != self._path
+        ]
+        endpoints = {name: value for name, value in terraform.environ.items() if "ENDPOINT" in name}
+        self._inputs = _digest(
+            *(path.read_bytes() for path in (*files, *uploads)),
+            *(str(path.relative_to(terraform.folder)) for path in files),
+            json.dumps([endpoints, terraform.variables], sort_keys=True),
+        )
+
+    def outputs(self) -> dict[str, Any] | None:
+        """Outputs of the last apply, if it was made from the same inputs."""
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return dict(found["outputs"]) if found.get("inputs") == self._inputs else None
+
+    def write(self, outputs: Mapping[str, Any]) -> None:
+        """Remember an apply that went well."""
+        self._path.write_text(json.dumps({"inputs": self._inputs, "outputs": outputs}), encoding="utf-8")
+
+    def clear(self) -> None:
+        """Forget the last apply."""
+        self._path.unlink(missing_ok=True)
+
+
+def _has_all(outputs: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Whether the stack has every bucket, database and job that the outputs name."""
+    import boto3
+
+    session = boto3.Session(
+        aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
+        region_name=environ["AWS_DEFAULT_REGION"],
+    )
+    endpoint = environ["AWS_ENDPOINT_URL"]
+    s3 = session.client("s3", endpoint_url=environ.get("AWS_ENDPOINT_URL_S3", endpoint))
+    glue = session.client("glue", endpoint_url=environ.get("AWS_ENDPOINT_URL_GLUE", endpoint))
+    buckets = {item["Name"] for item in s3.list_buckets()["Buckets"]}
+    databases = {item["Name"] for item in glue.get_databases()["DatabaseList"]}
+    jobs = {item["Name"] for item in glue.get_jobs()["Jobs"]}
+    found = {"buckets": buckets, "databases": databases, "jobs": jobs}
+    return all(set(outputs[kind].values()) <= names for kind, names in found.items())
+
+
+# --- stages on AWS -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who is asking AWS, and where."""
+
+    account: str
+    caller: str
+    region: str
+
+
+def check_cloud(project: Path, stage: str, environ: Mapping[str, str]) -> None:
+    """Refuse to touch AWS while anything points Terraform at an emulator.
+
+    Raises:
+        UsageError: The stage is unknown, an endpoint is set, or tflocal's override file lies around.
+    """
+    known = sorted(path.stem for path in (project / "terraform" / "envs").glob("*.tfvars"))
+    if stage not in known:
+        raise UsageError(
+            f"there is no stage {stage!r}; known are {', '.join(known)}",
+            f"a new one needs terraform/envs/{stage}.tfvars",
+        )
+    override = project / "terraform" / OVERRIDE_FILE
+    if override.exists():
+        raise UsageError(
+            f"{override} is there: Terraform would work on an emulator, and take it for {stage}",
+            "tflocal makes that file and removes it when it ends. If no tflocal is running, it is the "
+            f"left-over of one that was killed: rm {override}",
+        )
+    endpoints = sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL") and environ[name])
+    if endpoints:
+        raise UsageError(
+            f"{', '.join(endpoints)} is set: Terraform would not work on AWS",
+            f"unset {' '.join(endpoints)}",
+        )
+
+
+def read_account(project: Path, stage: str) -> Account:
+    """Ask AWS who the current credentials belong to.
+
+    Raises:
+        FinlakeError: There are no usable credentials, or the stage names no region.
+    """
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    file = project / "terraform" / "envs" / f"{stage}.tfvars"
+    region = re.search(r'(?m)^\s*region\s*=\s*"([^"]+)"', file.read_text(encoding="utf-8"))
+    if not region:
+        raise FinlakeError(f"{file} names no region", 'add a line such as: region = "eu-central-1"')
+    try:
+        caller = boto3.client("sts", region_name=region.group(1)).get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        raise FinlakeError(
+            f"AWS does not know who you are: {error}", "log in (`aws sso login`), or set AWS_PROFILE"
+        ) from error
+    return Account(caller["Account"], caller["Arn"], region.group(1))
+
+
+def open_cloud(
+    project: Path, stage: str, environ: Mapping[str, str], report: Report = lambda _: None
+) -> Terraform:
+    """A stage on AWS, initialised, in the workspace of its name.
+
+    Raises:
+        FinlakeError: Terraform fails, or something points at an emulator (see :func:`check_cloud`).
+    """
+    check_cloud(project, stage, environ)
+    _require("terraform")
+    _check_contracts(project)
+    terraform = Terraform(
+        folder=project / "terraform",
+        command="terraform",
+        environ=_without_missing_config(environ),
+        variables=[f"-var-file=envs/{stage}.tfvars", *_artifacts(project)],
+        log=project / ".finlake" / "logs" / f"terraform-{stage}.log",
+        source=project / "terraform",
+        report=report,
+    )
+    terraform.init()
+    terraform.run("workspace", ["workspace", "select", "-or-create=true", stage])
+    return terraform
+
+
+def plan_cloud(terraform: Terraform, *, destroy: bool = False) -> Outcome:
+    """Plan the changes of a stage on AWS, and keep the plan for :func:`apply_cloud`."""
+    return terraform.run(
+        "plan",
+        [
+            "plan",
+            "-detailed-exitcode",
+            "-input=false",
+            "-json",
+            f"-out={_plan_file(terraform)}",
+            *(["-destroy"] if destroy else []),
+            *terraform.variables,
+        ],
+        good=(NO_CHANGE, CHANGES),
+    )
+
+
+def apply_cloud(terraform: Terraform) -> Outcome:
+    """Make exactly the changes that :func:`plan_cloud` found."""
+    plan = _plan_file(terraform)
+    try:
+        return terraform.run("apply", ["apply", "-input=false", "-json", str(plan)])
+    finally:
+        plan.unlink(missing_ok=True)
+
+
+def _plan_file(terraform: Terraform) -> Path:
+    return terraform.log.with_suffix(".tfplan")
+
+
+# --- command line --------------------------------------------------------------------------------
+
+infra_app = typer.Typer(
+    name="infra",
+    help="Create, compare and remove infrastructure with Terraform: on the laptop's stack or on AWS.",
+    no_args_is_help=True,
+)
+out = Console(highlight=False, soft_wrap=True)
+
+StageOption = Annotated[
+    str, typer.Option("--env", help="Stage: local, or one with a file terraform/envs/<stage>.tfvars.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask (for automation).")]
+
+
+@infra_app.command(epilog="Example: finlake infra apply --env local")
+def apply(env: StageOption = LOCAL, yes: YesOption = False) -> None:
+    """Make the infrastructure what the configuration says."""
+    project = find_project()
+    if env == LOCAL:
+        with out.status("terraform") as status:
+            outcome = apply_local(project, _stack_environment(), status.update)
+        _show(outcome, "is up to date" if not outcome.changed else "applied")
+    else:
+        _change_cloud(project, env, yes=yes, destroy=False)
+
+
+@infra_app.command(epilog="Example: finlake infra plan --env prod")
+def plan(env: StageOption = LOCAL) -> None:
+    """Show what `apply` would change. Exit code 0: nothing; 2: changes; 1: failed."""
+    project = find_project()
+    with out.status("terraform") as status:
+        if env == LOCAL:
+            outcome = plan_local(project, _stack_environment(), status.update)
+        else:
+            terraform = open_cloud(project, env, os.environ, status.update)
+            outcome = plan_cloud(terraform)
+            _plan_file(terraform).unlink(missing_ok=True)
+    _show_changes(outcome)
+    _show(outcome, "would change" if outcome.changed else "no change")
+    if outcome.changed:
+        raise typer.Exit(CHANGES)
+
+
+@infra_app.command(epilog="Example: finlake infra destroy --env local")
+def destroy(env: StageOption = LOCAL, yes: YesOption = False) -> None:
+    """Remove the infrastructure. Where force_destroy is on, the data goes with it."""
+    project = find_project()
+    if env == LOCAL:
+        if not yes:
+            typer.confirm("Remove everything from the local stack, data included?", abort=True)
+        with out.status("terraform") as status:
+            outcome = destroy_local(project, _stack_environment(), status.update)
+        _show(outcome, "destroyed")
+    else:
+        _change_cloud(project, env, yes=yes, destroy=True)
+
+
+@infra_app.command(epilog="Example: eval $(finlake infra settings --env dev)")
+def settings(env: StageOption = LOCAL) -> None:
+    """Print the variables that point finlake at a stage, as shell commands."""
+    project = find_project()
+    if env == LOCAL:
+        folder, environ = project / ".finlake" / "terraform" / LOCAL, dict(os.environ)
+    else:
+        folder, environ = project / "terraform", {**os.environ, "TF_WORKSPACE": env}
+    shown = subprocess.run(
+        [_require("terraform"), "output", "-json", "settings"],
+        cwd=folder if folder.is_dir() else project,
+        env=_without_missing_config(environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if shown.returncode != 0:
+        raise FinlakeError(
+            f"nothing was applied to {env} yet", f"run `finlake infra apply --env {env}` first"
+        )
+    for name, value in sorted(json.loads(shown.stdout).items()):
+        typer.echo(f"export {name}={value}")
+
+
+@infra_app.command(epilog="Example: finlake infra sync")
+def sync() -> None:
+    """Tell Terraform about the contracts: which entities there are, and their parents."""
+    changed = sync_contracts(find_project())
+    out.print(f"terraform/{CONTRACTS_FILE} {'written' if changed else 'was up to date'}")
+
+
+def _stack_environment() -> dict[str, str]:
+    """The environment, with the variables of the local stack where the user set none."""
+    from pipeline.settings import load_settings
+
+    load_settings()
+    return dict(os.environ)
+
+
+def _change_cloud(project: Path, stage: str, *, yes: bool, destroy: bool) -> None:
+    check_cloud(project, stage, os.environ)
+    who = read_account(project, stage)
+    out.print(f"AWS account {who.account}, region {who.region}, as {escape(who.caller)}")
+    with out.status("terraform") as status:
+        terraform = open_cloud(project, stage, os.environ, status.update)
+        outcome = plan_cloud(terraform, destroy=destroy)
+    _show_changes(outcome)
+    if not outcome.changed:
+        _plan_file(terraform).unlink(missing_ok=True)
+        _show(outcome, "is up to date")
+        return
+    if not yes:
+        verb = "Destroy" if destroy else "Apply"
+        typer.confirm(f"{verb} {len(outcome.changes)} changes in account {who.account}?", abort=True)
+    with out.status("terraform") as status:
+        terraform.report = status.update
+        outcome = apply_cloud(terraform)
+    _show(outcome, "destroyed" if destroy else "applied")
+
+
+def _show_changes(outcome: Outcome) -> None:
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for action, address in outcome.changes:
+        colour = {"create": "green", "delete": "red"}.get(action, "yellow")
+        table.add_row(f"[{colour}]{action}[/]", escape(address))
+    if outcome.changed:
+        out.print(table)
+
+
+def _show(outcome: Outcome, what: str) -> None:
+    if outcome.provider:
+        out.print(f"provider: {escape(outcome.provider)}")
+    counted = f", {len(outcome.changes)} resources" if outcome.changed else ""
+    reason = " (same inputs as at the last apply)" if outcome.skipped else ""
+    times = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in outcome.seconds.items())
+    out.print(f"infrastructure {what}{counted}{reason}{f' in {times}' if times else ''}")
