@@ -107,6 +107,11 @@ class Contract:
         """Columns that refer to another entity."""
         return tuple(column for column in self.columns if column.parent)
 
+    @property
+    def parent_entities(self) -> tuple[str, ...]:
+        """Entities that columns of this one refer to, each once."""
+        return tuple(dict.fromkeys(str(column.parent_entity) for column in self.parents))
+
     def column(self, name: str) -> Column:
         """Return the column called ``name``.
 

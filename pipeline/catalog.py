@@ -1,0 +1,172 @@
+"""Tables in the AWS Glue Data Catalog, with real columns, comments and PII tags.
+
+Tables are registered from here and not by Spark, whose own sync writes a single column
+``col array<string>``. Readers recognise a Delta table by its parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from contracts import Contract
+from pipeline.errors import FinlakeError
+from pipeline.gold import MARTS
+from pipeline.ledger import OPS_TABLES
+from pipeline.settings import Settings
+from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
+from pipeline.tables import TableColumn
+
+if TYPE_CHECKING:
+    from mypy_boto3_glue import GlueClient
+    from mypy_boto3_glue.type_defs import TableInputTypeDef
+
+COMMENT_LIMIT = 255  # Glue's own limit for a column comment
+
+
+@dataclass(frozen=True)
+class CatalogTable:
+    """A Delta table as the catalogue should show it."""
+
+    layer: str
+    name: str
+    uri: str
+    columns: tuple[TableColumn, ...]
+    description: str = ""
+
+
+@cache
+def glue_client() -> GlueClient:
+    """Client for Glue at the endpoint that the AWS SDKs' variables name."""
+    return boto3.client("glue")
+
+
+def catalog_tables(contracts: dict[str, Contract], settings: Settings) -> list[CatalogTable]:
+    """Silver, quarantine and ops tables as the catalogue should show them."""
+    tables = []
+    for entity, contract in contracts.items():
+        uri = settings.table_uri("silver", entity)
+        tables.append(CatalogTable("silver", entity, uri, silver_columns(contract), contract.description))
+        uri = settings.table_uri("quarantine", entity)
+        text = f"Rows of {entity} that cannot enter Silver, with every reason."
+        tables.append(CatalogTable("quarantine", entity, uri, QUARANTINE_COLUMNS, text))
+    for name, columns in OPS_TABLES.items():
+        tables.append(CatalogTable("ops", name, settings.table_uri("ops", name), columns))
+    return tables
+
+
+def gold_tables(settings: Settings) -> list[CatalogTable]:
+    """Gold marts as the catalogue should show them."""
+    return [
+        CatalogTable("gold", mart.name, settings.table_uri("gold", mart.name), mart.columns, mart.description)
+        for mart in MARTS
+    ]
+
+
+def register(tables: Iterable[CatalogTable], settings: Settings) -> list[str]:
+    """Create or update the tables that the catalogue does not show as they are.
+
+    Returns:
+        ``layer.table`` of each one that was created or changed.
+
+    Raises:
+        FinlakeError: A database is missing, or Glue cannot be reached.
+    """
+    glue = glue_client()
+    changed = []
+    by_layer: dict[str, list[CatalogTable]] = {}
+    for table in tables:
+        by_layer.setdefault(table.layer, []).append(table)
+    for layer, wanted in by_layer.items():
+        database = settings.database(layer)
+        present = registered_tables(layer, settings)
+        for table in wanted:
+            entry = table_input(table)
+            if _same(entry, present.get(table.name)):
+                continue
+            if table.name in present:
+                glue.update_table(DatabaseName=database, TableInput=entry)
+            else:
+                glue.create_table(DatabaseName=database, TableInput=entry)
+            changed.append(f"{layer}.{table.name}")
+    return changed
+
+
+def registered_tables(layer: str, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Tables of a layer as Glue describes them, by name.
+
+    Raises:
+        FinlakeError: The database is missing, or Glue cannot be reached.
+    """
+    database = settings.database(layer)
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for page in glue_client().get_paginator("get_tables").paginate(DatabaseName=database):
+            found |= {table["Name"]: dict(table) for table in page["TableList"]}
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "EntityNotFoundException":
+            raise FinlakeError(
+                f"the Glue database {database} does not exist",
+                f"create it with `finlake infra apply --env {settings.env}`",
+            ) from error
+        raise FinlakeError(f"Glue refused to list {database}: {error}") from error
+    except EndpointConnectionError as error:
+        raise FinlakeError(f"cannot reach Glue: {error}", "is the stack up? `make status` tells") from error
+    return found
+
+
+def table_input(table: CatalogTable) -> TableInputTypeDef:
+    """Glue's description of a Delta table."""
+    return {
+        "Name": table.name,
+        "Description": table.description,
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {
+            "EXTERNAL": "TRUE",
+            "classification": "delta",
+            "spark.sql.sources.provider": "delta",
+            "table_type": "DELTA",
+        },
+        "PartitionKeys": [],
+        "StorageDescriptor": {
+            "Location": table.uri,
+            "InputFormat": "org.apache.hadoop.mapred.SequenceFileInputFormat",
+            "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveSequenceFileOutputFormat",
+            "SerdeInfo": {
+                "SerializationLibrary": "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
+                "Parameters": {"path": table.uri, "serialization.format": "1"},
+            },
+            "Columns": [
+                {
+                    "Name": column.name,
+                    "Type": column.type,
+                    "Comment": column.comment[:COMMENT_LIMIT],
+                    "Parameters": {"pii": column.pii_class} if column.pii_class else {},
+                }
+                for column in table.columns
+            ],
+        },
+    }
+
+
+def _same(wanted: TableInputTypeDef, present: dict[str, Any] | None) -> bool:
+    if present is None:
+        return False
+    storage = present.get("StorageDescriptor", {})
+    return (
+        storage.get("Location") == wanted["StorageDescriptor"]["Location"]
+        and [_shape(column) for column in storage.get("Columns", [])]
+        == [_shape(column) for column in wanted["StorageDescriptor"]["Columns"]]
+        and present.get("Parameters", {}).get("spark.sql.sources.provider") == "delta"
+        and present.get("Description", "") == wanted["Description"]
+    )
+
+
+def _shape(column: Any) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:  # noqa: ANN401 - boto3's dicts
+    parameters = tuple(sorted((column.get("Parameters") or {}).items()))
+    return column["Name"], column["Type"], column.get("Comment") or "", parameters

@@ -1,0 +1,71 @@
+"""Raw strings -> typed columns, by contract. Pure expressions; what cannot be typed gets a reason.
+
+Spark's casts are generous (``2024`` is a date, ``1e5`` a decimal, and too many decimals are rounded
+away), so each value must first have exactly the form of its type.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F  # noqa: N812
+
+from contracts import Column as ContractColumn
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+DATE_FORM = r"^\d{4}-\d{2}-\d{2}$"
+TIMESTAMP_FORM = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})?$"
+INTEGER_FORM = r"^[+-]?\d{1,19}$"
+BOOLEAN_FORM = r"^(?i)(true|false)$"
+DECIMAL_TYPE = re.compile(r"decimal\((\d+),(\d+)\)")
+
+MALFORMED = {"date": "malformed_date", "timestamp": "malformed_timestamp", "boolean": "malformed_boolean"}
+
+
+def text(value: Column) -> Column:
+    """Trim white space around a value; an empty value is null."""
+    trimmed = F.regexp_replace(value, r"^\s+|\s+$", "")
+    return F.when(trimmed != "", trimmed)
+
+
+def typed(column: ContractColumn) -> Column:
+    """Give the string column of that name the type of its contract; null when it does not fit.
+
+    Instants without an offset count as UTC, which is the session's time zone.
+    """
+    if column.physical_type == "string":
+        return F.col(column.name)
+    # The DataFrame API has no try_cast before Spark 4, and with ANSI mode on a plain cast raises.
+    cast = F.expr(f"try_cast(`{column.name}` AS {column.physical_type})")
+    return F.when(F.col(column.name).rlike(form(column.physical_type)), cast)
+
+
+def malformed(column: ContractColumn) -> str:
+    """Reason for a value of this column that has not the form of its type."""
+    return MALFORMED.get(column.physical_type, "malformed_number")
+
+
+def form(physical_type: str) -> str:
+    r"""Regular expression of the texts that are a value of a type.
+
+    >>> print(form("decimal(9,6)"))
+    ^[+-]?\d{1,3}(\.\d{1,6})?$
+    """
+    forms = {
+        "date": DATE_FORM,
+        "timestamp": TIMESTAMP_FORM,
+        "boolean": BOOLEAN_FORM,
+        "int": INTEGER_FORM,
+        "bigint": INTEGER_FORM,
+    }
+    if physical_type in forms:
+        return forms[physical_type]
+    match = DECIMAL_TYPE.fullmatch(physical_type)
+    if match is None:
+        raise ValueError(f"no form is known for type {physical_type!r}")
+    precision, scale = int(match[1]), int(match[2])
+    fraction = rf"(\.\d{{1,{scale}}})?" if scale else ""
+    return rf"^[+-]?\d{{1,{precision - scale}}}{fraction}$"

@@ -1,0 +1,45 @@
+"""Which Bronze files are new, and how each of them is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from contracts import Contract
+from pipeline.layout import SAMPLE_BYTES, inspect
+from pipeline.ledger import BronzeFile
+from pipeline.settings import Settings
+from pipeline.storage import ObjectInfo, list_objects, read_head
+
+SUFFIXES = (".csv", ".csv.gz")
+
+
+def new_files(entity: str, settings: Settings, known: set[tuple[str, str]]) -> list[ObjectInfo]:
+    """Bronze files of an entity that have not been read with their present content.
+
+    Args:
+        entity: Entity name.
+        settings: Where Bronze is.
+        known: Path and ETag of files that are done with.
+    """
+    listed = list_objects(settings.bronze_entity_uri(entity))
+    return [
+        info for info in listed if info.uri.lower().endswith(SUFFIXES) and (info.uri, info.etag) not in known
+    ]
+
+
+def inspect_files(infos: Iterable[ObjectInfo], contract: Contract) -> tuple[BronzeFile, ...]:
+    """Read the beginning of each file and find out how it is written."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return tuple(pool.map(lambda info: inspect_file(info, contract), infos))
+
+
+def inspect_file(info: ObjectInfo, contract: Contract) -> BronzeFile:
+    """Find out how one file is written; a file that is gone by now is ``vanished``."""
+    try:
+        head = read_head(info.uri, SAMPLE_BYTES)
+    except FileNotFoundError:
+        return BronzeFile(info.uri, info.size, info.etag, "vanished", ("the file is gone",))
+    found = inspect(head, compressed=info.uri.lower().endswith(".gz"), contract=contract)
+    status = "pending" if found.status == "loadable" else found.status
+    return BronzeFile(info.uri, info.size, info.etag, status, found.notes, found.layout)

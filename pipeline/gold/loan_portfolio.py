@@ -1,0 +1,101 @@
+"""The loan book and its delinquency.
+
+Grain: one row per product, branch and currency.
+Units: exposures in ``currency``; exposure is the outstanding principal of loans that are not paid
+off or written off. Ratios are fractions.
+
+Days past due of a loan: days from the due date of its oldest instalment that is due and not fully
+paid to ``as_of_date``. A loan is non-performing when it is more than 90 days past due or has status
+``defaulted`` (definition of default of Regulation (EU) No 575/2013, Article 178).
+
+``as_of_date`` is the data's own clock, the day of the newest version in loans and payments, so that
+the mart depends on Silver alone.
+Sources: silver.loans, silver.payments.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F  # noqa: N812
+
+from pipeline.gold.mart import Mart
+from pipeline.tables import TableColumn
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+NON_PERFORMING_AFTER_DAYS = 90
+BUCKETS = (
+    ("current", 0, 0),
+    ("1_30", 1, 30),
+    ("31_60", 31, 60),
+    ("61_90", 61, 90),
+    ("over_90", 91, None),
+)
+
+COLUMNS = (
+    TableColumn("product", "string", "Kind of loan."),
+    TableColumn("branch_code", "string", "Branch that granted the loan."),
+    TableColumn("currency", "string", "Currency of the exposures, ISO 4217."),
+    TableColumn("as_of_date", "date", "Day that days past due are counted to."),
+    TableColumn("loan_count", "bigint", "Loans with exposure."),
+    TableColumn("exposure", "decimal(28,2)", "Outstanding principal, in currency."),
+    TableColumn("exposure_current", "decimal(28,2)", "Exposure of loans that are not past due."),
+    TableColumn("exposure_1_30", "decimal(28,2)", "Exposure 1 to 30 days past due."),
+    TableColumn("exposure_31_60", "decimal(28,2)", "Exposure 31 to 60 days past due."),
+    TableColumn("exposure_61_90", "decimal(28,2)", "Exposure 61 to 90 days past due."),
+    TableColumn("exposure_over_90", "decimal(28,2)", "Exposure more than 90 days past due."),
+    TableColumn("non_performing_exposure", "decimal(28,2)", "Exposure of non-performing loans."),
+    TableColumn("non_performing_ratio", "decimal(9,6)", "non_performing_exposure / exposure."),
+)
+
+
+def build(silver: dict[str, DataFrame]) -> DataFrame:
+    """Aggregate exposure by days past due."""
+    loans = silver["loans"].where(F.col("status").isin("active", "restructured", "defaulted"))
+    payments = silver["payments"]
+    newest = silver["loans"].select("updated_at").unionByName(payments.select("updated_at"))
+    as_of = newest.agg(F.to_date(F.max("updated_at")).alias("as_of_date"))
+    overdue = (
+        payments.where(F.col("shortfall") > 0)
+        .crossJoin(F.broadcast(as_of))
+        .where(F.col("due_date") < F.col("as_of_date"))
+        .groupBy("loan_id")
+        .agg(F.min("due_date").alias("oldest_due_date"))
+    )
+    aged = (
+        loans.select("loan_id", "product", "branch_code", "currency", "status", "outstanding_principal")
+        .join(overdue, "loan_id", "left")
+        .crossJoin(F.broadcast(as_of))
+        .withColumn("days_past_due", F.coalesce(F.datediff("as_of_date", "oldest_due_date"), F.lit(0)))
+    )
+    non_performing = (F.col("days_past_due") > NON_PERFORMING_AFTER_DAYS) | (F.col("status") == "defaulted")
+    exposure = F.sum("outstanding_principal")
+    return aged.groupBy("product", "branch_code", "currency", "as_of_date").agg(
+        F.count("*").alias("loan_count"),
+        exposure.alias("exposure"),
+        *[_exposure_where(_between(low, high)).alias(f"exposure_{name}") for name, low, high in BUCKETS],
+        _exposure_where(non_performing).alias("non_performing_exposure"),
+        F.coalesce(F.when(exposure != 0, _exposure_where(non_performing) / exposure), F.lit(0)).alias(
+            "non_performing_ratio"
+        ),
+    )
+
+
+def _between(low: int, high: int | None) -> Column:
+    days = F.col("days_past_due")
+    return days >= low if high is None else days.between(low, high)
+
+
+def _exposure_where(condition: Column) -> Column:
+    return F.coalesce(F.sum(F.when(condition, F.col("outstanding_principal"))), F.lit(0))
+
+
+MART = Mart(
+    "loan_portfolio",
+    "Loan exposure and delinquency per product, branch and currency.",
+    ("loans", "payments"),
+    COLUMNS,
+    build,
+)

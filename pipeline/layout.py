@@ -1,0 +1,170 @@
+"""How one Bronze file is written: encoding, delimiter, header. Found from its first bytes.
+
+The contract helps: the delimiter is the one that splits the header into the most known column
+names, which is more reliable than guessing from frequencies.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import zlib
+from dataclasses import dataclass
+
+from charset_normalizer import from_bytes
+
+from contracts import Contract
+
+SAMPLE_BYTES = 64 * 1024
+DELIMITERS = (",", ";", "\t", "|")
+# Name that Python's detector gives -> name that both Python and Java know.
+LEGACY_ENCODINGS = {
+    "cp1250": "windows-1250",
+    "cp1251": "windows-1251",
+    "cp1252": "windows-1252",
+    "cp1253": "windows-1253",
+    "cp1254": "windows-1254",
+    "latin_1": "ISO-8859-1",
+    "iso8859_15": "ISO-8859-15",
+    "iso8859_2": "ISO-8859-2",
+}
+UTF16_BOMS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is written.
+
+    Attributes:
+        header: Normalised column names in file order (lower case, trimmed); empty when unusable.
+        delimiter: One character.
+        encoding: ``UTF-8``, or a legacy encoding that the reader decodes first.
+        has_header: Whether line 1 is a header, so not a data row.
+        problem: Reason for which every row of the file is quarantined, or None.
+    """
+
+    header: tuple[str, ...]
+    delimiter: str = ","
+    encoding: str = "UTF-8"
+    has_header: bool = True
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found out about a file before reading it.
+
+    Attributes:
+        status: ``loadable``, ``empty`` (no row can be in it) or ``rejected`` (not text at all).
+        layout: How it is written; None unless loadable.
+        notes: What a person should know: missing and additional columns, encodings, ...
+    """
+
+    status: str
+    layout: Layout | None
+    notes: tuple[str, ...] = ()
+
+
+def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
+    """Find out how a file is written.
+
+    Args:
+        head: First bytes of the file, ``SAMPLE_BYTES`` or fewer.
+        compressed: Whether they are gzip.
+        contract: What the columns should be.
+    """
+    if not head:
+        return Inspection("empty", None, ("the file has no bytes",))
+    if compressed:
+        try:
+            head = gunzip_head(head)
+        except zlib.error:
+            return Inspection("rejected", None, ("the name ends with .gz, but the content is not gzip",))
+    encoding = find_encoding(head)
+    if encoding is None:
+        return Inspection("rejected", None, ("not a text file: it holds bytes that no CSV file has",))
+    text = _decode(head, encoding)
+    first_line = next((line for line in text.splitlines()[:1]), "")
+    if not text.strip():
+        return Inspection("empty", None, ("the file holds only blank lines",))
+    delimiter, header = find_header(first_line, contract)
+    notes = [] if encoding == "UTF-8" else [f"encoding {encoding}"]
+    known = [column.name for column in contract.source_columns]
+    if not set(header) & set(known):
+        return Inspection(
+            "loadable",
+            Layout((), delimiter, encoding, has_header=False, problem="unreadable_header"),
+            (*notes, f"line 1 is not a header of {contract.entity}: no column name of the contract is in it"),
+        )
+    twice = sorted({name for name in header if header.count(name) > 1 and name in known})
+    if twice:
+        return Inspection(
+            "loadable",
+            Layout(header, delimiter, encoding, problem="ambiguous_header"),
+            (*notes, f"columns stand more than once in the header: {', '.join(twice)}"),
+        )
+    if delimiter != ",":
+        notes.append(f"delimiter {delimiter!r}")
+    if missing := [name for name in known if name not in header]:
+        notes.append(f"missing columns: {', '.join(missing)}")
+    if extra := [name for name in header if name not in known]:
+        notes.append(f"additional columns, not loaded: {', '.join(name or '(no name)' for name in extra)}")
+    return Inspection("loadable", Layout(header, delimiter, encoding), tuple(notes))
+
+
+def find_encoding(sample: bytes) -> str | None:
+    """Name of the text encoding of ``sample``, or None when it is not text.
+
+    A sample that is valid UTF-8, or UTF-8 with a few broken characters, counts as UTF-8; the broken
+    rows are found when they are read.
+    """
+    for bom, name in UTF16_BOMS.items():
+        if sample.startswith(bom):
+            return name
+    if b"\x00" in sample[:1024]:
+        return None
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample, final=False)
+        return "UTF-8"
+    except UnicodeDecodeError:
+        pass
+    repaired = sample.decode("utf-8", errors="ignore")
+    if any(ord(character) > 127 for character in repaired):
+        return "UTF-8"
+    best = from_bytes(sample, cp_isolation=list(LEGACY_ENCODINGS)).best()
+    if best is None:
+        return None
+    # Among guesses that decode to the same text, Windows' western code page is the most usual.
+    return LEGACY_ENCODINGS["cp1252" if "cp1252" in best.could_be_from_charset else best.encoding]
+
+
+def find_header(line: str, contract: Contract) -> tuple[str, tuple[str, ...]]:
+    """Delimiter and normalised column names of a header line."""
+    known = {column.name for column in contract.source_columns}
+    candidates = {delimiter: _split_header(line, delimiter) for delimiter in DELIMITERS}
+    best = max(candidates, key=lambda delimiter: len(known & set(candidates[delimiter])))
+    return best, candidates[best]
+
+
+def gunzip_head(data: bytes) -> bytes:
+    """Decompress as much of the beginning of a gzip stream as ``data`` holds.
+
+    Raises:
+        zlib.error: It is not gzip.
+    """
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data, SAMPLE_BYTES)
+
+
+def _split_header(line: str, delimiter: str) -> tuple[str, ...]:
+    try:
+        cells = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
+    except csv.Error:
+        return ()
+    return tuple(cell.strip().lower() for cell in cells)
+
+
+def _decode(sample: bytes, encoding: str) -> str:
+    if encoding == "UTF-8":
+        return sample.decode("utf-8-sig", errors="replace")
+    return sample.decode(encoding, errors="replace")

@@ -1,0 +1,324 @@
+"""What was done: runs, batches, files and row counts, in the Delta tables of database ``ops``.
+
+A *batch* is what one run loads for one entity. It is written down before any data is written (status
+``started``, with the versions of the tables it looks at) and closed afterwards. A batch that is
+found open was interrupted: it is done again with the same run id against the same table versions,
+so that its counts and its rows come out as if nothing had happened.
+
+The tables are small and are read and written without Spark.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from pipeline.dedupe import DISPOSITIONS
+from pipeline.layout import Layout
+from pipeline.settings import Settings
+from pipeline.tables import ARRAY_OF_STRING, TableColumn, ensure_table, read_table, replace_slice
+
+BRONZE, QUARANTINE = "bronze", "quarantine"
+
+RUNS = (
+    TableColumn("run_id", "string", "Run; ids sort by start time."),
+    TableColumn("started_at", "timestamp", "Start (UTC)."),
+    TableColumn("finished_at", "timestamp", "End (UTC); null while it runs or when it was interrupted."),
+    TableColumn("status", "string", "running, succeeded or failed."),
+    TableColumn("layer", "string", "all, silver or gold."),
+    TableColumn("error", "string", "Message of a failed run."),
+)
+BATCHES = (
+    TableColumn("entity", "string", "Entity that was loaded."),
+    TableColumn("batch", "bigint", "Number of the batch within the entity, from 1."),
+    TableColumn("run_id", "string", "Run that began the batch."),
+    TableColumn("status", "string", "started or committed."),
+    TableColumn("ingested_at", "timestamp", "Instant (UTC) that the rows carry as _ingested_at."),
+    TableColumn("silver_version", "bigint", "Version of the Silver table that the batch was compared with."),
+    TableColumn("quarantine_version", "bigint", "Version of the quarantine table that it looked at."),
+    TableColumn("parent_versions", "string", "Versions of the parents' Silver tables, as JSON."),
+    TableColumn("replays", "boolean", "Whether quarantined orphans were tried again."),
+    TableColumn("seconds", "double", "Seconds it took."),
+)
+FILES = (
+    TableColumn("entity", "string", "Entity."),
+    TableColumn("batch", "bigint", "Batch that read the file."),
+    TableColumn("run_id", "string", "Run that read the file."),
+    TableColumn("path", "string", "URI of the Bronze file."),
+    TableColumn("size", "bigint", "Size in bytes."),
+    TableColumn("etag", "string", "ETag of the content that was read."),
+    TableColumn("status", "string", "pending, loaded, empty, rejected, vanished or unreadable."),
+    TableColumn("notes", ARRAY_OF_STRING, "What was noticed about the file."),
+    TableColumn("encoding", "string", "Text encoding."),
+    TableColumn("delimiter", "string", "Delimiter."),
+    TableColumn("header", ARRAY_OF_STRING, "Normalised column names in file order."),
+    TableColumn("has_header", "boolean", "Whether line 1 is a header."),
+    TableColumn("problem", "string", "Reason for which every row of the file was quarantined."),
+)
+ROW_COUNTS = (
+    TableColumn("entity", "string", "Entity."),
+    TableColumn("batch", "bigint", "Batch."),
+    TableColumn("run_id", "string", "Run."),
+    TableColumn("path", "string", "URI of the Bronze file that the rows come from."),
+    TableColumn("origin", "string", "bronze, or quarantine for rows that were tried again."),
+    TableColumn("read", "bigint", "Rows taken in; always the sum of the five outcomes."),
+    *(TableColumn(name, "bigint", f"Rows with that outcome: {name}.") for name in DISPOSITIONS),
+)
+REASONS = (
+    TableColumn("entity", "string", "Entity."),
+    TableColumn("batch", "bigint", "Batch."),
+    TableColumn("run_id", "string", "Run."),
+    TableColumn("path", "string", "URI of the Bronze file that the rows come from."),
+    TableColumn("origin", "string", "bronze or quarantine."),
+    TableColumn("reason", "string", "Rule that was broken, with its column."),
+    TableColumn("rows", "bigint", "Rows with that reason; a row can have several."),
+)
+OPS_TABLES = {
+    "runs": RUNS,
+    "batches": BATCHES,
+    "files": FILES,
+    "row_counts": ROW_COUNTS,
+    "quarantine_reasons": REASONS,
+}
+
+# Files in these states are done with; only another content (ETag) makes them new.
+FINAL_STATES = ("loaded", "empty", "rejected", "unreadable")
+
+
+@dataclass(frozen=True)
+class BronzeFile:
+    """A Bronze file within a batch."""
+
+    path: str
+    size: int
+    etag: str
+    status: str = "pending"
+    notes: tuple[str, ...] = ()
+    layout: Layout | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one run loads for one entity, and the table versions that it looks at."""
+
+    entity: str
+    number: int
+    run_id: str
+    ingested_at: datetime
+    silver_version: int
+    quarantine_version: int
+    parent_versions: dict[str, int]
+    files: tuple[BronzeFile, ...]
+    replays: bool = False
+    redo: bool = False
+
+    @property
+    def loadable(self) -> dict[str, Layout]:
+        """Layouts of the files to read, by URI."""
+        return {file.path: file.layout for file in self.files if file.status == "pending" and file.layout}
+
+
+@dataclass(frozen=True)
+class RowCount:
+    """Rows of one file in one batch, by outcome."""
+
+    path: str
+    origin: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def read(self) -> int:
+        """Rows taken in."""
+        return self.outcomes.total()
+
+
+class Ledger:
+    """The ops tables of one lake. Safe to use from several threads of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._ensured = False
+
+    def ensure(self) -> None:
+        """Create the ops tables that are not there yet."""
+        if self._ensured:
+            return
+        for name, columns in OPS_TABLES.items():
+            partition = [] if name == "runs" else ["entity"]
+            ensure_table(self._uri(name), columns, partition)
+        self._ensured = True
+
+    def read(self, table: str) -> pl.DataFrame:
+        """One of the ops tables, whole."""
+        self.ensure()
+        return read_table(self._uri(table))
+
+    def start_run(self, run_id: str, layer: str) -> dict[str, Any]:
+        """Write down that a run begins; returns the row, for :meth:`finish_run`."""
+        row = {
+            "run_id": run_id,
+            "started_at": datetime.now(UTC),
+            "finished_at": None,
+            "status": "running",
+            "layer": layer,
+            "error": None,
+        }
+        self._put_run(row)
+        return row
+
+    def finish_run(self, row: dict[str, Any], error: str | None = None) -> None:
+        """Write down how a run ended."""
+        status = "failed" if error else "succeeded"
+        self._put_run(row | {"finished_at": datetime.now(UTC), "status": status, "error": error})
+
+    def begin(self, batch: Batch) -> None:
+        """Write down what a batch is about to do, before it does it."""
+        self._put_files(batch)
+        self._put_batch(batch, "started", None)
+
+    def commit(self, batch: Batch, counts: Sequence[RowCount], seconds: float) -> None:
+        """Write down what a batch did. The last write closes it."""
+        base = {"entity": batch.entity, "batch": batch.number, "run_id": batch.run_id}
+        count_rows = [
+            base
+            | {"path": count.path, "origin": count.origin, "read": count.read}
+            | {name: count.outcomes[name] for name in DISPOSITIONS}
+            for count in counts
+        ]
+        reason_rows = [
+            base | {"path": count.path, "origin": count.origin, "reason": reason, "rows": rows}
+            for count in counts
+            for reason, rows in sorted(count.reasons.items())
+        ]
+        done = replace(
+            batch,
+            files=tuple(replace(f, status="loaded") if f.status == "pending" else f for f in batch.files),
+        )
+        self._replace("row_counts", count_rows, batch)
+        self._replace("quarantine_reasons", reason_rows, batch)
+        self._put_files(done)
+        self._put_batch(done, "committed", seconds)
+
+    def open_batches(self) -> list[Batch]:
+        """Batches that an interrupted run has left open, to be done again."""
+        rows = self.read("batches").filter(pl.col("status") == "started")
+        if rows.is_empty():
+            return []
+        files = self.read("files")
+        return [_batch(row, files) for row in rows.sort("entity", "batch").iter_rows(named=True)]
+
+    def next_number(self, entity: str) -> int:
+        """Number for the next batch of an entity."""
+        numbers = self.read("batches").filter(pl.col("entity") == entity)["batch"]
+        last = numbers.max()
+        return int(last) + 1 if isinstance(last, int) else 1
+
+    def known_files(self) -> set[tuple[str, str]]:
+        """Path and ETag of every file that is done with."""
+        done = self.read("files").filter(pl.col("status").is_in(FINAL_STATES))
+        return set(zip(done["path"], done["etag"], strict=True))
+
+    def last_parent_versions(self) -> dict[str, dict[str, int]]:
+        """Versions of the parents' Silver tables that the last batch of each entity looked at."""
+        last = self.read("batches").sort("batch").group_by("entity").last()
+        return {row["entity"]: json.loads(row["parent_versions"]) for row in last.iter_rows(named=True)}
+
+    def open_orphans(self) -> dict[str, int]:
+        """Quarantined rows per entity that wait for nothing but their parent (at most so many)."""
+        waiting: Counter[str] = Counter()
+        reasons = self.read("quarantine_reasons").filter(
+            pl.col("reason").str.starts_with("unknown_parent") & (pl.col("origin") == BRONZE)
+        )
+        for row in reasons.iter_rows(named=True):
+            waiting[row["entity"]] += row["rows"]
+        released = self.read("row_counts").filter(pl.col("origin") == QUARANTINE)
+        for row in released.iter_rows(named=True):
+            waiting[row["entity"]] -= row["read"]
+        return dict(waiting)
+
+    def _put_run(self, row: dict[str, Any]) -> None:
+        self.ensure()
+        with self._lock:
+            replace_slice(self._uri("runs"), RUNS, [row], f"run_id = '{row['run_id']}'")
+
+    def _put_batch(self, batch: Batch, status: str, seconds: float | None) -> None:
+        row = {
+            "entity": batch.entity,
+            "batch": batch.number,
+            "run_id": batch.run_id,
+            "status": status,
+            "ingested_at": batch.ingested_at,
+            "silver_version": batch.silver_version,
+            "quarantine_version": batch.quarantine_version,
+            "parent_versions": json.dumps(batch.parent_versions, sort_keys=True),
+            "replays": batch.replays,
+            "seconds": seconds,
+        }
+        self._replace("batches", [row], batch)
+
+    def _put_files(self, batch: Batch) -> None:
+        rows = []
+        for file in batch.files:
+            layout = file.layout
+            rows.append(
+                {
+                    "entity": batch.entity,
+                    "batch": batch.number,
+                    "run_id": batch.run_id,
+                    "path": file.path,
+                    "size": file.size,
+                    "etag": file.etag,
+                    "status": file.status,
+                    "notes": list(file.notes),
+                    "encoding": layout.encoding if layout else None,
+                    "delimiter": layout.delimiter if layout else None,
+                    "header": list(layout.header) if layout else None,
+                    "has_header": layout.has_header if layout else None,
+                    "problem": layout.problem if layout else None,
+                }
+            )
+        self._replace("files", rows, batch)
+
+    def _replace(self, table: str, rows: Iterable[dict[str, Any]], batch: Batch) -> None:
+        self.ensure()
+        predicate = f"entity = '{batch.entity}' AND batch = {batch.number}"
+        with self._lock:
+            replace_slice(self._uri(table), OPS_TABLES[table], rows, predicate)
+
+    def _uri(self, table: str) -> str:
+        return self._settings.table_uri("ops", table)
+
+
+def _batch(row: dict[str, Any], files: pl.DataFrame) -> Batch:
+    """An open batch as it was written down."""
+    own = files.filter((pl.col("entity") == row["entity"]) & (pl.col("batch") == row["batch"]))
+    return Batch(
+        entity=row["entity"],
+        number=row["batch"],
+        run_id=row["run_id"],
+        ingested_at=row["ingested_at"],
+        silver_version=row["silver_version"],
+        quarantine_version=row["quarantine_version"],
+        parent_versions=json.loads(row["parent_versions"]),
+        files=tuple(_file(file) for file in own.iter_rows(named=True)),
+        replays=row["replays"],
+        redo=True,
+    )
+
+
+def _file(row: dict[str, Any]) -> BronzeFile:
+    layout = None
+    if row["header"] is not None:
+        layout = Layout(
+            tuple(row["header"]), row["delimiter"], row["encoding"], row["has_header"], row["problem"]
+        )
+    return BronzeFile(row["path"], row["size"], row["etag"], row["status"], tuple(row["notes"] or ()), layout)

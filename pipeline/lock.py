@@ -1,0 +1,96 @@
+"""One run at a time writes a table: a lock object per entity, taken with a conditional put.
+
+On S3, Delta commits from several drivers can overwrite each other, so this is what keeps tables
+whole. The holder renews its lock while it works; a lock whose holder is dead (same machine, process
+gone) or has not renewed it in time is taken over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from pipeline.errors import FinlakeError
+from pipeline.settings import Settings
+from pipeline.storage import delete, read_bytes, write_bytes
+
+LIFETIME = timedelta(seconds=90)
+RENEW_EVERY_SECONDS = 20.0
+
+
+@contextmanager
+def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator[None]:
+    """Hold the locks of ``names`` (entities, or ``gold``) while the block runs.
+
+    Raises:
+        FinlakeError: Another run holds one of them; the message says which run, where, since when.
+    """
+    held: list[str] = []
+    stop = threading.Event()
+    renewer = threading.Thread(target=_renew, args=(held, run_id, stop), daemon=True)
+    try:
+        # Always in the same order, so that two runs cannot each wait for the other's lock.
+        for name in sorted(names):
+            uri = f"{settings.table_uri('ops', '_locks')}/{name}.json"
+            _take(uri, name, run_id)
+            held.append(uri)
+        renewer.start()
+        yield
+    finally:
+        stop.set()
+        if renewer.is_alive():
+            renewer.join()
+        for uri in held:
+            delete(uri)
+
+
+def _take(uri: str, name: str, run_id: str) -> None:
+    if write_bytes(uri, _claim(run_id), create_only=True):
+        return
+    holder = json.loads(read_bytes(uri) or b"{}")
+    if holder and not _is_dead(holder):
+        raise FinlakeError(
+            f"another run is working on {name}: run {holder['run_id']} on {holder['host']} "
+            f"(process {holder['pid']}), since {holder['since']}",
+            f"wait until it ends; if it is gone, its lock ends by itself at {holder['expires']}",
+        )
+    delete(uri)
+    if not write_bytes(uri, _claim(run_id), create_only=True):
+        raise FinlakeError(f"another run has just begun to work on {name}", "wait until it ends")
+
+
+def _renew(held: list[str], run_id: str, stop: threading.Event) -> None:
+    while not stop.wait(RENEW_EVERY_SECONDS):
+        for uri in list(held):
+            write_bytes(uri, _claim(run_id))
+
+
+def _claim(run_id: str) -> bytes:
+    now = datetime.now(UTC)
+    claim = {
+        "run_id": run_id,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": now.isoformat(timespec="seconds"),
+        "expires": (now + LIFETIME).isoformat(timespec="seconds"),
+    }
+    return json.dumps(claim).encode()
+
+
+def _is_dead(holder: dict[str, object]) -> bool:
+    if datetime.fromisoformat(str(holder["expires"])) < datetime.now(UTC):
+        return True
+    if holder["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(str(holder["pid"])), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,359 @@
+"""A run: load what is new into Silver, refresh the Gold marts that this makes stale.
+
+The plan is made without Spark, from listings and the ledger. When nothing is new, Spark is not
+started and nothing is written.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from contracts import Contract, load_contracts, load_order
+from pipeline.catalog import catalog_tables, gold_tables, register
+from pipeline.errors import FinlakeError, UsageError
+from pipeline.files import inspect_files
+from pipeline.gold import MARTS, Mart
+from pipeline.gold.mart import is_current, refresh
+from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
+from pipeline.lock import exclusive
+from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, make_plan, may_release
+from pipeline.report import EntityReport, MartReport, RunReport
+from pipeline.settings import Settings
+from pipeline.silver import QUARANTINE_COLUMNS, input_versions, load_batch, silver_columns
+from pipeline.storage import etag_of
+from pipeline.tables import ensure_table, table_version
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Tables written side by side. More would not be faster on two cores, and costs memory.
+PARALLEL = 2
+READ_FAILED = re.compile(r"(?:reading file|Path does not exist:|No such file or directory:|File) (\S+)")
+
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What every step of a run needs."""
+
+    spark: SparkSession
+    settings: Settings
+    ledger: Ledger
+    run_id: str
+    progress: Progress
+
+
+def run_pipeline(
+    settings: Settings,
+    *,
+    entities: Sequence[str] = (),
+    layer: str = ALL,
+    dry_run: bool = False,
+    progress: Progress = lambda _name, _phase: None,
+) -> RunReport:
+    """Run the pipeline once.
+
+    Args:
+        settings: Where the lake is.
+        entities: Entities to load; all when empty. Gold is only refreshed when this is empty or
+            the layer is ``gold``.
+        layer: ``all``, ``silver`` or ``gold``.
+        dry_run: Only say what would be done; nothing is written.
+        progress: Called with an entity or mart and what happens to it.
+
+    Raises:
+        UsageError: An entity or the layer is unknown.
+        FinlakeError: The lake cannot be reached, or another run holds its locks.
+    """
+    if layer not in LAYERS:
+        raise UsageError(f"there is no layer {layer!r}", f"layers are: {', '.join(LAYERS)}")
+    begun = time.monotonic()
+    contracts = _chosen(entities)
+    ledger = Ledger(settings)
+    if dry_run:
+        return _dry_run(make_plan(settings, ledger, contracts, layer), ledger, settings, entities, layer)
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
+    names = [*(contracts if layer != GOLD else ()), *(["gold"] if layer != SILVER else ())]
+    report = RunReport(run_id)
+    with exclusive(names, run_id, settings):
+        _ensure_tables(load_contracts(), ledger, settings)
+        plan = make_plan(settings, ledger, contracts, layer)
+        report.seconds["plan"] = time.monotonic() - begun
+        work = plan.silver_work or plan.marts or may_release(plan, ledger, settings)
+        if work:
+            _execute(plan, report, ledger, settings, layer=layer, entities=entities, progress=progress)
+        else:
+            report.run_id = None
+            report.entities = [EntityReport(entity) for entity in contracts] if layer != GOLD else []
+            report.marts = [MartReport(mart.name, "current") for mart in MARTS] if layer != SILVER else []
+            _register(contracts, settings)
+    report.seconds["total"] = time.monotonic() - begun
+    return report
+
+
+def _execute(
+    plan: Plan,
+    report: RunReport,
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    layer: str,
+    entities: Sequence[str],
+    progress: Progress,
+) -> None:
+    from pipeline.session import start_session
+
+    run_id = str(report.run_id)
+    entry = ledger.start_run(run_id, layer)
+    error: str | None = "interrupted"
+    try:
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            registering = pool.submit(_register, plan.contracts, settings)
+            clock = time.monotonic()
+            progress("spark", "starting")
+            engine = Engine(start_session(), settings, ledger, run_id, progress)
+            report.seconds["spark_start"] = time.monotonic() - clock
+            clock = time.monotonic()
+            if layer != GOLD:
+                report.entities = load_silver(engine, plan)
+            report.seconds["silver"] = time.monotonic() - clock
+            clock = time.monotonic()
+            if layer == GOLD or (layer == ALL and not entities):
+                report.marts = refresh_gold(engine)
+            report.seconds["gold"] = time.monotonic() - clock
+            registering.result()
+            _register_gold(settings)
+        error = "; ".join(report.errors) or None
+    except Exception as exception:
+        error = str(exception)
+        raise
+    finally:
+        ledger.finish_run(entry, error)
+
+
+def load_silver(engine: Engine, plan: Plan) -> list[EntityReport]:
+    """Load every entity, level by level; entities of one level side by side."""
+    reports: dict[str, EntityReport] = {}
+    last_parents = engine.ledger.last_parent_versions()
+    for level in load_order(plan.contracts):
+        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+            futures = {}
+            for entity in level:
+                failed = [
+                    str(column.parent_entity)
+                    for column in plan.contracts[entity].parents
+                    if (parent := reports.get(str(column.parent_entity))) and parent.error
+                ]
+                if failed:
+                    reports[entity] = EntityReport(entity, error=f"not loaded, because {failed[0]} failed")
+                    continue
+                futures[entity] = pool.submit(load_entity, engine, entity, plan, last_parents.get(entity))
+            for entity, future in futures.items():
+                reports[entity] = future.result()
+    return [reports[entity] for entity in plan.contracts]
+
+
+def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str, int] | None) -> EntityReport:
+    """Finish an interrupted batch of the entity, then load what is new. Errors go into the report."""
+    clock = time.monotonic()
+    contract = plan.contracts[entity]
+    report = EntityReport(entity)
+    try:
+        done_files: set[tuple[str, str]] = set()
+        if batch := plan.redo.get(entity):
+            engine.progress(entity, "finishing an interrupted batch")
+            _load(engine, batch, contract, report)
+            done_files = {(file.path, file.etag) for file in batch.files}
+        infos = [info for info in plan.files.get(entity, []) if (info.uri, info.etag) not in done_files]
+        parents = {
+            str(column.parent_entity): table_version(
+                engine.settings.table_uri("silver", str(column.parent_entity))
+            )
+            for column in contract.parents
+        }
+        replays = plan.orphans.get(entity, 0) > 0 and parents != last_parents
+        if infos or replays:
+            engine.progress(entity, f"reading {len(infos)} files")
+            batch = Batch(
+                entity=entity,
+                number=engine.ledger.next_number(entity),
+                run_id=engine.run_id,
+                ingested_at=datetime.now(UTC),
+                silver_version=table_version(engine.settings.table_uri("silver", entity)),
+                quarantine_version=table_version(engine.settings.table_uri("quarantine", entity)),
+                parent_versions=parents,
+                files=inspect_files(infos, contract),
+                replays=replays,
+            )
+            engine.ledger.begin(batch)
+            _load(engine, batch, contract, report)
+        engine.progress(entity, "done")
+    except FinlakeError as error:
+        report.error = str(error)
+        engine.progress(entity, "failed")
+    report.seconds = time.monotonic() - clock
+    return report
+
+
+def _load(engine: Engine, batch: Batch, contract: Contract, report: EntityReport) -> None:
+    """Load a batch and close it; files that cannot be read are set aside and the rest is loaded."""
+    clock = time.monotonic()
+    while True:
+        try:
+            counts = load_batch(engine.spark, batch, contract, engine.settings)
+            break
+        except Exception as error:
+            if not is_spark_error(error):
+                raise
+            batch = _set_aside(batch, error)
+            engine.ledger.begin(batch)
+    engine.ledger.commit(batch, counts, time.monotonic() - clock)
+    _add(report, batch, counts)
+
+
+def is_spark_error(error: BaseException) -> bool:
+    """Whether Spark raised it, in this process or, through Connect, in another."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    return isinstance(error, PySparkException | Py4JError)
+
+
+def _set_aside(batch: Batch, error: Exception) -> Batch:
+    """The batch without the files that made reading fail.
+
+    Raises:
+        FinlakeError: No file is to blame.
+    """
+    from pipeline.reader import spark_spelling
+
+    message = str(error)
+    blamed = set(READ_FAILED.findall(message))
+    files, found = [], False
+    for file in batch.files:
+        changed = file
+        if file.status == "pending":
+            etag = etag_of(file.path)
+            if etag is None:
+                changed = replace(file, status="vanished", notes=(*file.notes, "the file is gone"))
+            elif etag != file.etag:
+                note = "its content changed while it was read; the next run reads it"
+                changed = replace(file, status="vanished", notes=(*file.notes, note))
+            elif any(spark_spelling(file.path).rstrip(".") == path.rstrip(".,") for path in blamed):
+                note = f"it cannot be read: {root_cause(message)}"
+                changed = replace(file, status="unreadable", notes=(*file.notes, note))
+        found = found or changed is not file
+        files.append(changed)
+    if not found:
+        raise FinlakeError(
+            f"Spark failed: {root_cause(message)}", "Spark's own log is .finlake/logs/spark.log"
+        ) from error
+    return replace(batch, files=tuple(files), redo=True)
+
+
+def root_cause(message: str) -> str:
+    """The last ``Caused by`` line of a Java stack trace, or its first line."""
+    causes = re.findall(r"^Caused by: (.+)$", message, flags=re.MULTILINE)
+    text = causes[-1] if causes else next((line for line in message.splitlines() if line.strip()), "")
+    return re.sub(r"^(?:\w+\.)+(\w+(?:Exception|Error))", r"\1", text.strip())[:300]
+
+
+def _add(report: EntityReport, batch: Batch, counts: Iterable[RowCount]) -> None:
+    report.files += len(batch.files)
+    for count in counts:
+        report.outcomes += count.outcomes
+        report.reasons += count.reasons
+        if count.origin == QUARANTINE:
+            report.released += count.read
+    for file in batch.files:
+        report.notes += [f"{file.path}: {_noted(file)}"] if file.notes else []
+
+
+def _noted(file: BronzeFile) -> str:
+    state = "" if file.status in ("pending", "loaded") else f"{file.status}: "
+    return state + "; ".join(file.notes)
+
+
+def refresh_gold(engine: Engine) -> list[MartReport]:
+    """Rebuild the marts whose inputs have changed, two at a time."""
+
+    def one(mart: Mart) -> MartReport:
+        clock = time.monotonic()
+        versions = input_versions(mart.inputs, engine.settings)
+        if min(versions.values()) < 0:
+            return MartReport(mart.name, "waiting for Silver")
+        if is_current(mart, versions, engine.settings):
+            return MartReport(mart.name, "current")
+        engine.progress(mart.name, "building")
+        try:
+            refresh(engine.spark, mart, versions, engine.settings)
+        except Exception as error:
+            if not is_spark_error(error):
+                raise
+            return MartReport(mart.name, "failed", time.monotonic() - clock, root_cause(str(error)))
+        engine.progress(mart.name, "done")
+        return MartReport(mart.name, "rebuilt", time.monotonic() - clock)
+
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        return list(pool.map(one, MARTS))
+
+
+def _register(contracts: dict[str, Contract], settings: Settings) -> None:
+    if settings.silver_uri.startswith("s3://"):
+        register(catalog_tables(contracts, settings), settings)
+
+
+def _register_gold(settings: Settings) -> None:
+    if settings.gold_uri.startswith("s3://"):
+        built = [table for table in gold_tables(settings) if table_version(table.uri) >= 0]
+        register(built, settings)
+
+
+def _ensure_tables(contracts: dict[str, Contract], ledger: Ledger, settings: Settings) -> None:
+    def both(entity: str) -> None:
+        contract = contracts[entity]
+        silver = settings.table_uri("silver", entity)
+        ensure_table(silver, silver_columns(contract), description=contract.description)
+        ensure_table(settings.table_uri("quarantine", entity), QUARANTINE_COLUMNS)
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        pending = [pool.submit(ledger.ensure), *(pool.submit(both, entity) for entity in contracts)]
+        for future in pending:
+            future.result()
+
+
+def _dry_run(
+    plan: Plan, ledger: Ledger, settings: Settings, entities: Sequence[str], layer: str
+) -> RunReport:
+    report = RunReport(None, dry_run=True)
+    for entity, infos in plan.files.items():
+        entry = EntityReport(entity, files=len(infos))
+        for file in inspect_files(infos, plan.contracts[entity]):
+            entry.notes.append(f"{file.path}: {file.size:,} bytes; {_noted(file) or 'as the contract says'}")
+        if entity in plan.redo:
+            entry.notes.append(f"batch {plan.redo[entity].number} was interrupted and would be finished")
+        report.entities.append(entry)
+    pending = plan.silver_work or may_release(plan, ledger, settings)
+    stale = {mart.name for mart in plan.marts}
+    if layer == GOLD or (layer == ALL and not entities):
+        report.marts = [
+            MartReport(mart.name, "would be rebuilt" if mart.name in stale or pending else "current")
+            for mart in MARTS
+        ]
+    return report
+
+
+def _chosen(entities: Sequence[str]) -> dict[str, Contract]:
+    contracts = load_contracts()
+    unknown = [entity for entity in entities if entity not in contracts]
+    if unknown:
+        raise UsageError(f"there is no entity {unknown[0]!r}", f"entities are: {', '.join(contracts)}")
+    return {entity: contracts[entity] for entity in contracts if not entities or entity in entities}

@@ -1,0 +1,121 @@
+"""The Spark session: Delta and S3 ready, the same on a laptop and as far as AWS Glue lets us."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.settings import find_home
+from pipeline.storage import http_endpoint
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# One Bronze file is one task: only then does a line's position in its partition give its line
+# number. The value is far above any file's size, and small enough that sums of it do not overflow.
+ONE_FILE_PER_TASK = str(2**40)
+
+LOG_CONFIG = Path(__file__).parent / "log4j2.properties"
+
+RUNTIME_CONF = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.files.maxPartitionBytes": ONE_FILE_PER_TASK,
+    "spark.sql.files.openCostInBytes": ONE_FILE_PER_TASK,
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "256",
+    "spark.databricks.delta.snapshotPartitions": "2",
+}
+
+STATIC_CONF = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.warehouse.dir": ".finlake/warehouse",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.driver.memory": "2g",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.scheduler.mode": "FAIR",
+    "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+    "spark.hadoop.fs.AbstractFileSystem.s3.impl": "org.apache.hadoop.fs.s3a.S3A",
+    "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
+    "spark.hadoop.fs.s3a.experimental.input.fadvise": "normal",
+    "spark.hadoop.fs.s3a.connection.maximum": "64",
+    "spark.hadoop.fs.s3a.aws.credentials.provider": "com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
+    "spark.delta.logStore.s3.impl": "io.delta.storage.S3SingleDriverLogStore",
+    "spark.databricks.delta.checkLatestSchemaOnRead": "false",
+}
+
+
+@cache
+def start_session() -> SparkSession:
+    """Return this process's Spark session; start it when it is not there yet.
+
+    With ``SPARK_REMOTE`` set, it is a session on that Spark Connect server. On AWS Glue, Spark is
+    running already with Glue's own settings, and only the runtime settings are added.
+    """
+    from pyspark.sql import SparkSession
+
+    if os.environ.get("SPARK_REMOTE") or on_glue():
+        spark = SparkSession.builder.getOrCreate()
+    else:
+        spark = _local_session()
+    for key, value in RUNTIME_CONF.items():
+        spark.conf.set(key, value)
+    return spark
+
+
+def on_glue() -> bool:
+    """Whether this is a Glue job, which brings Spark, Delta and S3 itself."""
+    return "GLUE_PYTHON_VERSION" in os.environ or "AWS_GLUE_JOB_NAME" in os.environ
+
+
+def _local_session() -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    from pipeline.jars import class_path, ensure_jars
+
+    ensure_jars()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    cores = os.environ.get("FINLAKE_CORES", "*")
+    builder = SparkSession.builder.master(f"local[{cores}]").appName("finlake")
+    conf = STATIC_CONF | RUNTIME_CONF | _endpoint_conf()
+    conf["spark.driver.extraClassPath"] = class_path()
+    conf["spark.driver.extraJavaOptions"] = " ".join(
+        [
+            "-Duser.timezone=UTC",
+            "-XX:+UseParallelGC",
+            "-XX:-UsePerfData",
+            f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}",
+            f"-Dfinlake.log={_log_file()}",
+        ]
+    )
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def _log_file() -> str:
+    """Where Spark's own warnings go, so that people see finlake's messages only."""
+    home = find_home()
+    if home is None:
+        return os.devnull
+    (home / "logs").mkdir(exist_ok=True)
+    return str(home / "logs" / "spark.log")
+
+
+def _endpoint_conf() -> dict[str, str]:
+    """S3A does not read the SDKs' endpoint variables, so they are handed on."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        return {}
+    return {
+        "spark.hadoop.fs.s3a.endpoint": endpoint,
+        "spark.hadoop.fs.s3a.endpoint.region": os.environ.get("AWS_REGION", "eu-central-1"),
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+        "spark.hadoop.fs.s3a.connection.ssl.enabled": str(not http_endpoint()).lower(),
+    }

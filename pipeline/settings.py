@@ -1,0 +1,107 @@
+"""Where the lake lives. Everything is set by ``FINLAKE_*`` variables; the defaults are the laptop's.
+
+Endpoints and credentials are not settings of finlake: they come from the AWS SDKs' own variables
+(``AWS_ENDPOINT_URL``, ``AWS_PROFILE``, ...). For ``FINLAKE_ENV=local`` they are read from the file
+that the local stack writes when it starts, so that a local run can never reach a real account.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import FinlakeError
+
+HOME_NAME = ".finlake"
+LOCAL_ENV_FILE = "local.env"
+LAYERS = ("bronze", "silver", "gold", "quarantine", "ops")
+
+
+class Settings(BaseSettings):
+    """Names and places of one environment of the lake.
+
+    Attributes:
+        env: Environment: ``local``, ``dev`` or ``prod``.
+        prefix: First part of all names.
+        bucket_suffix: Last part of bucket names, which are unique world-wide; often the account id.
+        bronze_uri: Root of Bronze, default ``s3://<prefix>-<env>-bronze[-<suffix>]``.
+        silver_uri: Root of Silver; quarantine and ops tables live below it.
+        gold_uri: Root of Gold.
+        public_silver_uri: Root of the masked copies of Silver; None publishes nothing.
+        public_gold_uri: Root of the masked copies of Gold; None publishes nothing.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FINLAKE_", extra="ignore")
+
+    env: str = Field(default="local", pattern=r"^[a-z][a-z0-9]{0,15}$")
+    prefix: str = Field(default="finlake", pattern=r"^[a-z][a-z0-9-]{0,20}$")
+    bucket_suffix: str = ""
+    bronze_uri: str = ""
+    silver_uri: str = ""
+    gold_uri: str = ""
+    public_silver_uri: str | None = None
+    public_gold_uri: str | None = None
+
+    @model_validator(mode="after")
+    def _fill_uris(self) -> Settings:
+        suffix = f"-{self.bucket_suffix}" if self.bucket_suffix else ""
+        for layer in ("bronze", "silver", "gold"):
+            uri = getattr(self, f"{layer}_uri") or f"s3://{self.prefix}-{self.env}-{layer}{suffix}"
+            setattr(self, f"{layer}_uri", uri.rstrip("/"))
+        return self
+
+    def database(self, layer: str) -> str:
+        """Name of the Glue database of a layer, such as ``finlake_local_silver``."""
+        return f"{self.prefix}_{self.env}_{layer}".replace("-", "_")
+
+    def bronze_entity_uri(self, entity: str) -> str:
+        """Folder of an entity's raw files."""
+        return f"{self.bronze_uri}/{entity}"
+
+    def table_uri(self, layer: str, table: str) -> str:
+        """Folder of a Delta table of layer ``silver``, ``quarantine``, ``ops`` or ``gold``."""
+        roots = {
+            "silver": self.silver_uri,
+            "quarantine": f"{self.silver_uri}/_quarantine",
+            "ops": f"{self.silver_uri}/_ops",
+            "gold": self.gold_uri,
+        }
+        return f"{roots[layer]}/{table}"
+
+
+def find_home(start: Path | None = None) -> Path | None:
+    """Nearest ``.finlake`` folder from ``start`` (default: the working directory) upwards."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / HOME_NAME).is_dir():
+            return folder / HOME_NAME
+    return None
+
+
+def load_settings() -> Settings:
+    """Read the settings, and for the local environment point the AWS SDKs at the local stack.
+
+    Raises:
+        FinlakeError: The environment is local and no stack is known, so requests would go to AWS.
+    """
+    settings = Settings()
+    if settings.env == "local" and settings.bronze_uri.startswith("s3://"):
+        _use_local_stack()
+    return settings
+
+
+def _use_local_stack() -> None:
+    if os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"):
+        return
+    home = find_home()
+    file = home / LOCAL_ENV_FILE if home else None
+    if file is None or not file.is_file():
+        raise FinlakeError(
+            "the local stack is not running",
+            "start it with `make up`, or set FINLAKE_ENV=dev|prod to work on AWS",
+        )
+    os.environ.update({key: value for key, value in dotenv_values(file).items() if value is not None})

@@ -1,0 +1,170 @@
+"""Objects on S3 or on the local disk, by URI: ``s3://bucket/key`` or ``file:///folder/file``.
+
+Everything goes through obstore, which reads the AWS SDKs' own variables. Delta tables are not
+handled here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+from pipeline.errors import FinlakeError
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object as a listing shows it: URI, size in bytes, ETag."""
+
+    uri: str
+    size: int
+    etag: str
+
+
+def list_objects(prefix_uri: str) -> list[ObjectInfo]:
+    """All objects below a folder, sorted by URI.
+
+    Raises:
+        FinlakeError: The bucket does not exist or cannot be reached.
+    """
+    store, root, key = _locate(prefix_uri)
+    found = []
+    try:
+        for page in obstore.list(store, prefix=key or None):
+            found += [
+                ObjectInfo(f"{root}/{meta['path']}", meta["size"], (meta["e_tag"] or "").strip('"'))
+                for meta in page
+            ]
+    except NotFoundError:
+        return []
+    except Exception as error:
+        raise _explain(error, prefix_uri) from error
+    return sorted(found, key=lambda info: info.uri)
+
+
+def read_head(uri: str, length: int) -> bytes:
+    """First ``length`` bytes of an object, fewer when it is shorter.
+
+    Raises:
+        FileNotFoundError: The object does not exist (any more).
+    """
+    store, _, key = _locate(uri)
+    try:
+        size = obstore.head(store, key)["size"]
+        return bytes(obstore.get_range(store, key, start=0, end=min(size, length))) if size else b""
+    except (NotFoundError, FileNotFoundError) as error:
+        raise FileNotFoundError(uri) from error
+
+
+def read_bytes(uri: str) -> bytes | None:
+    """The whole object, or None when it does not exist."""
+    store, _, key = _locate(uri)
+    try:
+        return bytes(obstore.get(store, key).bytes())
+    except (NotFoundError, FileNotFoundError):
+        return None
+
+
+def etag_of(uri: str) -> str | None:
+    """ETag of an object, or None when it does not exist."""
+    store, _, key = _locate(uri)
+    try:
+        return (obstore.head(store, key)["e_tag"] or "").strip('"')
+    except (NotFoundError, FileNotFoundError):
+        return None
+
+
+def write_bytes(uri: str, data: bytes, *, create_only: bool = False) -> bool:
+    """Write an object whole.
+
+    Args:
+        uri: Where to.
+        data: The content.
+        create_only: Do not replace an object that is there already.
+
+    Returns:
+        False when ``create_only`` is set and the object was there already.
+    """
+    store, _, key = _locate(uri)
+    try:
+        obstore.put(store, key, data, mode="create" if create_only else "overwrite")
+    except AlreadyExistsError:
+        return False
+    return True
+
+
+def upload_file(path: Path, uri: str) -> None:
+    """Copy a local file to ``uri`` in parts, without holding it in memory."""
+    store, _, key = _locate(uri)
+    with path.open("rb") as file:
+        obstore.put(store, key, file)
+
+
+def delete(uri: str) -> None:
+    """Delete one object; it is fine when it does not exist."""
+    store, _, key = _locate(uri)
+    try:
+        obstore.delete(store, key)
+    except (NotFoundError, FileNotFoundError):
+        return
+
+
+def http_endpoint() -> bool:
+    """Whether the configured S3 endpoint is plain HTTP (an emulator)."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    return endpoint.startswith("http://")
+
+
+def delta_options() -> dict[str, str]:
+    """Storage options for delta-rs that obstore's own variables do not cover."""
+    options = {"aws_conditional_put": "etag"}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(http_endpoint()).lower()}
+    return options
+
+
+def parts(uri: str) -> tuple[str, str]:
+    """Split a URI into its root (``s3://bucket`` or ``file://``) and key."""
+    split = urlsplit(uri)
+    if split.scheme == "s3":
+        return f"s3://{split.netloc}", uri.removeprefix(f"s3://{split.netloc}").lstrip("/")
+    return "file://", unquote(uri.removeprefix("file://"))
+
+
+def _locate(uri: str) -> tuple[ObjectStore, str, str]:
+    root, key = parts(uri)
+    return _store(root, http_endpoint()), root if root != "file://" else "file://", key.lstrip("/")
+
+
+@lru_cache
+def _store(root: str, allow_http: bool) -> ObjectStore:
+    if root.startswith("s3://"):
+        return S3Store(root.removeprefix("s3://"), client_options={"allow_http": allow_http})
+    return LocalStore("/")
+
+
+def _explain(error: Exception, uri: str) -> FinlakeError:
+    text = str(error)
+    if "NoSuchBucket" in text:
+        return FinlakeError(f"the bucket of {uri} does not exist", "create it with `finlake infra apply`")
+    if "error sending request" in text or "onnect" in text:
+        return FinlakeError(f"cannot reach the storage of {uri}", "is the stack up? `make status` tells")
+    return FinlakeError(f"cannot list {uri}: {text.splitlines()[0]}")
+
+
+def iter_paths(paths: list[Path]) -> Iterator[Path]:
+    """Files among ``paths``, with the ``*.csv`` and ``*.csv.gz`` files below folders."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.name.endswith((".csv", ".csv.gz")))
+        else:
+            yield path
