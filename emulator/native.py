@@ -35,6 +35,7 @@ REGION = "eu-central-1"
 HEALTH_PATH = "/_localstack/health"
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
+RELEASE_SECONDS = 2.0
 POLL_SECONDS = 0.05
 LOG_LINES = 8
 
@@ -351,7 +352,8 @@ def _poll(outcome: Callable[[], bool | None], seconds: float) -> bool:
 
 
 def _require_free(port: int) -> None:
-    if is_listening(port):
+    # A killed process is seen as ended a moment before the system closes its sockets.
+    if not _poll(lambda: None if is_listening(port) else True, RELEASE_SECONDS):
         user = port_user(port)
         by = f" by {user}" if user else ""
         raise StackError(
