@@ -7,7 +7,7 @@ PY      := $(VENV)/bin/python
 STAMP   := $(VENV)/.installed
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 WHEEL   := dist/finlake-$(VERSION)-py3-none-any.whl
-SOURCES := $(shell find contracts datagen pipeline emulator -name '*.py' -o -name '*.yaml')
+SOURCES := $(shell find contracts datagen pipeline emulator -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -55,7 +55,7 @@ format: $(STAMP) ## Put the code into the project's format
 wheel: $(WHEEL) ## Build the Python package that Glue installs, if its sources changed
 
 tf-plan: need-env install wheel ## Show what Terraform would change: make tf-plan ENV=dev
-	@$(PY) -m pipeline.cli infra plan --env $(ENV)
+	@$(PY) -m pipeline.cli infra plan --env $(ENV) || [ $$? -eq 2 ] # 2: there are changes
 
 tf-apply: need-env install wheel ## Let Terraform change it: make tf-apply ENV=dev
 	@$(PY) -m pipeline.cli infra apply --env $(ENV)
@@ -71,7 +71,7 @@ need-env:
 
 $(WHEEL): $(SOURCES) pyproject.toml README.md LICENSE | $(STAMP)
 	@mkdir -p dist
-	@$(PY) -m build --wheel --no-isolation --outdir dist . >dist/build.log 2>&1 || { cat dist/build.log >&2; exit 1; }
+	@$(PY) -m hatchling build --target wheel --directory dist >dist/build.log 2>&1 || { cat dist/build.log >&2; exit 1; }
 	@touch $@
 	@echo "Built $@"
 

@@ -5,7 +5,6 @@ Works with the plain install as well: whatever else is missing is a finding, not
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import jars
+from pipeline.errors import FinlakeError
 
 PYTHON_NEEDED = (3, 11)
 JAVA_NEEDED = 17
@@ -167,15 +167,15 @@ def check_terraform() -> Check:
 
 def check_provider() -> Check:
     """Where Terraform will take the AWS provider from."""
+    from pipeline import infra
+
     name = "Terraform's AWS provider"
     try:
-        infra = importlib.import_module("pipeline.infra")
-        mirror = infra.find_provider_mirror()
-    except ImportError as error:
-        return Check(name, State.WARNING, f"cannot be looked for: {error}", "run make install")
-    if mirror is None:
-        return Check(name, State.OK, "no mirror on this machine: from Terraform's registry")
-    return Check(name, State.OK, f"mirror {mirror}")
+        version = infra.locked_version(infra.find_project() / "terraform" / infra.LOCK_FILE)
+        source = infra.find_provider(os.environ, version)
+    except FinlakeError as error:
+        return Check(name, State.WARNING, str(error), error.hint or "")
+    return Check(name, State.OK, f"{version}, {source.description}")
 
 
 def check_jars() -> Check:
