@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 SAVE_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -63,7 +66,10 @@ class SavingApp:
             # Many changes come in bursts (terraform apply): one save serves all of them.
             await asyncio.sleep(self._seconds)
             self._changed.clear()
-            self._save()
+            try:
+                self._save()
+            except Exception:  # the next change tries again; requests are served meanwhile
+                logger.exception("the state could not be saved")
 
 
 def main() -> None:

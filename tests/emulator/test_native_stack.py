@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 from emulator.native import NativeStack, StackError, find_home
-from emulator.server import SAVE_SECONDS
+from emulator.server import SAVE_SECONDS, Receive, SavingApp, Scope, Send
 
 pytestmark = pytest.mark.emulator
 
@@ -329,3 +330,39 @@ def test_an_error_is_one_message_without_a_stack_trace(tmp_path: Path) -> None:
 def test_a_wrong_option_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").touch()
     assert run("up", "--port", "many", cwd=tmp_path).returncode == 2
+
+
+def saves_after(*methods: str, failing: int = 0) -> int:
+    """How often a server saves that gets these requests, each after the previous one was dealt with."""
+    saved = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+
+    def save() -> None:
+        saved.append(len(saved))
+        if len(saved) <= failing:
+            raise OSError("disk full")
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        server = SavingApp(app, save, seconds=0)
+        life = asyncio.create_task(server({"type": "lifespan"}, stop.wait, None))
+        for method in methods:
+            await server({"type": "http", "method": method}, stop.wait, None)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        stop.set()
+        await life
+
+    asyncio.run(serve())
+    return len(saved)
+
+
+def test_requests_that_write_are_saved_and_others_are_not() -> None:
+    assert saves_after("POST", "GET", "PUT", "HEAD", "DELETE", "OPTIONS") == 3
+
+
+def test_a_save_that_fails_does_not_end_the_saving() -> None:
+    assert saves_after("PUT", "PUT", "PUT", failing=1) == 3
