@@ -1,0 +1,216 @@
+"""Accounts: one for every customer when he joins, and some more later."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+import numpy as np
+import polars as pl
+
+from datagen import columns as to
+from datagen import customers
+from datagen.countries import COUNTRIES
+from datagen.entity import Entity
+from datagen.iban import UNIQUE_DIGITS, iban, unique_number
+from datagen.rng import Bools, Choice, Draws, Ints, Quantiles, stream_key
+from datagen.schedule import BASE_DAY, Block, Growth, Plan, Rotation, block_count, block_of
+
+NAME, PREFIX, WIDTH = "accounts", "A", 12
+
+TYPES = ("current", "savings", "term_deposit", "credit_card")
+CURRENT, SAVINGS, TERM_DEPOSIT, CREDIT_CARD = range(len(TYPES))
+STATUSES = ("active", "dormant", "frozen", "closed")
+ACTIVE, DORMANT, FROZEN, CLOSED = range(len(STATUSES))
+CHANNELS = ("branch", "online", "mobile")
+BRANCHES = tuple(f"BR{number:03d}" for number in range(1, 21))
+NEXT_BRANCH = dict(zip(BRANCHES, (*BRANCHES[1:], BRANCHES[0]), strict=True))
+
+NEVER = np.iinfo(np.int64).max
+"""Day of something that does not happen."""
+
+_SECOND_TYPE = Choice([25, 40, 15, 20])
+_CHANNEL = Choice([35, 40, 25])
+_BRANCH = Choice([30 / (rank + 3) for rank in range(len(BRANCHES))])
+_SPECIAL = Choice([92.5, 5, 1, 1.5])
+_RATES = {CURRENT: (0,), SAVINGS: (5000, 10000, 15000, 17500), TERM_DEPOSIT: (20000, 25000, 30000, 32500),
+          CREDIT_CARD: (149000, 169000, 189000, 219000)}  # fmt: skip
+"""Yearly rates in millionths, by account type."""
+
+
+@cache
+def _balances() -> Quantiles:
+    """Balances in euro cents, by account type; owed on credit cards."""
+    return Quantiles.lognormal(
+        (180_000, 1.2, 0, 30_000_000),
+        (750_000, 1.3, 100, 100_000_000),
+        (2_000_000, 0.8, 100_000, 100_000_000),
+        (65_000, 1.0, 0, 1_500_000),
+    )
+
+
+def customer_of(plan: Plan, index: Ints) -> Ints:
+    """Index of the customer who holds each account.
+
+    The first accounts of each batch belong to its new customers, one each; the others to any customer.
+    """
+    growth, holders = plan.accounts, plan.customers
+    birth = growth.birth(index)
+    later = birth > 0
+    position = index - np.where(later, growth.initial + (birth - 1) * growth.daily, 0)
+    first = np.where(later, holders.initial + (birth - 1) * holders.daily, 0)
+    primary = position < np.where(later, holders.daily, holders.initial)
+    anyone = plan.draws(NAME, index).below("customer", holders.initial + birth * holders.daily)
+    return np.where(primary, first + position, anyone)
+
+
+def is_primary(plan: Plan, index: Ints) -> Bools:
+    """Whether an account is the first one of its customer."""
+    growth, holders = plan.accounts, plan.customers
+    birth = growth.birth(index)
+    position = index - np.where(birth > 0, growth.initial + (birth - 1) * growth.daily, 0)
+    primary: Bools = position < np.where(birth > 0, holders.daily, holders.initial)
+    return primary
+
+
+def type_of(plan: Plan, index: Ints) -> Ints:
+    """Position of each account's type in ``TYPES``; first accounts are current accounts."""
+    second = _SECOND_TYPE(plan.draws(NAME, index).bits("type"))
+    return np.where(is_primary(plan, index), CURRENT, second)
+
+
+def opened_day(plan: Plan, index: Ints, customer: Ints) -> Ints:
+    """Day on which each account was opened; never before its customer joined."""
+    joined = customers.onboarding_day(plan, customer)
+    later = plan.draws(NAME, index).below("opened", np.maximum(BASE_DAY - joined, 0) + 1)
+    history = np.where(is_primary(plan, index), joined, joined + later)
+    birth = plan.accounts.birth(index)
+    return np.where(birth > 0, BASE_DAY + birth, history)
+
+
+def closed_day(plan: Plan, index: Ints, opened: Ints) -> Ints:
+    """Day on which each account is closed, or ``NEVER``."""
+    draws = plan.draws(NAME, index)
+    rotation = _rotation(plan)
+    last_version = 1 + draws.below("closing_version", 6)
+    later = np.where(
+        draws.chance("closes_later", 0.08), BASE_DAY + rotation.batch_of(index, last_version), NEVER
+    )
+    early = BASE_DAY - draws.below("closed", np.maximum(BASE_DAY - opened, 0) + 1)
+    return np.where((_SPECIAL(draws.bits("status")) == CLOSED) & (opened < BASE_DAY), early, later)
+
+
+def _rotation(plan: Plan) -> Rotation:
+    return Rotation(plan, NAME, plan.accounts)
+
+
+@lru_cache(maxsize=2)
+def _changed(plan: Plan, batch: int) -> Ints:
+    """Accounts that change in a batch; closed ones rest."""
+    if batch == 0:
+        return to.no_rows()
+    index = _rotation(plan).changed(batch)
+    opened = opened_day(plan, index, customer_of(plan, index))
+    return index[closed_day(plan, index, opened) >= BASE_DAY + batch]
+
+
+def blocks(plan: Plan, batch: int) -> int:
+    """Number of blocks in a batch."""
+    growth = plan.accounts
+    return block_count(growth.end(batch) - growth.start(batch) + len(_changed(plan, batch)))
+
+
+def block(plan: Plan, batch: int, number: int) -> Block:
+    """Row indices of one block."""
+    return block_of(plan.accounts, batch, number, _changed(plan, batch))
+
+
+def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
+    """Accounts as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+    draws = plan.draws(NAME, index)
+    own_keys = index + 1
+    keys = own_keys if keys is None else keys
+    customer = customer_of(plan, index)
+    country = customers.country_of(plan, customer)
+    kind = type_of(plan, index)
+    opened = opened_day(plan, index, customer)
+    closed = closed_day(plan, index, opened)
+    is_closed = closed <= BASE_DAY + batch
+    version = _version(plan, index, batch, closed)
+    balance, limit = _balance(draws, country, kind, version)
+    # Borrowed keys count down from the last account number, away from the accounts' own.
+    number = np.where(keys == own_keys, keys, -keys) % 10**UNIQUE_DIGITS
+    number = unique_number(number, int(stream_key(plan.seed, NAME, "iban") >> np.uint64(20)))
+    return pl.DataFrame(
+        {
+            "account_id": to.join(PREFIX, to.digits(keys, WIDTH)),
+            "customer_id": to.join(customers.PREFIX, to.digits(customer + 1, customers.WIDTH)),
+            "iban": iban(country, np.zeros_like(country), number),
+            "account_type": to.texts(TYPES, kind),
+            "currency": to.texts(tuple(item.currency for item in COUNTRIES), country),
+            "balance": to.money(np.where(is_closed, 0, balance)),
+            "overdraft_limit": to.money(np.where(is_closed, 0, limit)),
+            "interest_rate": to.rate(_rate(draws, kind)),
+            "branch_code": to.texts(BRANCHES, _BRANCH(draws.bits("branch"))),
+            "opening_channel": to.texts(CHANNELS, _CHANNEL(draws.bits("channel"))),
+            "status": to.texts(STATUSES, _status(draws, version, is_closed)),
+            "opened_date": to.dates(opened),
+            "closed_date": to.either(is_closed, to.dates(np.where(is_closed, closed, 0))),
+            "updated_at": _updated_at(plan, draws, index, opened, closed, version),
+        }
+    )
+
+
+def _version(plan: Plan, index: Ints, batch: int, closed: Ints) -> Ints:
+    """How often each account has changed; closing is the last change."""
+    return _rotation(plan).version(index, np.minimum(closed - BASE_DAY, batch))
+
+
+def _balance(draws: Draws, country: Ints, kind: Ints, version: Ints) -> tuple[Ints, Ints]:
+    """Balance and overdraft limit in cents; nobody owes more than the limit."""
+    level = np.array([item.price_level for item in COUNTRIES])[country]
+    amount = _balances()(draws.bits("balance", version), kind) * level // 100 + version
+    steps = np.array([0, 50_000, 100_000, 200_000, 500_000])[draws.below("limit", 5)]
+    card = 100_000 * (1 + draws.below("limit", 15))
+    limit = np.where(kind == CREDIT_CARD, card, np.where(kind == CURRENT, steps, 0)) * level // 100
+    overdrawn = (kind == CURRENT) & (limit > 0) & draws.chance("overdrawn", 0.06, version)
+    owed = np.where(limit > 0, amount % np.maximum(limit, 1), 0)
+    return np.where((kind == CREDIT_CARD) | overdrawn, -owed, amount), limit
+
+
+def _rate(draws: Draws, kind: Ints) -> Ints:
+    table = np.array([(rates * 4)[:4] for _, rates in sorted(_RATES.items())])
+    return table[kind, draws.below("rate", 4)]
+
+
+def _status(draws: Draws, version: Ints, is_closed: Bools) -> Ints:
+    """Dormant and frozen accounts are active again once something changes on them."""
+    special = _SPECIAL(draws.bits("status"))
+    resting = ((special == DORMANT) | (special == FROZEN)) & (version == 0)
+    return np.where(is_closed, CLOSED, np.where(resting, special, ACTIVE))
+
+
+def _updated_at(  # noqa: PLR0917 - columns of one row
+    plan: Plan, draws: Draws, index: Ints, opened: Ints, closed: Ints, version: Ints
+) -> pl.Series:
+    quiet = np.maximum(BASE_DAY - opened, 0)
+    first = opened + draws.below("updated_day", quiet + 1)
+    first = np.where(closed <= BASE_DAY, closed, first)
+    changed = BASE_DAY + _rotation(plan).batch_of(index, version)
+    seconds = 6 * 3600 + draws.below("updated_second", 16 * 3600, version)
+    return to.timestamps(np.where(version > 0, changed, first), seconds)
+
+
+def _growth(plan: Plan) -> Growth:
+    return plan.accounts
+
+
+ACCOUNTS = Entity(
+    name=NAME,
+    prefix=PREFIX,
+    width=WIDTH,
+    growth=_growth,
+    blocks=blocks,
+    block=block,
+    rows=rows,
+    older=pl.col("branch_code").replace(NEXT_BRANCH),
+)

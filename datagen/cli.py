@@ -1,0 +1,119 @@
+"""Command line of the generator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from datagen.errors import BadRequestError, GenerateError
+
+if TYPE_CHECKING:
+    from datagen.generator import Progress
+    from datagen.manifest import Manifest
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+An initial load of 10,000 customers: [cyan]generate --scale 10000 --out data/bronze[/cyan]
+
+What happened on the next day: [cyan]generate --scale 10000 --out data/bronze --batch 1[/cyan]
+
+Into a bucket: [cyan]generate --out s3://my-bucket/bronze[/cyan]
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def generate(  # noqa: PLR0917 - Typer calls it by name
+    scale: Annotated[int, typer.Option(min=1, help="Customers in the initial load.")] = 1000,
+    batch: Annotated[int, typer.Option(min=0, help="0 is the initial load, n the n-th day after it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes; another seed, another bank.")] = 42,
+    dirty: Annotated[float, typer.Option(min=0, max=0.5, help="Share of dirty rows.")] = 0.02,
+    out: Annotated[
+        str, typer.Option(metavar="FOLDER|S3_URI", help="Folder, or s3://bucket/prefix.")
+    ] = "data/bronze",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the batch if it is there.")] = False,
+) -> None:
+    """Generate synthetic finance data as CSV files, with a manifest that says what is in them.
+
+    Five entities that belong together: customers, accounts, loans, payments, transactions.
+
+    The same options give the same bytes. A later batch holds new, changed and late rows.
+
+    Dirty rows (copies, old versions, bad values, broken lines ...) are added on purpose and counted exactly.
+    """
+    from datagen.generator import generate as make
+
+    try:
+        with _progress() as on_progress:
+            manifest = make(
+                out, scale=scale, batch=batch, seed=seed, dirty=dirty, force=force, on_progress=on_progress
+            )
+    except GenerateError as error:
+        Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2 if isinstance(error, BadRequestError) else 1) from None
+    if as_json:
+        typer.echo(json.dumps(_totals(manifest, out), indent=2))
+    else:
+        _print_summary(manifest, out)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None] | None]:
+    """One bar per entity on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    rows = TextColumn("{task.fields[rows]:,} rows")
+    with Bars(
+        TextColumn("{task.description}"), BarColumn(), rows, TimeElapsedColumn(), console=console
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(step: Progress) -> None:
+            if step.entity not in tasks:
+                tasks[step.entity] = bars.add_task(step.entity, total=step.total, rows=0)
+            bars.update(tasks[step.entity], completed=step.done, rows=step.rows)
+
+        yield on_progress
+
+
+def _totals(manifest: Manifest, out: str) -> dict[str, object]:
+    return {
+        "manifest": f"{out.rstrip('/')}/{manifest.path(manifest.batch)}",
+        "batch": manifest.batch,
+        "ingest_date": manifest.ingest_date,
+        "rows": manifest.rows,
+        "bytes": manifest.bytes,
+        "entities": {
+            name: {"rows": entity.rows, "files": len(entity.files), "dirty": entity.dirty_rows}
+            for name, entity in manifest.entities.items()
+        },
+    }
+
+
+def _print_summary(manifest: Manifest, out: str) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"Batch {manifest.batch} of {manifest.ingest_date}", title_justify="left")
+    table.add_column("entity")
+    for name in ("rows", "new", "changed", "dirty", "files", "MB"):
+        table.add_column(name, justify="right")
+    for name, entity in manifest.entities.items():
+        counts = (entity.rows, entity.inserted, entity.updated, entity.dirty_rows, len(entity.files))
+        table.add_row(name, *(f"{count:,}" for count in counts), f"{entity.bytes / 1e6:,.1f}")
+    console = Console()
+    console.print(table)
+    console.print(f"{manifest.rows:,} rows in {out}", highlight=False, soft_wrap=True)

@@ -1,0 +1,244 @@
+"""Customers: people and small businesses, their addresses, incomes and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+import polars as pl
+
+from datagen import columns as to
+from datagen.countries import COUNTRIES
+from datagen.entity import Entity
+from datagen.pools import NAMES, pools
+from datagen.rng import Choice, Draws, Ints, Quantiles
+from datagen.schedule import BASE_DAY, Block, Growth, Plan, Rotation, block_count, block_of
+
+NAME, PREFIX, WIDTH = "customers", "C", 10
+
+SEGMENTS = ("retail", "affluent", "private", "small_business")
+KYC_STATUSES = ("pending", "verified", "expired", "rejected")
+MAIL_DOMAINS = ("example.com", "example.org", "example.net", "mail.example.com", "post.example.org")
+"""Reserved by RFC 2606: no mail to a made-up customer ever reaches anyone."""
+
+YEARS_OF_CUSTOMERS = 10
+_HISTORY = YEARS_OF_CUSTOMERS * 365
+
+_COUNTRY = Choice([country.share for country in COUNTRIES])
+_SEGMENT = Choice([72, 15, 4, 9])
+_KYC = Choice([4, 90, 4, 2])
+_CHANGES = ("address", "income", "phone", "kyc")
+_CHANGE = Choice([35, 30, 15, 20])
+
+
+@cache
+def _incomes() -> Quantiles:
+    """Yearly income in euro cents, by segment."""
+    return Quantiles.lognormal(
+        (3_400_000, 0.42, 900_000, 20_000_000),
+        (8_500_000, 0.30, 4_000_000, 60_000_000),
+        (24_000_000, 0.55, 9_000_000, 500_000_000),
+        (6_000_000, 0.70, 1_000_000, 200_000_000),
+    )
+
+
+@cache
+def _ages() -> Quantiles:
+    """Age on becoming a customer, in days."""
+    return Quantiles.lognormal((13_500, 0.33, 18 * 366, 88 * 365))
+
+
+def country_of(plan: Plan, index: Ints) -> Ints:
+    """Position of each customer's country in :data:`~datagen.countries.COUNTRIES`."""
+    return _COUNTRY(plan.draws(NAME, index).bits("country"))
+
+
+def onboarding_day(plan: Plan, index: Ints) -> Ints:
+    """Day on which each customer joined; ascends with the index."""
+    growth = plan.customers
+    history = BASE_DAY - (growth.initial - index) * _HISTORY // growth.initial
+    return np.where(index < growth.initial, history, BASE_DAY + growth.birth(index))
+
+
+def joined_by(plan: Plan, day: Ints) -> Ints:
+    """How many customers (at least one) had joined by the end of each ``day`` up to the base day."""
+    growth = plan.customers
+    ago = np.clip(BASE_DAY - day, 0, _HISTORY)
+    return np.minimum(growth.initial, growth.initial + 1 + (-ago * growth.initial) // _HISTORY)
+
+
+def _rotation(plan: Plan) -> Rotation:
+    return Rotation(plan, NAME, plan.customers)
+
+
+@lru_cache(maxsize=2)
+def _changed(plan: Plan, batch: int) -> Ints:
+    return _rotation(plan).changed(batch) if batch else to.no_rows()
+
+
+def blocks(plan: Plan, batch: int) -> int:
+    """Number of blocks in a batch."""
+    growth = plan.customers
+    return block_count(growth.end(batch) - growth.start(batch) + len(_changed(plan, batch)))
+
+
+def block(plan: Plan, batch: int, number: int) -> Block:
+    """Row indices of one block."""
+    return block_of(plan.customers, batch, number, _changed(plan, batch))
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """How often each customer has changed, in all and by kind of change."""
+
+    version: Ints
+    kinds: dict[str, Ints]
+
+
+def _changes(plan: Plan, draws: Draws, index: Ints, batch: int) -> _Changes:
+    version = _rotation(plan).version(index, batch)
+    kinds = {kind: np.zeros_like(version) for kind in _CHANGES}
+    for earlier in range(1, int(version.max(initial=0)) + 1):
+        chosen = _CHANGE(draws.bits("change", np.full_like(version, earlier)))
+        for number, kind in enumerate(_CHANGES):
+            kinds[kind] += (chosen == number) & (version >= earlier)
+    return _Changes(version, kinds)
+
+
+def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
+    """Customers as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+    draws, pool = plan.draws(NAME, index), pools(plan.seed)
+    keys = index + 1 if keys is None else keys
+    changes = _changes(plan, draws, index, batch)
+    country = country_of(plan, index)
+    named = country * NAMES
+    first, last = named + draws.below("first_name", NAMES), named + draws.below("last_name", NAMES)
+    segment = _SEGMENT(draws.bits("segment"))
+    joined = onboarding_day(plan, index)
+    income, no_income = _income(draws, country, segment, changes.kinds["income"])
+    score, no_score = _score(draws)
+    street_address, place = _address(plan, draws, country, changes.kinds["address"])
+    return pl.DataFrame(
+        {
+            "customer_id": to.join(PREFIX, to.digits(keys, WIDTH)),
+            "first_name": pool.first_name.gather(first),
+            "last_name": pool.last_name.gather(last),
+            "email": to.join(
+                pool.first_name_ascii.gather(first),
+                to.texts((".", "_", "-", ""), draws.below("mail_style", 4)),
+                pool.last_name_ascii.gather(last),
+                pl.Series(keys).cast(pl.String),
+                "@",
+                to.texts(MAIL_DOMAINS, draws.below("mail_domain", len(MAIL_DOMAINS))),
+            ),
+            "phone": to.either(
+                ~draws.chance("no_phone", 0.03), _phone(draws, country, changes.kinds["phone"])
+            ),
+            "date_of_birth": to.dates(joined - _ages()(draws.bits("age"))),
+            "national_id": to.either(
+                ~draws.chance("no_national_id", 0.06), _national_id(plan, draws, country)
+            ),
+            "street_address": street_address,
+            "city": pool.city.gather(place),
+            "postal_code": pool.postal_code.gather(place),
+            "country": to.texts(tuple(item.code for item in COUNTRIES), country),
+            "segment": to.texts(SEGMENTS, segment),
+            "kyc_status": to.texts(KYC_STATUSES, _kyc(draws, changes.kinds["kyc"])),
+            "credit_score": to.either(~no_score, to.whole(score)),
+            "annual_income": to.either(~no_income, to.money(income)),
+            "currency": to.texts(tuple(item.currency for item in COUNTRIES), country),
+            "onboarding_date": to.dates(joined),
+            "updated_at": _updated_at(plan, draws, index, joined, changes.version),
+        }
+    )
+
+
+def _income(draws: Draws, country: Ints, segment: Ints, raises: Ints) -> tuple[Ints, np.ndarray]:
+    level = np.array([item.price_level for item in COUNTRIES])[country]
+    start = _incomes()(draws.bits("income"), segment) * level // 100
+    income = start * (1000 + 35 * raises) // 1000
+    # Incomes are declared in whole tens; a first declaration fills a gap.
+    return income // 1000 * 1000, draws.chance("no_income", 0.05) & (raises == 0)
+
+
+def _score(draws: Draws) -> tuple[Ints, np.ndarray]:
+    """Credit scores rise with income: both hang on the same draw, the score on a second one as well."""
+    standing = (draws.bits("income") >> np.uint64(48)).astype(np.int64)
+    luck = draws.below("score", 1 << 16)
+    score = 440 + (2 * standing + 3 * luck) * 400 // (5 << 16)
+    defaulted_before = draws.chance("bad_history", 0.05)
+    return np.where(defaulted_before, score - 130, score), draws.chance("no_score", 0.07)
+
+
+def _address(plan: Plan, draws: Draws, country: Ints, moves: Ints) -> tuple[pl.Series, Ints]:
+    """Street with house number, and the position of town and postal code; a move changes them all."""
+    pool = pools(plan.seed)
+    stride = 1 + 2 * draws.below("move", NAMES // 2)
+    street = country * NAMES + (draws.below("street", NAMES) + moves * stride) % NAMES
+    place = country * NAMES + (draws.below("place", NAMES) + moves * stride) % NAMES
+    number = pl.Series(1 + draws.below("house_number", 160, moves)).cast(pl.String)
+    name = pool.street.gather(street)
+    number_first = np.array([item.house_number_first for item in COUNTRIES])[country]
+    return to.either(number_first, to.join(number, " ", name), to.join(name, " ", number)), place
+
+
+def _phone(draws: Draws, country: Ints, changes: Ints) -> pl.Series:
+    prefixes = tuple(item.phone_prefixes for item in COUNTRIES)
+    starts = np.cumsum([0, *(len(group) for group in prefixes)])
+    counts = np.array([len(group) for group in prefixes])
+    prefix = starts[country] + draws.below("phone_prefix", counts[country])
+    width = np.array([item.phone_digits for item in COUNTRIES])[country]
+    return to.join(
+        "+",
+        to.texts(tuple(text for group in prefixes for text in group), prefix),
+        to.digits(draws.below("phone", 10**8, changes) % 10**width, width),
+    )
+
+
+def _national_id(plan: Plan, draws: Draws, country: Ints) -> pl.Series:
+    pool = pools(plan.seed)
+    width = np.array([item.national_id[1] for item in COUNTRIES])[country]
+    number = draws.below("id_high", 10**8) * 10**7 + draws.below("id_low", 10**7)
+    return to.join(
+        pool.national_id_head.gather(country * NAMES + draws.below("id_head", NAMES)),
+        to.digits(number % 10**width, width),
+        pool.national_id_tail.gather(country * NAMES + draws.below("id_tail", NAMES)),
+    )
+
+
+def _kyc(draws: Draws, changes: Ints) -> Ints:
+    """Pending checks get verified, verified ones expire and are renewed, rejected ones start again."""
+    start = _KYC(draws.bits("kyc"))
+    after_first = np.array([1, 2, 1, 0])[start]
+    steps = np.maximum(changes - 1, 0)
+    later = np.where(
+        after_first == 0, np.where(steps == 0, 0, 1 + (steps - 1) % 2), 1 + (after_first - 1 + steps) % 2
+    )
+    return np.where(changes == 0, start, later)
+
+
+def _updated_at(plan: Plan, draws: Draws, index: Ints, joined: Ints, version: Ints) -> pl.Series:
+    quiet = np.maximum(BASE_DAY - joined, 0)
+    first = joined + draws.below("updated_day", quiet + 1)
+    changed = BASE_DAY + _rotation(plan).batch_of(index, version)
+    seconds = 6 * 3600 + draws.below("updated_second", 16 * 3600, version)
+    return to.timestamps(np.where(version > 0, changed, first), seconds)
+
+
+def _growth(plan: Plan) -> Growth:
+    return plan.customers
+
+
+_NEXT_SEGMENT = dict(zip(SEGMENTS, (*SEGMENTS[1:], SEGMENTS[0]), strict=True))
+
+CUSTOMERS = Entity(
+    name=NAME,
+    prefix=PREFIX,
+    width=WIDTH,
+    growth=_growth,
+    blocks=blocks,
+    block=block,
+    rows=rows,
+    older=pl.col("segment").replace(_NEXT_SEGMENT),
+)

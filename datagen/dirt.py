@@ -1,0 +1,242 @@
+"""Dirty rows: always added between the clean ones, never instead of them.
+
+Each dirty row has exactly one defect, and a key that no clean row uses (copies and older versions, which
+need the key of another row, aside). So what a correct pipeline does with each row is known.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+
+from contracts import Column, Contract
+from datagen import columns as to
+from datagen.entity import Entity
+from datagen.rng import Draws, Ints, spread_sample
+from datagen.schedule import BLOCK_ROWS, Block, Plan
+
+EXACT_DUPLICATE = "exact_duplicate"
+OLDER_VERSION = "older_version"
+MALFORMED_DATE = "malformed_date"
+MALFORMED_NUMBER = "malformed_number"
+MISSING_KEY = "missing_key"
+BAD_EMAIL = "bad_email"
+UNKNOWN_PARENT = "unknown_parent"
+EARLY_CHILD = "early_child"
+WRONG_COLUMN_COUNT = "wrong_column_count"
+STRAY_QUOTE = "stray_quote"
+
+REJECTED = {
+    kind: kind
+    for kind in (
+        MALFORMED_DATE, MALFORMED_NUMBER, MISSING_KEY, BAD_EMAIL,
+        UNKNOWN_PARENT, WRONG_COLUMN_COUNT, STRAY_QUOTE,
+    )
+} | {EARLY_CHILD: UNKNOWN_PARENT}  # fmt: skip
+"""Reason of quarantine by kind of dirt; an early child's parent is unknown until the next batch."""
+
+NOT_DATES = ("2025-02-30", "31/12/2024", "yesterday", "2024-13-01", "20240230", "0000-00-00")
+NOT_NUMBERS = ("12,5x", "abc", "1e5", "--", "1.2.3", "0x1F")
+
+_OLDEST_SECONDS = 30 * to.SECONDS_PER_DAY
+
+T = TypeVar("T")
+
+
+def kinds(contract: Contract) -> tuple[str, ...]:
+    """Kinds of dirt that an entity can have."""
+    names = [EXACT_DUPLICATE, OLDER_VERSION, MALFORMED_DATE, MALFORMED_NUMBER, MISSING_KEY]
+    if any(column.pii_class == "email" for column in contract.source_columns):
+        names.append(BAD_EMAIL)
+    if contract.parents:
+        names += [UNKNOWN_PARENT, EARLY_CHILD]
+    return (*names, WRONG_COLUMN_COUNT, STRAY_QUOTE)
+
+
+def quotas(contract: Contract, clean: int, rate: float, *, first: bool) -> dict[str, int]:
+    """How many dirty rows of each kind go into a block.
+
+    Args:
+        contract: Contract of the entity.
+        clean: Clean rows in the block.
+        rate: Share of dirty rows among all rows, below 1.
+        first: Whether this is an entity's first block, which gets at least one row of each kind.
+    """
+    names = kinds(contract)
+    if rate <= 0:
+        return dict.fromkeys(names, 0)
+    each, rest = divmod(round(clean * rate / (1 - rate)), len(names))
+    least = 1 if first else 0
+    return {name: max(least, each + (position < rest)) for position, name in enumerate(names)}
+
+
+def quarantined(rows: Mapping[str, int]) -> dict[str, int]:
+    """Rows that are quarantined, by reason, from the rows of each kind of dirt."""
+    reasons: dict[str, int] = {}
+    for kind, count in rows.items():
+        if kind in REJECTED:
+            reasons[REJECTED[kind]] = reasons.get(REJECTED[kind], 0) + count
+    return reasons
+
+
+@dataclass(frozen=True)
+class Soil:
+    """A block of clean rows, to which dirty ones are added.
+
+    Attributes:
+        entity: Entity of the rows.
+        parent: Entity that it refers to, if any.
+        contract: Contract of the entity.
+        plan: Seed and sizes.
+        batch: Batch number.
+        number: Number of the block in the batch.
+        block: Row indices of the clean rows.
+    """
+
+    entity: Entity
+    parent: Entity | None
+    contract: Contract
+    plan: Plan
+    batch: int
+    number: int
+    block: Block
+
+    def dirty_lines(self, data: bytes, starts: Ints, rate: float) -> dict[str, list[bytes]]:
+        """Make the dirty lines, each with its line feed, by kind of dirt.
+
+        Args:
+            data: The clean lines, in the order of the block's rows.
+            starts: Where each clean line starts, and where the last one ends.
+            rate: Share of dirty rows among all rows.
+        """
+        slots_per_block = 2 * BLOCK_ROWS
+        slot = (self.batch * (self.entity.blocks(self.plan, 0) + 1) + self.number) * slots_per_block
+        lines: dict[str, list[bytes]] = {}
+        clean = len(self.block.index)
+        for kind, count in quotas(self.contract, clean, rate, first=self.number == 0).items():
+            if count == 0:
+                lines[kind] = []
+            elif kind == EXACT_DUPLICATE:
+                copied = self._sample(kind, count)
+                spans = zip(starts[copied].tolist(), starts[copied + 1].tolist(), strict=True)
+                lines[kind] = [data[start:end] for start, end in spans]
+            elif kind == OLDER_VERSION:
+                lines[kind] = self._older(count)
+            else:
+                lines[kind] = self._damaged(kind, np.arange(slot, slot + count, dtype=np.int64))
+                slot += count
+        return lines
+
+    def _draws(self, purpose: str, count: int) -> Draws:
+        entity = f"{self.entity.name}/dirt/{self.batch}/{self.number}/{purpose}"
+        return self.plan.draws(entity, np.arange(count, dtype=np.int64))
+
+    def _sample(self, purpose: str, count: int) -> Ints:
+        """Positions of clean rows: distinct, unless more are asked for than there are."""
+        size = len(self.block.index)
+        return spread_sample(self._draws(purpose, min(count, size)), min(count, size), size)[
+            np.arange(count) % size
+        ]
+
+    def _older(self, count: int) -> list[bytes]:
+        """Older versions: of rows of this block and, in later batches, also of rows from earlier ones."""
+        existing = self.entity.growth(self.plan).start(self.batch)
+        from_before = min((count + self.batch % 2) // 2, existing)
+        same_batch = self._sample(OLDER_VERSION, count - from_before)
+        index = self.block.index[same_batch]
+        # Blocks take their earlier rows from stretches that do not overlap.
+        first = self._draws("earlier", 1).below("first", max(existing, 1))[0] + self.number * BLOCK_ROWS
+        earlier = self.entity.index_at((first + np.arange(from_before, dtype=np.int64)) % max(existing, 1))
+        lines = self._aged(index, self.batch, 0)
+        return lines + self._aged(earlier, self.batch - 1, 1)
+
+    def _aged(self, index: Ints, batch: int, parity: int) -> list[bytes]:
+        """Older versions of rows as of a batch; versions of different parity are never the same."""
+        if not len(index):
+            return []
+        rows = self.entity.rows(self.plan, index, batch)
+        version = self.contract.version_column
+        back = 3600 + self._draws(f"age/{parity}", len(index)).below("seconds", _OLDEST_SECONDS)
+        seconds = rows[version].dt.epoch("s").to_numpy() - back
+        seconds = seconds - seconds % 2 - parity
+        aged = rows.with_columns(self.entity.older, to.timestamps(seconds * 0, seconds).alias(version))
+        return to.to_csv(aged).splitlines(keepends=True)
+
+    def _damaged(self, kind: str, slots: Ints) -> list[bytes]:
+        """Rows with keys of their own and one defect each."""
+        template = self.block.index[self._sample(kind, len(slots))]
+        keys = self.entity.spare_keys(slots)
+        rows = self.entity.rows(self.plan, template, self.batch, keys)
+        if kind in (UNKNOWN_PARENT, EARLY_CHILD):
+            return to.to_csv(rows.with_columns(self._parents(kind, slots))).splitlines(keepends=True)
+        luck = self._draws(kind, len(slots)).below("luck", 1 << 30).tolist()
+        fields = csv.reader(StringIO(to.to_csv(rows).decode()))
+        return [self._damage(kind, row, draw) for row, draw in zip(fields, luck, strict=True)]
+
+    def _parents(self, kind: str, slots: Ints) -> pl.Series:
+        """Parents that never exist, or that only arrive in the next batch."""
+        if self.parent is None:
+            raise ValueError(f"{self.entity.name} has no parent")
+        keys = self.parent.unknown_keys(slots)
+        if kind == EARLY_CHILD:
+            growth = self.parent.growth(self.plan)
+            later = self._draws(kind, len(slots)).below("parent", growth.daily)
+            keys = growth.start(self.batch + 1) + later + 1
+        return self.parent.key_texts(keys).alias(self.contract.parents[0].name)
+
+    def _damage(self, kind: str, fields: list[str], luck: int) -> bytes:
+        names = [column.name for column in self.contract.source_columns]
+        if kind == MALFORMED_DATE:
+            fields[_pick(_dates(self.contract), luck)] = _pick(NOT_DATES, luck >> 8)
+        elif kind == MALFORMED_NUMBER:
+            fields[_pick(_numbers(self.contract), luck)] = _pick(NOT_NUMBERS, luck >> 8)
+        elif kind == MISSING_KEY:
+            fields[names.index(self.contract.key[0])] = ""
+        elif kind == BAD_EMAIL:
+            position = _emails(self.contract)[0]
+            fields[position] = _bad_email(fields[position], luck)
+        elif kind == WRONG_COLUMN_COUNT:
+            fields = [*fields, "extra"] if luck % 2 else fields[:-1]
+        line = StringIO()
+        csv.writer(line, lineterminator="\n").writerow(fields)
+        return (_with_stray_quote(line.getvalue(), luck) if kind == STRAY_QUOTE else line.getvalue()).encode()
+
+
+def _with_stray_quote(line: str, luck: int) -> str:
+    """Put one quote before or after the second value, which is never quoted itself in a clean row."""
+    first, second, rest = line.split(",", 2)
+    return f'{first},"{second},{rest}' if luck % 2 else f'{first},{second}",{rest}'
+
+
+def _bad_email(email: str, luck: int) -> str:
+    local, _, domain = email.partition("@")
+    return _pick((f"{local}.{domain}", f"{local}@@{domain}", f"{local}@", f"{local} @{domain}"), luck)
+
+
+def _pick(values: Sequence[T], luck: int) -> T:
+    return values[luck % len(values)]
+
+
+def _dates(contract: Contract) -> tuple[int, ...]:
+    return _positions(contract, lambda column: column.physical_type == "date")
+
+
+def _numbers(contract: Contract) -> tuple[int, ...]:
+    return _positions(contract, lambda column: column.is_decimal or column.physical_type in ("int", "bigint"))
+
+
+def _emails(contract: Contract) -> tuple[int, ...]:
+    return _positions(contract, lambda column: column.pii_class == "email")
+
+
+def _positions(contract: Contract, wanted: Callable[[Column], bool]) -> tuple[int, ...]:
+    """Positions of the wanted columns: the required ones, or all where none is required."""
+    found = [(position, column) for position, column in enumerate(contract.source_columns) if wanted(column)]
+    required = tuple(position for position, column in found if column.required)
+    return required or tuple(position for position, _ in found)

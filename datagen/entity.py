@@ -1,0 +1,76 @@
+"""What the generator has to know of an entity; a sixth entity is one more of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from datagen.columns import digits, join
+from datagen.rng import Bools, Ints
+from datagen.schedule import Block, Growth, Plan
+
+
+class Rows(Protocol):
+    """Makes rows as they stand at the end of a batch."""
+
+    def __call__(self, plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
+        """Return one typed row per index, with the contract's source columns in contract order.
+
+        Args:
+            plan: Seed and sizes.
+            index: Row indices that exist at the end of ``batch``.
+            batch: Batch as of which the rows are.
+            keys: Key numbers to use instead of the rows' own, for rows that must not clash with them.
+        """
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One entity.
+
+    Attributes:
+        name: Name, as in its contract.
+        prefix: First letter of the business key.
+        width: Digits of the business key.
+        growth: Row indices by batch (of the parent, when ``step`` is not 1).
+        blocks: Number of blocks in a batch.
+        block: Row indices of one block of a batch.
+        rows: Makes rows.
+        older: The business column, and its value, in which an older version differs from a row.
+        step: Distance between the indices of two first rows, for entities whose rows are numbered within
+            their parent.
+        is_late: Which of a batch's new rows happened long before they arrived.
+    """
+
+    name: str
+    prefix: str
+    width: int
+    growth: Callable[[Plan], Growth]
+    blocks: Callable[[Plan, int], int]
+    block: Callable[[Plan, int, int], Block]
+    rows: Rows
+    older: pl.Expr
+    step: int = 1
+    is_late: Callable[[Plan, Ints, int], Bools] | None = None
+
+    def index_at(self, position: Ints) -> Ints:
+        """Row index at a position of ``growth``; with a step, that of the parent's first row."""
+        index: Ints = position * self.step + (1 if self.step > 1 else 0)
+        return index
+
+    def key_texts(self, keys: Ints) -> pl.Series:
+        """Business keys of key numbers: the prefix and a zero-padded number."""
+        return join(self.prefix, digits(keys, self.width))
+
+    def spare_keys(self, slots: Ints) -> Ints:
+        """Key numbers that no row of ``growth`` ever gets: the upper tenth of the range."""
+        keys: Ints = 9 * 10 ** (self.width - 1) + self.index_at(slots)
+        return keys
+
+    def unknown_keys(self, slots: Ints) -> Ints:
+        """Key numbers that no row at all ever gets: the tenth below the spare ones."""
+        keys: Ints = 8 * 10 ** (self.width - 1) + slots
+        return keys

@@ -1,0 +1,70 @@
+"""International Bank Account Numbers (ISO 13616) with valid check digits, column-wise."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import polars as pl
+
+from datagen.countries import COUNTRIES
+from datagen.rng import Ints
+
+BANKS_PER_COUNTRY = len(COUNTRIES[0].bank_codes)
+UNIQUE_DIGITS = min(country.account_digits for country in COUNTRIES)
+_MODULUS = 97
+_TEXT_DIGITS = 17
+
+
+def iban(country: Ints, bank: Ints, number: Ints) -> pl.Series:
+    """Build IBANs.
+
+    Args:
+        country: Positions in :data:`~datagen.countries.COUNTRIES`.
+        bank: Positions in each country's ``bank_codes``.
+        number: Account numbers, below ``10 ** UNIQUE_DIGITS`` to fit every country.
+    """
+    heads, remainders, widths = _banks()
+    row = country * BANKS_PER_COUNTRY + bank
+    # Read as one number, an IBAN is <bank><account><country><check>; its remainder must be 1.
+    remainder = (remainders[row] + number % _MODULUS * (10**6 % _MODULUS)) % _MODULUS
+    parts = pl.DataFrame(
+        {
+            "country": pl.Series([item.code for item in COUNTRIES]).gather(country),
+            "check": _two_digits().gather(_MODULUS + 1 - remainder),
+            "bank": heads.gather(row),
+            "number": pl.Series(number + 10**_TEXT_DIGITS).cast(pl.String),
+            "skip": 1 + _TEXT_DIGITS - widths[country],
+        }
+    )
+    text = pl.concat_str("country", "check", "bank", pl.col("number").str.slice(pl.col("skip")))
+    return parts.select(text).to_series()
+
+
+def unique_number(index: Ints, offset: int) -> Ints:
+    """Scatter indices over all account numbers, each at most once per ``10 ** UNIQUE_DIGITS`` indices."""
+    span = 10**UNIQUE_DIGITS
+    number: Ints = (index % span * 387_420_489 + offset % span) % span
+    return number
+
+
+@cache
+def _banks() -> tuple[pl.Series, Ints, Ints]:
+    heads = [code for country in COUNTRIES for code in country.bank_codes]
+    remainders = [
+        (_as_digits(code) * 10 ** (country.account_digits + 6) + _as_digits(country.code) * 100) % _MODULUS
+        for country in COUNTRIES
+        for code in country.bank_codes
+    ]
+    widths = [country.account_digits for country in COUNTRIES]
+    return pl.Series(heads), np.array(remainders), np.array(widths)
+
+
+def _as_digits(text: str) -> int:
+    """Letters count 10 to 35."""
+    return int("".join(str(int(character, 36)) for character in text))
+
+
+@cache
+def _two_digits() -> pl.Series:
+    return pl.Series([f"{value:02d}" for value in range(100)])

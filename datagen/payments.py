@@ -1,0 +1,142 @@
+"""Payments: the instalments of loans, billed one ahead, paid in time, late, partly or never.
+
+A payment's row index holds its loan's index and its number in the loan's schedule, so that no list of
+payments has to be kept: ``index = loan * 10_000 + number``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from datagen import columns as to
+from datagen import loans
+from datagen.countries import COUNTRIES
+from datagen.entity import Entity
+from datagen.rng import Choice, Ints
+from datagen.schedule import BASE_DAY, BLOCK_ROWS, Block, Growth, Plan, block_count
+
+NAME, PREFIX, WIDTH = "payments", "P", 14
+
+NUMBERS = 10_000
+"""Room for instalment numbers in a payment's index."""
+
+METHODS = ("direct_debit", "bank_transfer", "card", "cash", "cheque")
+DIRECT_DEBIT = 0
+STATUSES = ("scheduled", "paid", "partial", "missed")
+SCHEDULED, PAID, PARTIAL, MISSED = range(len(STATUSES))
+
+_LOANS_PER_BLOCK = BLOCK_ROWS // 8
+_METHOD = Choice([62, 22, 8, 4, 4])
+
+
+def blocks(plan: Plan, batch: int) -> int:
+    """Number of blocks in a batch."""
+    if batch == 0:
+        return -(-plan.loans.initial // _LOANS_PER_BLOCK)
+    index, _ = _increment(plan, batch)
+    return block_count(len(index))
+
+
+def block(plan: Plan, batch: int, number: int) -> Block:
+    """Row indices of one block: in batch 0 all payments of some loans, later those of one day."""
+    if batch == 0:
+        low = number * _LOANS_PER_BLOCK
+        high = min(low + _LOANS_PER_BLOCK, plan.loans.initial)
+        loan = loans.terms(plan, np.arange(low, high, dtype=np.int64))
+        billed = np.minimum(loan.due_count(BASE_DAY) + 1, loan.billed)
+        starts = np.cumsum(billed) - billed
+        numbers = np.arange(billed.sum(), dtype=np.int64) - np.repeat(starts, billed) + 1
+        return Block(np.repeat(loan.index * NUMBERS, billed) + numbers)
+    index, changed = _increment(plan, batch)
+    low, high = number * BLOCK_ROWS, (number + 1) * BLOCK_ROWS
+    return Block(index[low:high], max(0, min(changed, high) - low))
+
+
+@lru_cache(maxsize=2)
+def _increment(plan: Plan, batch: int) -> tuple[Ints, int]:
+    """All payments of a later batch, and how many of them (the first ones) are changed."""
+    day = BASE_DAY + batch
+    due, number = loans.due_on(plan, day, batch)
+    late, late_number = loans.caught_up_on(plan, day, batch)
+    more = number < due.billed
+    born = np.arange(plan.loans.start(batch), plan.loans.end(batch), dtype=np.int64)
+    changed = np.sort(np.concatenate([due.index * NUMBERS + number, late.index * NUMBERS + late_number]))
+    new = np.concatenate([due.index[more] * NUMBERS + number[more] + 1, born * NUMBERS + 1])
+    return np.concatenate([changed, np.sort(new)]), len(changed)
+
+
+def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
+    """Payments as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+    day = BASE_DAY + batch
+    draws = plan.draws(NAME, index)
+    loan_index, number = np.divmod(index, NUMBERS)
+    # Neighbours share a loan, so its terms are worked out once for all of them.
+    unique, position = np.unique(loan_index, return_inverse=True)
+    loan = loans.terms(plan, unique).take(position)
+    due = loan.due(number)
+    principal, interest = loan.parts(number)
+    amount = principal + interest
+
+    method = _METHOD(plan.draws(NAME, loan_index).bits("method"))
+    fallen_due = due <= day
+    failing = fallen_due & (number >= loan.failing_from)
+    late = fallen_due & ~failing & loans.is_late(plan, loan, number)
+    caught_up = late & (due + loans.DAYS_TO_CATCH_UP <= day)
+    unpaid = failing | (late & ~caught_up)
+    partial = unpaid & draws.chance("partial", 0.3) & (number <= loan.failing_from)
+    status = np.where(fallen_due, PAID, np.full_like(number, SCHEDULED))
+    status = np.where(unpaid, np.where(partial, PARTIAL, MISSED), status)
+
+    part = amount * (20 + draws.below("part", 60)) // 100
+    paid = np.where(status == PAID, amount, np.where(partial, part, 0))
+    early = np.where(method == DIRECT_DEBIT, 0, draws.below("early", 3))
+    paid_day = np.where(caught_up, due + loans.DAYS_TO_CATCH_UP, np.maximum(due - early, loan.start))
+    level = np.array([item.price_level for item in COUNTRIES])[loan.country]
+    fee = np.where(late | failing, 1_500 * level // 100, 0)
+    event = np.where(caught_up, paid_day, np.where(fallen_due, due, loan.due(number - 1)))
+    seconds = 6 * 3600 + draws.below("updated_second", 16 * 3600, event)
+    return pl.DataFrame(
+        {
+            "payment_id": to.join(PREFIX, to.digits(own_keys(index) if keys is None else keys, WIDTH)),
+            "loan_id": to.join(loans.PREFIX, to.digits(loan_index + 1, loans.WIDTH)),
+            "installment_number": to.whole(number),
+            "due_date": to.dates(due),
+            "paid_date": to.either((status == PAID) | partial, to.dates(paid_day)),
+            "amount_due": to.money(amount),
+            "principal_due": to.money(principal),
+            "interest_due": to.money(interest),
+            "amount_paid": to.money(paid),
+            "late_fee": to.money(fee),
+            "currency": to.texts(tuple(item.currency for item in COUNTRIES), loan.country),
+            "method": to.texts(METHODS, method),
+            "status": to.texts(STATUSES, status),
+            "updated_at": to.timestamps(event, seconds),
+        }
+    )
+
+
+def own_keys(index: Ints) -> Ints:
+    """Key numbers: the loan's number, then four digits of the instalment's."""
+    return index + NUMBERS
+
+
+def _growth(plan: Plan) -> Growth:
+    return plan.loans
+
+
+_NEXT_METHOD = dict(zip(METHODS, (*METHODS[1:], METHODS[0]), strict=True))
+
+PAYMENTS = Entity(
+    name=NAME,
+    prefix=PREFIX,
+    width=WIDTH,
+    growth=_growth,
+    blocks=blocks,
+    block=block,
+    rows=rows,
+    older=pl.col("method").replace(_NEXT_METHOD),
+    step=NUMBERS,
+)

@@ -1,0 +1,157 @@
+"""Which rows are new and which are changed in which batch: pure arithmetic, nothing is remembered.
+
+Batch 0 is the initial load, as of the end of the base day; batch n holds what happened on the n-th day
+after it. Days are counted from 1970-01-01.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+
+import numpy as np
+
+from datagen.rng import Draws, Ints
+
+BASE_DATE = date(2025, 12, 31)
+BASE_DAY = (BASE_DATE - date(1970, 1, 1)).days
+HISTORY_DAYS = 90
+"""Days of transactions in the initial load."""
+
+BLOCK_ROWS = 100_000
+"""About this many rows are made at a time; it decides memory, and is part of what a seed means."""
+
+_DAILY_GROWTH = 0.015
+_CHANGE_PERIOD = 64
+
+
+def ingest_date(batch: int) -> date:
+    """Day on which a batch arrives."""
+    return BASE_DATE + timedelta(days=batch)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Row indices of an entity: ``initial`` rows in batch 0, ``daily`` more in every later batch."""
+
+    initial: int
+    daily: int
+
+    def start(self, batch: int) -> int:
+        """First index that is new in ``batch``."""
+        return 0 if batch == 0 else self.end(batch - 1)
+
+    def end(self, batch: int) -> int:
+        """First index that is not there yet at the end of ``batch``."""
+        return self.initial + batch * self.daily
+
+    def birth(self, index: Ints) -> Ints:
+        """Batch in which each row arrives."""
+        birth: Ints = np.maximum(index - self.initial + self.daily, 0) // self.daily
+        return birth
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the data, and the sizes that follow from it.
+
+    Attributes:
+        seed: Any integer; another seed is another bank.
+        scale: Customers in the initial load.
+    """
+
+    seed: int
+    scale: int
+
+    @cached_property
+    def customers(self) -> Growth:
+        """Row indices of customers."""
+        return Growth(self.scale, max(1, round(self.scale * _DAILY_GROWTH)))
+
+    @cached_property
+    def accounts(self) -> Growth:
+        """Row indices of accounts: one for each customer, then half as many again."""
+        return Growth(-(-3 * self.customers.initial // 2), -(-3 * self.customers.daily // 2))
+
+    @cached_property
+    def loans(self) -> Growth:
+        """Row indices of loans."""
+        return Growth(max(1, 2 * self.customers.initial // 5), max(1, 2 * self.customers.daily // 5))
+
+    @cached_property
+    def transactions(self) -> Growth:
+        """Row indices of transactions: about 20 per account in the history, then a day's worth."""
+        initial = 20 * self.accounts.initial
+        return Growth(initial, max(2, initial // HISTORY_DAYS))
+
+    def draws(self, entity: str, index: Ints) -> Draws:
+        """Random draws for some rows of an entity."""
+        return Draws(self.seed, entity, index)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that are made together.
+
+    Attributes:
+        index: Row indices, changed rows first.
+        changed: How many of them are newer versions of rows from earlier batches.
+    """
+
+    index: Ints
+    changed: int = 0
+
+
+def block_count(rows: int) -> int:
+    """Number of blocks that hold ``rows`` rows."""
+    return max(1, -(-rows // BLOCK_ROWS))
+
+
+def block_of(growth: Growth, batch: int, number: int, changed: Ints) -> Block:
+    """Cut one block out of a batch that holds ``changed`` rows, and then the new rows of ``growth``."""
+    low, high = number * BLOCK_ROWS, (number + 1) * BLOCK_ROWS
+    first = growth.start(batch) - len(changed)
+    new = np.arange(first + max(low, len(changed)), min(first + high, growth.end(batch)), dtype=np.int64)
+    return Block(np.concatenate([changed[low:high], new]), len(changed[low:high]))
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Slow changes: in every run of ``period`` rows another one changes in each batch, in random order."""
+
+    plan: Plan
+    entity: str
+    growth: Growth
+
+    @property
+    def period(self) -> int:
+        """Batches between two changes of the same row."""
+        return min(_CHANGE_PERIOD, max(2, self.growth.initial // 4))
+
+    def changed(self, batch: int) -> Ints:
+        """Indices, ascending, of the rows from earlier batches that change in ``batch``."""
+        existing = self.growth.start(batch)
+        runs = np.arange(-(-existing // self.period), dtype=np.int64)
+        index = runs * self.period + (self._offset(runs) + batch) % self.period
+        return index[index < existing]
+
+    def version(self, index: Ints, batch: int | Ints) -> Ints:
+        """How often each row has changed by the end of ``batch``."""
+        turns: Ints = (batch - self._turn(index)) // self.period
+        return np.maximum(turns - self._before_birth(index), 0)
+
+    def batch_of(self, index: Ints, version: Ints) -> Ints:
+        """Batch in which each row got its ``version`` (at least 1)."""
+        batch: Ints = self._turn(index) + (self._before_birth(index) + version) * self.period
+        return batch
+
+    def _turn(self, index: Ints) -> Ints:
+        return (index % self.period - self._offset(index // self.period)) % self.period
+
+    def _before_birth(self, index: Ints) -> Ints:
+        """Turns that passed before, or in the very batch that, the row arrived."""
+        return (self.growth.birth(index) - self._turn(index)) // self.period
+
+    def _offset(self, runs: Ints) -> Ints:
+        return self.plan.draws(f"{self.entity}/rotation", runs).below("offset", self.period)
