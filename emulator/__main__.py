@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ def up(port: Port = None, home: Home = None) -> None:
         out.print(
             f"The stack {'is already' if was_up else 'is'} up: {status.endpoint} (process {status.pid})"
         )
-        out.print(f"For other AWS tools: set -a; . {stack.env_file}; set +a")
+        out.print(f"For other AWS tools: set -a; . {shlex.quote(str(stack.env_file))}; set +a")
 
 
 @app.command(epilog="Example: python -m emulator down")

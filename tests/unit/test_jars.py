@@ -38,9 +38,11 @@ def java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "remote").mkdir()
     program = tmp_path / "jdk" / "bin" / "java"
     program.parent.mkdir(parents=True)
-    program.write_text(
-        f"""#!{sys.executable}
-import pathlib, shutil, sys
+    script = tmp_path / "java.py"
+    # not by "#!python": that line cannot hold a path with a space, which a clone's may have
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{script}' \"$@\"\n")
+    script.write_text(
+        f"""import pathlib, shutil, sys
 here = pathlib.Path({str(tmp_path)!r})
 with (here / "calls").open("a") as calls:
     calls.write(" ".join(sys.argv[1:]) + "\\n")
