@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,8 +45,10 @@ CONTRACTS_FILE = "contracts.auto.tfvars.json"
 LOCK_FILE = ".terraform.lock.hcl"
 # What a local stage must not take over: state and provider of another one, and where that one is kept.
 NOT_COPIED = (".terraform", "*.tfstate*", "*.tfplan", "backend*.tf", "*_override.tf", "override.tf", "tests")
-NO_CHANGE, FAILED, CHANGES = 0, 1, 2  # exit codes of `terraform plan -detailed-exitcode`
-SHOWN_ERRORS = 5
+DEFAULT_REGION = "eu-central-1"
+NO_CHANGE, CHANGES = 0, 2  # exit codes of `terraform plan -detailed-exitcode`
+SHOWN_ERRORS = 3
+SHOWN_CHARACTERS = 300
 
 Report = Callable[[str], None]
 
@@ -378,7 +381,8 @@ def _diagnostic(diagnostic: Mapping[str, Any]) -> str:
     where = f" ({place['filename']}:{place['start']['line']})" if place else ""
     address = f"{diagnostic['address']}: " if diagnostic.get("address") else ""
     detail = " ".join((diagnostic.get("detail") or "").split())
-    return f"terraform: {address}{diagnostic['summary']}{where}{': ' if detail else ''}{detail}"
+    said = f"{address}{diagnostic['summary']}{': ' if detail else ''}{detail}"
+    return f"terraform{where}: {textwrap.shorten(said, SHOWN_CHARACTERS, placeholder=' ...')}"
 
 
 def _tail(message: str, lines: Sequence[str], count: int = 12) -> str:
@@ -488,11 +492,12 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         if name.startswith("AWS_ENDPOINT_URL_") and value:
             service = name.removeprefix("AWS_ENDPOINT_URL_").replace("_", "")
             child[f"{service}_ENDPOINT"] = value
-    region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or "us-east-1"
+    region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or DEFAULT_REGION
     return child | {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
         "S3_HOSTNAME": urlsplit(endpoint).hostname or "localhost",
         "DISABLE_DEPRECATION_NOTICE": "1",
     }
@@ -543,8 +548,13 @@ def open_local(
     _check_contracts(project)
     folder = project / ".finlake" / "terraform" / LOCAL
     folder.mkdir(parents=True, exist_ok=True)
-    names = {"FINLAKE_PREFIX": "prefix", "FINLAKE_BUCKET_SUFFIX": "bucket_suffix"}
-    variables = [f"-var={variable}={environ[name]}" for name, variable in names.items() if environ.get(name)]
+    # The stack keeps regions apart: the one that its clients use wins over the one in the file.
+    names = {
+        "AWS_DEFAULT_REGION": "region",
+        "FINLAKE_PREFIX": "prefix",
+        "FINLAKE_BUCKET_SUFFIX": "bucket_suffix",
+    }
+    variables = [f"-var={variable}={child[name]}" for name, variable in names.items() if child.get(name)]
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

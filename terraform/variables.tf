@@ -33,7 +33,7 @@ variable "bucket_suffix" {
 variable "region" {
   description = "AWS region of everything."
   type        = string
-  default     = "us-east-1"
+  default     = "eu-central-1"
 }
 
 variable "tags" {

@@ -1,5 +1,5 @@
 environment = "prod"
-region      = "us-east-1"
+region      = "eu-central-1"
 
 # Bucket names are unique in all of AWS: put your account id or another word of your own here.
 bucket_suffix = ""

@@ -1,0 +1,176 @@
+# Databases, jobs and crawlers.
+mock_provider "aws" {}
+
+variables {
+  name       = "lake-dev"
+  entities   = { accounts = "One row per account.", loans = "One row per loan." }
+  gold_marts = ["customer_360", "loan_portfolio"]
+  databases = {
+    bronze     = "lake_dev_bronze"
+    silver     = "lake_dev_silver"
+    gold       = "lake_dev_gold"
+    quarantine = "lake_dev_quarantine"
+    ops        = "lake_dev_ops"
+  }
+  uris = {
+    bronze     = "s3://lake-dev-bronze"
+    silver     = "s3://lake-dev-silver"
+    gold       = "s3://lake-dev-gold"
+    quarantine = "s3://lake-dev-silver/_quarantine"
+    ops        = "s3://lake-dev-silver/_ops"
+  }
+  settings         = { FINLAKE_ENV = "dev", FINLAKE_SILVER_URI = "s3://lake-dev-silver" }
+  scripts_bucket   = "lake-dev-scripts"
+  script_path      = "tests/fixtures/glue_job.py"
+  wheel_path       = "tests/fixtures/finlake-0.0.0-py3-none-any.whl"
+  constraints_path = "../constraints.txt"
+  role_arns = {
+    silver-accounts = "arn:aws:iam::123456789012:role/lake-dev-silver-accounts"
+    silver-loans    = "arn:aws:iam::123456789012:role/lake-dev-silver-loans"
+    gold            = "arn:aws:iam::123456789012:role/lake-dev-gold"
+    crawler         = "arn:aws:iam::123456789012:role/lake-dev-crawler"
+  }
+  log_group_prefix   = "/aws-glue/jobs/lake-dev"
+  log_retention_days = 14
+  worker_type        = "G.1X"
+  number_of_workers  = 3
+  timeout_minutes    = 45
+  max_retries        = 1
+}
+
+run "jobs" {
+  module {
+    source = "./modules/glue"
+  }
+
+  assert {
+    condition = { for job, resource in aws_glue_job.this : job => resource.name } == {
+      silver-accounts = "lake-dev-silver-accounts"
+      silver-loans    = "lake-dev-silver-loans"
+      gold            = "lake-dev-gold"
+    }
+    error_message = "There must be one job per entity and one for Gold."
+  }
+
+  assert {
+    condition = alltrue([
+      for job in values(aws_glue_job.this) :
+      job.glue_version == "5.1" && job.worker_type == "G.1X" && job.number_of_workers == 3 && job.timeout == 45
+      && job.max_retries == 1 && one(job.execution_property).max_concurrent_runs == 1
+      && one(job.command).name == "glueetl" && one(job.command).script_location == "s3://lake-dev-scripts/jobs/glue_job.py"
+    ])
+    error_message = "Every job must be a Glue 5.1 Spark job of the wanted size that never runs twice at once."
+  }
+
+  assert {
+    condition     = alltrue([for job, resource in aws_glue_job.this : resource.role_arn == var.role_arns[job]])
+    error_message = "Every job must run under its own role."
+  }
+
+  assert {
+    condition = (
+      aws_glue_job.this["silver-loans"].default_arguments["--layer"] == "silver"
+      && aws_glue_job.this["silver-loans"].default_arguments["--entity"] == "loans"
+      && aws_glue_job.this["gold"].default_arguments["--layer"] == "gold"
+      && !contains(keys(aws_glue_job.this["gold"].default_arguments), "--entity")
+    )
+    error_message = "A job must be told its layer, and a Silver job its entity."
+  }
+
+  assert {
+    condition = alltrue([
+      for job in values(aws_glue_job.this) :
+      job.default_arguments["--FINLAKE_ENV"] == "dev" && job.default_arguments["--FINLAKE_SILVER_URI"] == "s3://lake-dev-silver"
+    ])
+    error_message = "Every job must get the stage's settings."
+  }
+
+  assert {
+    condition = alltrue([
+      for job in values(aws_glue_job.this) :
+      job.default_arguments["--datalake-formats"] == "delta"
+      && strcontains(job.default_arguments["--conf"], "spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension")
+      && strcontains(job.default_arguments["--conf"], " --conf spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog")
+      && job.default_arguments["--job-bookmark-option"] == "job-bookmark-disable"
+    ])
+    error_message = "Every job must run with Delta, and without Glue's bookmarks."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for job in values(aws_glue_job.this) : [
+        for i, module in split(",", job.default_arguments["--additional-python-modules"]) :
+        i == 0 ? module == "s3://lake-dev-scripts/wheels/finlake-0.0.0-py3-none-any.whl" : can(regex("^[A-Za-z0-9-]+==[0-9.]+$", module))
+      ]
+    ]))
+    error_message = "A job must install the project's wheel, and the rest at pinned versions."
+  }
+
+  assert {
+    condition = alltrue([
+      for job, resource in aws_glue_job.this : alltrue([
+        for stream in ["error", "output"] :
+        aws_cloudwatch_log_group.job["${job}/${stream}"].name == "${resource.default_arguments["--custom-logGroup-prefix"]}/${stream}"
+        && aws_cloudwatch_log_group.job["${job}/${stream}"].retention_in_days == 14
+      ])
+    ])
+    error_message = "The log groups that a job writes to must exist, with a retention."
+  }
+}
+
+run "catalogue" {
+  module {
+    source = "./modules/glue"
+  }
+
+  assert {
+    condition = { for layer, database in aws_glue_catalog_database.this : layer => database.location_uri } == {
+      bronze     = "s3://lake-dev-bronze/"
+      silver     = "s3://lake-dev-silver/"
+      gold       = "s3://lake-dev-gold/"
+      quarantine = "s3://lake-dev-silver/_quarantine/"
+      ops        = "s3://lake-dev-silver/_ops/"
+    }
+    error_message = "Every layer must have its database, at the layer's place."
+  }
+
+  assert {
+    condition = (
+      toset([for target in aws_glue_crawler.bronze.s3_target : target.path]) == toset(["s3://lake-dev-bronze/accounts/", "s3://lake-dev-bronze/loans/"])
+      && aws_glue_crawler.bronze.classifiers == tolist([aws_glue_classifier.csv.name])
+      && one(aws_glue_crawler.bronze.recrawl_policy).recrawl_behavior == "CRAWL_NEW_FOLDERS_ONLY"
+    )
+    error_message = "The Bronze crawler must read the CSV files of every entity, new folders only."
+  }
+
+  assert {
+    condition = alltrue([
+      for crawler in values(aws_glue_crawler.delta) :
+      one(crawler.delta_target).create_native_delta_table && !one(crawler.delta_target).write_manifest
+      && one(crawler.schema_change_policy).update_behavior == "LOG" && one(crawler.schema_change_policy).delete_behavior == "LOG"
+    ])
+    error_message = "Delta crawlers must make native tables, and never overwrite what a job registered."
+  }
+
+  assert {
+    condition = (
+      one(aws_glue_crawler.delta["silver"].delta_target).delta_tables == toset(["s3://lake-dev-silver/accounts/", "s3://lake-dev-silver/loans/"])
+      && one(aws_glue_crawler.delta["gold"].delta_target).delta_tables == toset(["s3://lake-dev-gold/customer_360/", "s3://lake-dev-gold/loan_portfolio/"])
+    )
+    error_message = "Delta crawlers must look at every table of their layer."
+  }
+}
+
+run "a_missing_wheel_is_explained" {
+  command = plan
+
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    wheel_path = null
+  }
+
+  expect_failures = [var.wheel_path]
+}

@@ -1,0 +1,100 @@
+# The whole root module: names, settings, and what differs between stages.
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
+  }
+}
+
+variables {
+  environment = "prod"
+  wheel_path  = "tests/fixtures/finlake-0.0.0-py3-none-any.whl"
+  script_path = "tests/fixtures/glue_job.py"
+  entities = {
+    accounts  = { description = "One row per account.", parents = ["customers"] }
+    customers = { description = "One row per customer.", parents = [] }
+  }
+}
+
+run "a_stage_is_private_unless_told_otherwise" {
+  variables {
+    bucket_suffix = "123456789012"
+  }
+
+  assert {
+    condition = output.settings == {
+      FINLAKE_ENV        = "prod"
+      FINLAKE_PREFIX     = "finlake"
+      FINLAKE_BRONZE_URI = "s3://finlake-prod-bronze-123456789012"
+      FINLAKE_SILVER_URI = "s3://finlake-prod-silver-123456789012"
+      FINLAKE_GOLD_URI   = "s3://finlake-prod-gold-123456789012"
+    }
+    error_message = "The settings must name the stage's buckets, and no public one."
+  }
+
+  assert {
+    condition = output.databases == {
+      bronze     = "finlake_prod_bronze"
+      silver     = "finlake_prod_silver"
+      gold       = "finlake_prod_gold"
+      quarantine = "finlake_prod_quarantine"
+      ops        = "finlake_prod_ops"
+    }
+    error_message = "Databases must be named after prefix, stage and layer."
+  }
+
+  assert {
+    condition     = toset(keys(output.role_arns)) == toset(["silver-accounts", "silver-customers", "gold", "crawler"])
+    error_message = "There must be one role per job and one for the crawlers."
+  }
+}
+
+run "public_copies_have_buckets_and_settings_of_their_own" {
+  variables {
+    environment   = "local"
+    prefix        = "my-bank"
+    public_access = "read"
+  }
+
+  assert {
+    condition = (
+      output.settings.FINLAKE_PUBLIC_SILVER_URI == "s3://my-bank-local-public-silver"
+      && output.settings.FINLAKE_PUBLIC_GOLD_URI == "s3://my-bank-local-public-gold"
+    )
+    error_message = "With public access on, the settings must name the public buckets."
+  }
+
+  assert {
+    condition     = output.databases.silver == "my_bank_local_silver"
+    error_message = "Dashes must become underscores in database names."
+  }
+}
+
+run "an_unknown_parent_is_refused" {
+  command = plan
+
+  variables {
+    entities = { accounts = { description = "One row per account.", parents = ["clients"] } }
+  }
+
+  expect_failures = [var.entities]
+}
+
+run "names_that_aws_would_refuse_are_refused" {
+  command = plan
+
+  variables {
+    environment   = "Prod"
+    prefix        = "my_bank"
+    bucket_suffix = "-x"
+  }
+
+  expect_failures = [var.environment, var.prefix, var.bucket_suffix]
+}

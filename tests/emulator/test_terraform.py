@@ -1,0 +1,335 @@
+"""Terraform against the emulator: what is checked without one, then a whole life of the local stage."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from emulator.native import NativeStack
+from pipeline import infra
+from pipeline.errors import FinlakeError
+
+pytestmark = pytest.mark.emulator
+
+PROJECT = Path(__file__).parents[2]
+# Everything that a clone needs for Terraform and the wheel that it uploads.
+NEEDED = ("terraform", "contracts", "datagen", "emulator", "pipeline")
+NEEDED_FILES = ("pyproject.toml", "constraints.txt", "README.md", "LICENSE")
+ENTITIES = ("accounts", "customers", "loans", "payments", "transactions")
+LAYERS = ("bronze", "silver", "gold", "scripts")
+
+
+@pytest.fixture(scope="module")
+def provider() -> infra.ProviderSource:
+    """Where the AWS provider comes from, or the reason why these tests cannot run."""
+    if shutil.which("terraform") is None:
+        pytest.skip("Terraform is not installed")
+    version = infra.locked_version(PROJECT / "terraform" / infra.LOCK_FILE)
+    source = infra.find_provider(infra._without_missing_config(_environ()), version)
+    if source.folder is None and "registry" in source.description and not registry_answers():
+        pytest.skip(
+            "the AWS provider is in no mirror on this machine, and Terraform's registry is out of reach"
+        )
+    return source
+
+
+def registry_answers() -> bool:
+    try:
+        urllib.request.urlopen("https://registry.terraform.io/.well-known/terraform.json", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FINLAKE_"))}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project: these tests never touch the one they were started in."""
+    clone = tmp_path_factory.mktemp("clone")
+    ignore = shutil.ignore_patterns(
+        "__pycache__", ".terraform", "*.tfstate*", infra.OVERRIDE_FILE, "backend.tf"
+    )
+    for name in NEEDED:
+        shutil.copytree(PROJECT / name, clone / name, ignore=ignore)
+    for name in NEEDED_FILES:
+        shutil.copy(PROJECT / name, clone / name)
+    return clone
+
+
+def terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["terraform", *arguments],
+        cwd=folder,
+        env=infra._without_missing_config(_environ()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def initialised(
+    clone: Path, provider: infra.ProviderSource, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A second copy of the root module, initialised by plain Terraform with the lock file as it is."""
+    folder = tmp_path_factory.mktemp("plain") / "terraform"
+    shutil.copytree(clone / "terraform", folder)
+    shutil.copy(clone / "constraints.txt", folder.parent)
+    mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
+    done = terraform(folder, "init", "-input=false", "-no-color", *mirror)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+# --- without an emulator -------------------------------------------------------------------------
+
+
+def test_terraform_files_are_formatted(clone: Path, provider: infra.ProviderSource) -> None:
+    done = terraform(clone / "terraform", "fmt", "-check", "-recursive", "-diff")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_lock_file_fits_this_platform(initialised: Path) -> None:
+    assert (initialised / infra.LOCK_FILE).read_text() == (
+        PROJECT / "terraform" / infra.LOCK_FILE
+    ).read_text()
+
+
+def test_the_configuration_is_valid(initialised: Path) -> None:
+    done = terraform(initialised, "validate", "-json")
+    said = json.loads(done.stdout)
+    assert said["valid"], said["diagnostics"]
+    assert said["warning_count"] == 0, said["diagnostics"]
+
+
+def test_the_modules_keep_their_promises(initialised: Path) -> None:
+    done = terraform(initialised, "test", "-no-color")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "promise", "broken", "test"),
+    [
+        ("modules/s3/main.tf", "restrict_public_buckets = true", "restrict_public_buckets = false", "s3"),
+        ("modules/iam/main.tf", '"kms:Decrypt"', '"kms:*"', "iam"),
+    ],
+)
+def test_a_broken_promise_is_noticed(
+    initialised: Path, file: str, promise: str, broken: str, test: str
+) -> None:
+    path = initialised / file
+    text = path.read_text()
+    assert promise in text
+    path.write_text(text.replace(promise, broken))
+    try:
+        done = terraform(initialised, "test", "-no-color", f"-filter=tests/{test}.tftest.hcl")
+    finally:
+        path.write_text(text)
+    assert done.returncode == 1
+    assert "Test assertion failed" in done.stdout + done.stderr
+
+
+# --- the life of a local stage -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stack(clone: Path) -> Iterator[NativeStack]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    stack = NativeStack(clone / ".finlake", port)
+    stack.up()
+    yield stack
+    stack.down()
+
+
+@pytest.fixture(scope="module")
+def environ(stack: NativeStack) -> dict[str, str]:
+    return _environ() | stack.environment()
+
+
+@pytest.fixture(scope="module")
+def applied(clone: Path, environ: dict[str, str], provider: infra.ProviderSource) -> infra.Outcome:
+    """The local stage, made once for the tests that look at it."""
+    (clone / "terraform" / "backend.tf").write_text(
+        'terraform {\n  backend "s3" {}\n}\n'
+    )  # the user's, for AWS
+    before = tree(clone / "terraform")
+    outcome = infra.apply_local(clone, environ)
+    assert tree(clone / "terraform") == before, "the local stage left something in terraform/"
+    return outcome
+
+
+def tree(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*")}
+
+
+def client(environ: dict[str, str], service: str):
+    return boto3.client(
+        service,
+        endpoint_url=environ["AWS_ENDPOINT_URL"],
+        region_name=environ["AWS_REGION"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def test_an_apply_makes_everything_and_says_where_it_is(applied: infra.Outcome) -> None:
+    assert {action for action, _ in applied.changes} == {"create"}
+    assert set(applied.seconds) == {"init", "apply"}
+    assert applied.outputs["settings"]["FINLAKE_SILVER_URI"] == "s3://finlake-local-silver"
+    assert set(applied.outputs["jobs"]) == {"gold", *(f"silver-{entity}" for entity in ENTITIES)}
+
+
+def test_buckets_are_versioned_encrypted_closed_and_tls_only(
+    applied: infra.Outcome, environ: dict[str, str]
+) -> None:
+    s3 = client(environ, "s3")
+    for layer in LAYERS:
+        bucket = applied.outputs["buckets"][layer]
+        assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+        rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+        assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+        blocks = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+        assert list(blocks.values()) == [True] * 4
+        (statement,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+        assert statement["Effect"] == "Deny"
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_laptop_can_still_use_its_buckets_without_tls(
+    applied: infra.Outcome, environ: dict[str, str]
+) -> None:
+    s3 = client(environ, "s3")
+    bucket = applied.outputs["buckets"]["bronze"]
+    for body in (b"one", b"two"):
+        s3.put_object(Bucket=bucket, Key="accounts/ingest_date=2026-01-01/a.csv", Body=body)
+    versions = s3.list_object_versions(Bucket=bucket)["Versions"]
+    assert len(versions) == 2
+    assert s3.get_object(Bucket=bucket, Key=versions[0]["Key"])["Body"].read() == b"two"
+
+
+def test_public_buckets_can_be_read_but_not_written_by_anyone(
+    applied: infra.Outcome, environ: dict[str, str]
+) -> None:
+    s3 = client(environ, "s3")
+    for layer in ("public_silver", "public_gold"):
+        policy = json.loads(s3.get_bucket_policy(Bucket=applied.outputs["buckets"][layer])["Policy"])
+        allowed = [s["Action"] for s in policy["Statement"] if s["Effect"] == "Allow"]
+        actions = {action for actions in allowed for action in actions}
+        assert actions == {"s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket"}
+
+
+def test_jobs_find_their_script_their_wheel_and_their_role(
+    applied: infra.Outcome, environ: dict[str, str], clone: Path
+) -> None:
+    glue, s3, iam = (client(environ, service) for service in ("glue", "s3", "iam"))
+    for key, name in applied.outputs["jobs"].items():
+        job = glue.get_job(JobName=name)["Job"]
+        assert job["GlueVersion"] == "5.1"
+        assert job["Role"] == applied.outputs["role_arns"][key]
+        assert iam.get_role(RoleName=job["Role"].split("/")[-1])
+        wheel = job["DefaultArguments"]["--additional-python-modules"].split(",")[0]
+        stored = {
+            uri: s3.get_object(Bucket=uri.split("/")[2], Key=uri.split("/", 3)[3])["Body"].read()
+            for uri in (job["Command"]["ScriptLocation"], wheel)
+        }
+        assert stored[job["Command"]["ScriptLocation"]] == (clone / "pipeline/glue_job.py").read_bytes()
+        assert stored[wheel] == (clone / "dist" / wheel.split("/")[-1]).read_bytes()
+        assert job["DefaultArguments"]["--FINLAKE_BRONZE_URI"] == "s3://finlake-local-bronze"
+
+
+def test_a_second_plan_shows_no_change_even_after_a_killed_run(
+    applied: infra.Outcome, clone: Path, environ: dict[str, str]
+) -> None:
+    left_over = clone / ".finlake/terraform/local" / infra.OVERRIDE_FILE
+    left_over.write_text('provider "aws" {}\n')
+    outcome = infra.plan_local(clone, environ)
+    assert outcome.changes == ()
+    assert "init" not in outcome.seconds
+    assert not left_over.exists()
+
+
+def test_a_second_apply_does_not_even_start_terraform(
+    applied: infra.Outcome, clone: Path, environ: dict[str, str]
+) -> None:
+    outcome = infra.apply_local(clone, environ)
+    assert outcome.skipped
+    assert not outcome.changed
+    assert outcome.outputs == applied.outputs
+
+
+def test_a_plan_notices_what_somebody_changed_by_hand(
+    applied: infra.Outcome, clone: Path, environ: dict[str, str]
+) -> None:
+    s3 = client(environ, "s3")
+    bucket = applied.outputs["buckets"]["gold"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    outcome = infra.plan_local(clone, environ)
+    assert outcome.changes == (("update", 'module.s3.aws_s3_bucket_versioning.this["gold"]'),)
+    assert not (clone / ".finlake/terraform/local/applied.json").exists(), "the next apply would do nothing"
+
+
+def test_the_next_apply_brings_back_what_was_deleted_and_uploads_new_code(
+    applied: infra.Outcome, clone: Path, environ: dict[str, str]
+) -> None:
+    glue = client(environ, "glue")
+    glue.delete_database(Name="finlake_local_silver")
+    with (clone / "contracts" / "__init__.py").open("a") as module:
+        module.write("# changed\n")
+    outcome = infra.apply_local(clone, environ)
+    assert ("create", 'module.glue.aws_glue_catalog_database.this["silver"]') in outcome.changes
+    assert ("update", "module.glue.aws_s3_object.wheel") in outcome.changes
+    assert glue.get_database(Name="finlake_local_silver")
+
+
+def test_two_runs_at_a_time_are_refused(applied: infra.Outcome, clone: Path, environ: dict[str, str]) -> None:
+    with (clone / ".finlake/terraform/local/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(FinlakeError, match="already at work"):
+            infra.plan_local(clone, environ)
+
+
+def test_a_stack_that_does_not_answer_is_noticed_at_once(clone: Path, environ: dict[str, str]) -> None:
+    with pytest.raises(FinlakeError, match="does not answer at http://localhost:1"):
+        infra.apply_local(clone, environ | {"AWS_ENDPOINT_URL": "http://localhost:1"})
+
+
+def test_a_stack_that_lost_everything_is_filled_again(
+    clone: Path, environ: dict[str, str], stack: NativeStack, applied: infra.Outcome
+) -> None:
+    stack.clean()
+    stack.up()
+    outcome = infra.apply_local(clone, environ)
+    assert {action for action, _ in outcome.changes} == {"create"}
+    assert len(outcome.changes) == len(applied.changes)
+    client(environ, "s3").put_object(Bucket="finlake-local-bronze", Key="accounts/a.csv", Body=b"data")
+
+
+def test_destroy_leaves_nothing_behind(applied: infra.Outcome, clone: Path, environ: dict[str, str]) -> None:
+    infra.destroy_local(clone, environ)
+    s3, glue, iam, logs = (client(environ, service) for service in ("s3", "glue", "iam", "logs"))
+    left = {
+        "buckets": s3.list_buckets()["Buckets"],
+        "databases": glue.get_databases()["DatabaseList"],
+        "jobs": glue.get_jobs()["Jobs"],
+        "crawlers": glue.get_crawlers()["Crawlers"],
+        "classifiers": glue.get_classifiers()["Classifiers"],
+        "roles": [role for role in iam.list_roles()["Roles"] if "finlake" in role["RoleName"]],
+        "log groups": logs.describe_log_groups()["logGroups"],
+    }
+    assert {kind: found for kind, found in left.items() if found} == {}
