@@ -284,10 +284,11 @@ class Terraform:
         events = Events(step, self.report)
         code, lines = self._run(step, [self.command, *arguments], events.read)
         if code not in good:
-            raise FinlakeError(
-                events.errors() or _tail(f"terraform {step} failed", lines),
-                f"see the whole output in {self.log}",
-            )
+            said = events.errors() or _tail(f"terraform {step} failed", lines)
+            hint = f"see the whole output in {self.log}"
+            if re.search(r"Already(Exists|OwnedByYou)", said):
+                hint = f"something of that name was made without Terraform's knowing, as by a killed apply; {hint}"
+            raise FinlakeError(said, hint)
         return Outcome(
             changes=tuple(events.changes),
             outputs=events.outputs,
@@ -327,7 +328,7 @@ class Terraform:
             except KeyboardInterrupt:
                 self.report("stopping Terraform, so that it can save its state")
                 process.send_signal(signal.SIGINT)
-                process.wait()
+                log.write(process.communicate()[0] or "")
                 raise
             finally:
                 self.seconds[step] = round(time.monotonic() - started, 1)

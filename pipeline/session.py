@@ -26,6 +26,8 @@ RUNTIME_CONF = {
     "spark.sql.files.openCostInBytes": ONE_FILE_PER_TASK,
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.adaptive.enabled": "true",
+    # Adaptive execution for cached frames too: small batches then make one small file, not eight.
+    "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "256",
     "spark.databricks.delta.snapshotPartitions": "2",
 }

@@ -230,7 +230,7 @@ def write_quarantine(
     """Append the quarantined rows; a batch that is done again takes its earlier ones back first."""
     uri = settings.table_uri("quarantine", batch.entity)
     if batch.redo:
-        spark.sql(f"DELETE FROM delta.`{uri}` WHERE _run_id = '{batch.run_id}'")  # noqa: S608 - our own id
+        spark.sql(f"DELETE FROM delta.`{uri}` WHERE _run_id = '{batch.run_id}'")
     if not rows:
         return
     quarantined = classified.where(F.col("_disposition") == "quarantined").select(

@@ -7,7 +7,6 @@ handled here.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -159,12 +158,3 @@ def _explain(error: Exception, uri: str) -> FinlakeError:
     if "error sending request" in text or "onnect" in text:
         return FinlakeError(f"cannot reach the storage of {uri}", "is the stack up? `make status` tells")
     return FinlakeError(f"cannot list {uri}: {text.splitlines()[0]}")
-
-
-def iter_paths(paths: list[Path]) -> Iterator[Path]:
-    """Files among ``paths``, with the ``*.csv`` and ``*.csv.gz`` files below folders."""
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.name.endswith((".csv", ".csv.gz")))
-        else:
-            yield path

@@ -1,0 +1,294 @@
+"""The command line: ``finlake``.
+
+Exit codes: 0 all is well; 1 it was tried and failed, or a check failed; 2 the command was called
+with something that cannot work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from datagen.cli import generate
+from pipeline.doctor import doctor
+from pipeline.errors import FinlakeError, UsageError
+from pipeline.infra import infra_app
+from pipeline.present import (
+    OUTCOMES,
+    err,
+    out,
+    plain,
+    progress_display,
+    show_checks,
+    show_report,
+    show_result,
+)
+
+app = typer.Typer(
+    name="finlake",
+    help="A finance lakehouse on your laptop, and the same on AWS.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(doctor)
+app.command()(generate)
+app.add_typer(infra_app, name="infra")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+
+
+@app.command()
+def contracts(
+    entity: Annotated[str | None, typer.Argument(help="Show one entity in full.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show the data contracts: entities, or the columns of one.
+
+    Example: finlake contracts customers
+    """
+    from contracts import load_contracts
+
+    known = load_contracts()
+    if entity is None:
+        rows = [
+            {
+                "entity": name,
+                "columns": len(contract.columns),
+                "key": list(contract.key),
+                "parents": list(contract.parent_entities),
+                "pii": [column.name for column in contract.columns if column.pii_class],
+                "description": contract.description,
+            }
+            for name, contract in known.items()
+        ]
+    elif entity not in known:
+        raise UsageError(f"there is no entity {entity!r}", f"entities are: {', '.join(known)}")
+    else:
+        rows = [
+            {
+                "column": column.name,
+                "type": column.physical_type,
+                "required": column.required,
+                "pii": column.pii_class or "",
+                "derived": column.derived,
+                "description": column.description,
+            }
+            for column in known[entity].columns
+        ]
+    if as_json:
+        print(json.dumps(rows, indent=2))  # noqa: T201 - for scripts
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*[escape(_cell(value)) for value in row.values()])
+    out.print(table)
+
+
+@app.command()
+def ingest(
+    entity: Annotated[str, typer.Argument(help="Entity that the files belong to.")],
+    files: Annotated[list[Path], typer.Argument(help="CSV files (.csv, .csv.gz), or folders of them.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Put your own CSV files into Bronze, as they are.
+
+    Example: finlake ingest customers crm-export.csv
+    """
+    from contracts import load_contracts
+    from pipeline.ingest import ingest as ingest_files
+    from pipeline.settings import load_settings
+
+    known = load_contracts()
+    if entity not in known:
+        raise UsageError(f"there is no entity {entity!r}", f"entities are: {', '.join(known)}")
+    done = ingest_files(files, known[entity], load_settings())
+    if as_json:
+        rows = [
+            {"file": str(item.source), "uri": item.uri, "new": item.is_new, "notes": item.notes}
+            for item in done
+        ]
+        print(json.dumps(rows, indent=2))  # noqa: T201 - for scripts
+        return
+    for item in done:
+        state = "is now" if item.is_new else "was already"
+        out.print(f"{escape(str(item.source))} {state} {escape(item.uri)}", highlight=False, soft_wrap=True)
+        for note in item.notes:
+            out.print(f"  {escape(note)}", highlight=False)
+    if any(item.is_new for item in done):
+        out.print("Load it with: finlake run", highlight=False)
+
+
+@app.command()
+def run(
+    *,
+    entity: Annotated[
+        list[str] | None, typer.Option("--entity", "-e", help="Load only this entity; can be repeated.")
+    ] = None,
+    layer: Annotated[str, typer.Option(help="all, silver or gold.")] = "all",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Load new Bronze files into Silver and refresh Gold.
+
+    Example: finlake run --entity customers --entity accounts
+    """
+    from pipeline.run import run_pipeline
+    from pipeline.settings import load_settings
+
+    settings = load_settings()
+    with progress_display(quiet=as_json) as progress:
+        report = run_pipeline(
+            settings, entities=entity or (), layer=layer, dry_run=dry_run, progress=progress
+        )
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))  # noqa: T201 - for scripts
+    else:
+        show_report(report)
+    if report.errors:
+        for error in report.errors:
+            err.print(f"[red]Error:[/red] {escape(error)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    *,
+    runs: Annotated[int, typer.Option(min=1, help="How many of the last runs to show.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show the last runs, what became of every row, and what is in quarantine.
+
+    Example: finlake status --runs 3
+    """
+    from pipeline.settings import load_settings
+    from pipeline.status import lake_status
+
+    found = lake_status(load_settings(), runs)
+    if as_json:
+        print(json.dumps(found, default=plain, indent=2))  # noqa: T201 - for scripts
+        return
+    table = Table(
+        "run", "status", "started (UTC)", "seconds", "error", title="Last runs", title_justify="left"
+    )
+    for row in found["runs"]:
+        ended = row["finished_at"]
+        seconds = f"{(ended - row['started_at']).total_seconds():.1f}" if ended else "interrupted or running"
+        started = f"{row['started_at']:%Y-%m-%d %H:%M:%S}"
+        table.add_row(row["run_id"], row["status"], started, seconds, escape(row["error"] or ""))
+    out.print(table)
+    table = Table(title="Rows since the beginning")
+    table.add_column("entity")
+    for name in ("files", "read", *OUTCOMES, "released", "in quarantine"):
+        table.add_column(name, justify="right")
+    for row in found["entities"]:
+        values = [
+            row["files"],
+            row["read"],
+            *(row[name] for name in OUTCOMES),
+            row["released"],
+            row["in_quarantine"],
+        ]
+        table.add_row(row["entity"], *[f"{value:,}" for value in values])
+    out.print(table)
+    for row in found["entities"]:
+        for reason, rows in sorted(row["reasons"].items()):
+            out.print(f"  {row['entity']}: {rows:,} rows quarantined for {escape(reason)}", highlight=False)
+    for row in found["set_aside"]:
+        why = "; ".join(row["notes"] or ())
+        out.print(f"  {row['entity']}: {escape(row['path'])} {row['status']}: {escape(why)}", highlight=False)
+
+
+@app.command()
+def verify(*, as_json: AsJson = False) -> None:
+    """Check the lake: rows accounted for, keys, relationships, catalogue, the generator's manifest.
+
+    Example: finlake verify
+    """
+    from pipeline.settings import load_settings
+    from pipeline.verify import verify as verify_lake
+
+    checks = verify_lake(load_settings())
+    failed = [check for check in checks if not check.ok]
+    if as_json:
+        rows = [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in checks]
+        print(json.dumps(rows, indent=2))  # noqa: T201 - for scripts
+    else:
+        show_checks(checks)
+        out.print(f"{len(checks) - len(failed)} of {len(checks)} checks hold.", highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SQL statement, or - to read it from stdin.")],
+    *,
+    fmt: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+) -> None:
+    """Ask the catalogue's tables by SQL (DuckDB's dialect), without Spark.
+
+    Example: finlake query "select segment, count(*) from silver.customers group by all"
+    """
+    from pipeline.query import run_query
+    from pipeline.settings import load_settings
+
+    if fmt not in ("table", "csv", "json"):
+        raise UsageError(f"there is no format {fmt!r}", "formats are: table, csv, json")
+    text = sys.stdin.read() if sql == "-" else sql
+    show_result(run_query(text, load_settings()), fmt)
+
+
+def main() -> None:
+    """Entry point: runs a command, and turns errors into messages and exit codes."""
+    try:
+        app()
+    except FinlakeError as error:
+        fail(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("contracts", "datagen", "pipeline", "emulator"):
+            raise
+        fail(
+            FinlakeError(
+                f"this command needs the package {error.name!r}, which is not installed",
+                "pip install 'finlake[lakehouse]'",
+            )
+        )
+    except Exception as error:
+        if os.environ.get("FINLAKE_DEBUG"):
+            raise
+        fail(
+            FinlakeError(
+                f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+                "FINLAKE_DEBUG=1 shows where it happened",
+            )
+        )
+
+
+def fail(error: FinlakeError) -> None:
+    """Print an error with its hint and leave with its exit code."""
+    err.print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+    if error.hint:
+        err.print(f"  {escape(error.hint)}", highlight=False, soft_wrap=True)
+    sys.exit(error.exit_code)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()

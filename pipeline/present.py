@@ -1,0 +1,146 @@
+"""How results look on a terminal: tables for people. Colours only where there is a terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipeline.query import Result
+    from pipeline.report import RunReport
+    from pipeline.run import Progress
+    from pipeline.verify import Check
+
+OUTCOMES = ("inserted", "updated", "duplicate", "stale", "quarantined")
+SHOWN_ROWS = 100
+
+out = Console()
+err = Console(stderr=True)
+
+
+def show_report(report: RunReport) -> None:
+    """Print what a run did: a table of entities, the marts, and what was noticed."""
+    if report.entities:
+        table = Table(title="Dry run: nothing was written" if report.dry_run else None)
+        table.add_column("entity")
+        for name in ("files", "read", *OUTCOMES, "released", "seconds", "rows/s"):
+            table.add_column(name, justify="right")
+        for entity in report.entities:
+            values = [
+                entity.files,
+                entity.read,
+                *(entity.outcomes[name] for name in OUTCOMES),
+                entity.released,
+            ]
+            speed = f"{entity.read / entity.seconds:,.0f}" if entity.read and entity.seconds else ""
+            table.add_row(entity.entity, *[f"{value:,}" for value in values], f"{entity.seconds:.1f}", speed)
+        out.print(table)
+    if report.marts:
+        states = [
+            f"{mart.mart} {mart.status}{f' in {mart.seconds:.1f} s' * bool(mart.seconds)}"
+            for mart in report.marts
+        ]
+        out.print("Gold: " + ", ".join(states), highlight=False)
+    for entity in report.entities:
+        for reason, rows in sorted(entity.reasons.items()):
+            out.print(f"  {entity.entity}: {rows:,} rows quarantined for {escape(reason)}", highlight=False)
+        for note in entity.notes:
+            out.print(f"  {entity.entity}: {escape(note)}", highlight=False, soft_wrap=True)
+    if not report.dry_run and not report.changed and not report.errors:
+        out.print("Nothing is new: no data file was read, nothing was written.", highlight=False)
+    if report.seconds:
+        parts = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in report.seconds.items())
+        out.print(f"[dim]{parts}[/dim]", highlight=False)
+
+
+def show_checks(checks: Sequence[Check], *, only_failed: bool = False) -> None:
+    """Print checks, one line each."""
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for check in checks:
+        if not check.ok or not only_failed:
+            mark = "[green]ok[/green]" if check.ok else "[red]FAILED[/red]"
+            table.add_row(mark, escape(check.name), escape(check.detail))
+    if table.row_count:
+        out.print(table, highlight=False)
+
+
+def show_result(result: Result, fmt: str) -> None:
+    """Print rows of a query as ``table``, ``csv`` or ``json``."""
+    if fmt == "json":
+        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+        sys.stdout.write(json.dumps(rows, default=plain, ensure_ascii=False, indent=2) + "\n")
+    elif fmt == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(result.columns)
+        writer.writerows([["" if value is None else plain(value) for value in row] for row in result.rows])
+    else:
+        table = Table()
+        for index, name in enumerate(result.columns):
+            numeric = any(isinstance(row[index], int | float) for row in result.rows[:SHOWN_ROWS])
+            table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
+        for row in result.rows[:SHOWN_ROWS]:
+            table.add_row(*["" if value is None else escape(str(plain(value))) for value in row])
+        out.print(table)
+        if len(result.rows) > SHOWN_ROWS:
+            more = len(result.rows) - SHOWN_ROWS
+            out.print(f"{more:,} more rows; --format csv or json shows all of them.", highlight=False)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever the database gives
+    """A value as JSON can hold it: dates as ISO 8601, bytes as hex, decimals as text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str | int | float | bool | list | dict) or value is None:
+        return value
+    return str(value)
+
+
+@contextmanager
+def progress_display(*, quiet: bool = False) -> Iterator[Progress]:
+    """A display of who is doing what, on stderr: live on a terminal, one line per step elsewhere."""
+    if quiet:
+        yield lambda _name, _phase: None
+        return
+    begun = time.monotonic()
+    if not err.is_terminal:
+
+        def line(name: str, phase: str) -> None:
+            err.print(f"{time.monotonic() - begun:6.1f} s  {name}: {phase}", highlight=False, markup=False)
+
+        yield line
+        return
+    states: dict[str, str] = {}
+
+    def rendered() -> Table:
+        grid = Table.grid(padding=(0, 1))
+        for name, phase in states.items():
+            done = phase in ("done", "failed")
+            grid.add_row("✓" if phase == "done" else "✗" if done else Spinner("dots"), name, phase)
+        grid.add_row("", "", f"[dim]{time.monotonic() - begun:.0f} s[/dim]")
+        return grid
+
+    with Live(get_renderable=rendered, console=err, transient=True, refresh_per_second=8):
+
+        def update(name: str, phase: str) -> None:
+            states[name] = phase
+
+        yield update

@@ -1,0 +1,358 @@
+"""Is the lake right? Every row accounted for, keys unique, relationships whole, catalogue true.
+
+All checks read the tables by DuckDB, independently of the engine that wrote them, and where the
+data comes from finlake's own generator they compare with its manifest, which says exactly what is
+in the files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+
+from contracts import Contract, load_contracts
+from datagen import Manifest, read_manifests
+from pipeline.catalog import catalog_tables, gold_tables, registered_tables
+from pipeline.dedupe import DISPOSITIONS
+from pipeline.gold import MARTS
+from pipeline.gold.mart import is_current
+from pipeline.ledger import BRONZE, QUARANTINE, Ledger
+from pipeline.query import attach_uri, connect
+from pipeline.settings import Settings
+from pipeline.silver import LINEAGE, input_versions
+from pipeline.tables import open_table, table_version
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was checked: what, whether it holds, and figures or what is wrong."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Lake:
+    """What the checks look at: the tables by DuckDB, and the ledger."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.contracts = load_contracts()
+        ledger = Ledger(settings)
+        self.files = ledger.read("files")
+        self.row_counts = ledger.read("row_counts")
+        self.reasons = ledger.read("quarantine_reasons")
+        self.connection = connect()
+        for layer in ("silver", "quarantine"):
+            for entity in self.contracts:
+                uri = settings.table_uri(layer, entity)
+                if table_version(uri) >= 0:
+                    attach_uri(self.connection, layer, entity, uri)
+
+    def value(self, sql: str) -> Any:  # noqa: ANN401 - whatever the query gives
+        """First value of the first row."""
+        row = self.connection.execute(sql).fetchone()
+        return row[0] if row else None
+
+    def counts(self, entity: str, origin: str | None = None) -> dict[str, int]:
+        """Sums of an entity's row counts."""
+        rows = self.row_counts.filter(pl.col("entity") == entity)
+        if origin:
+            rows = rows.filter(pl.col("origin") == origin)
+        return {name: int(rows[name].sum()) for name in ("read", *DISPOSITIONS)}
+
+
+def verify(settings: Settings) -> list[Check]:
+    """Check the lake.
+
+    Raises:
+        FinlakeError: The lake cannot be read at all.
+    """
+    lake = Lake(settings)
+    checks: list[Check] = []
+    for entity, contract in lake.contracts.items():
+        if table_version(settings.table_uri("silver", entity)) < 0:
+            checks.append(Check(f"{entity}: loaded", False, "there is no Silver table: `finlake run`"))
+            continue
+        for check in (accounting, unique_keys, relationships, lineage):
+            checks += check(lake, contract)
+    if all(check.ok for check in checks if check.name.endswith(": loaded")):
+        checks += list(gold_is_current(lake))
+        checks += list(gold_reconciles(lake))
+    if settings.silver_uri.startswith("s3://"):
+        checks += list(catalogue(lake))
+    checks += list(manifests(lake, read_manifests(settings.bronze_uri)))
+    return checks
+
+
+def accounting(lake: Lake, contract: Contract) -> Iterator[Check]:
+    """Read is the sum of the outcomes for each file, and the tables hold what was counted."""
+    entity = contract.entity
+    rows = lake.row_counts.filter(pl.col("entity") == entity)
+    off = rows.filter(pl.col("read") != pl.sum_horizontal(*DISPOSITIONS))
+    total = lake.counts(entity)
+    released = lake.counts(entity, QUARANTINE)["read"]
+    silver = lake.value(f'SELECT count(*) FROM silver."{entity}"')
+    held = lake.value(f'SELECT count(*) FROM quarantine."{entity}"')
+    problems = []
+    if not off.is_empty():
+        problems.append(f"sums are off for {', '.join(off['path'])}")
+    if silver != total["inserted"]:
+        problems.append(f"Silver holds {silver:,} rows, but {total['inserted']:,} were inserted")
+    if held != total["quarantined"] - released:
+        problems.append(f"quarantine holds {held:,} rows, not {total['quarantined'] - released:,}")
+    detail = (
+        f"{total['read'] - released:,} read = {silver:,} in Silver + {total['updated']:,} updated + "
+        f"{total['duplicate']:,} duplicate + {total['stale']:,} stale + {held:,} in quarantine"
+    )
+    yield Check(f"{entity}: every row is accounted for", not problems, "; ".join(problems) or detail)
+
+
+def unique_keys(lake: Lake, contract: Contract) -> Iterator[Check]:
+    """Business keys are unique and never null."""
+    keys = ", ".join(f'"{name}"' for name in contract.key)
+    no_key = " OR ".join(f'"{name}" IS NULL' for name in contract.key)
+    twice = lake.value(
+        f'SELECT count(*) FROM (SELECT {keys} FROM silver."{contract.entity}" '
+        f"GROUP BY {keys} HAVING count(*) > 1)"
+    )
+    null = lake.value(f'SELECT count(*) FROM silver."{contract.entity}" WHERE {no_key}')
+    detail = f"{twice:,} keys stand more than once, {null:,} are null" if twice or null else keys
+    yield Check(f"{contract.entity}: business keys are unique", not twice and not null, detail)
+
+
+def relationships(lake: Lake, contract: Contract) -> Iterator[Check]:
+    """Every reference to a parent finds it in Silver."""
+    for column in contract.parents:
+        orphans = lake.value(
+            f'SELECT count(*) FROM silver."{contract.entity}" AS child '
+            f'WHERE child."{column.name}" IS NOT NULL '
+            f'AND NOT EXISTS (SELECT 1 FROM silver."{column.parent_entity}" AS parent '
+            f'WHERE parent."{column.parent_column}" = child."{column.name}")'
+        )
+        yield Check(
+            f"{contract.entity}: relationships hold",
+            orphans == 0,
+            f"{orphans:,} rows have no parent" if orphans else f"{column.name} -> {column.parent}",
+        )
+
+
+def lineage(lake: Lake, contract: Contract) -> Iterator[Check]:
+    """Lineage columns are never null."""
+    names = [*(column.name for column in LINEAGE), "_row_hash"]
+    condition = " OR ".join(f'"{name}" IS NULL' for name in names)
+    missing = lake.value(f'SELECT count(*) FROM silver."{contract.entity}" WHERE {condition}')
+    yield Check(
+        f"{contract.entity}: lineage is complete",
+        missing == 0,
+        f"{missing:,} rows lack some of it" if missing else ", ".join(names),
+    )
+
+
+def gold_is_current(lake: Lake) -> Iterator[Check]:
+    """Every mart was built from the present versions of its inputs."""
+    for mart in MARTS:
+        versions = input_versions(mart.inputs, lake.settings)
+        current = is_current(mart, versions, lake.settings)
+        detail = ", ".join(f"{entity} v{version}" for entity, version in versions.items())
+        yield Check(
+            f"gold.{mart.name}: up to date",
+            current,
+            f"built from {detail}" if current else "Silver has changed since: `finlake run --layer gold`",
+        )
+
+
+def gold_reconciles(lake: Lake) -> Iterator[Check]:
+    """Totals of the marts equal totals of Silver, to the row and to the cent."""
+    for mart in MARTS:
+        uri = lake.settings.table_uri("gold", mart.name)
+        if table_version(uri) < 0:
+            return
+        attach_uri(lake.connection, "gold", mart.name, uri)
+    pairs = {
+        "gold.daily_transactions": (
+            "SELECT sum(transaction_count), sum(booked_amount), sum(failed_count) "
+            "FROM gold.daily_transactions",
+            "SELECT count(*), sum(amount) FILTER (status = 'booked'), count(*) FILTER (status = 'failed') "
+            "FROM silver.transactions",
+        ),
+        "gold.monthly_cash_flow": (
+            "SELECT sum(inflow), sum(outflow), sum(net_cash_flow) FROM gold.monthly_cash_flow",
+            "SELECT sum(amount) FILTER (direction = 'credit'), sum(amount) FILTER (direction = 'debit'), "
+            "sum(signed_amount) FROM silver.transactions WHERE status = 'booked'",
+        ),
+        "gold.loan_portfolio": (
+            "SELECT sum(loan_count), sum(exposure), sum(exposure_current + exposure_1_30 + exposure_31_60 "
+            "+ exposure_61_90 + exposure_over_90) FROM gold.loan_portfolio",
+            "SELECT count(*), sum(outstanding_principal), sum(outstanding_principal) FROM silver.loans "
+            "WHERE status IN ('active', 'restructured', 'defaulted')",
+        ),
+        "gold.customer_360": (
+            "SELECT count(*), sum(account_count), sum(loan_count) FROM gold.customer_360",
+            "SELECT (SELECT count(*) FROM silver.customers), (SELECT count(*) FROM silver.accounts), "
+            "(SELECT count(*) FROM silver.loans)",
+        ),
+    }
+    for name, (gold, silver) in pairs.items():
+        left, right = lake.connection.execute(gold).fetchone(), lake.connection.execute(silver).fetchone()
+        shown = ", ".join(f"{value or 0:,}" for value in left or ())
+        detail = f"totals {shown}" if left == right else f"Gold {left}, Silver {right}"
+        yield Check(f"{name}: reconciles with Silver", left == right, detail)
+
+
+def catalogue(lake: Lake) -> Iterator[Check]:
+    """Glue's columns are the tables' columns, in order and type, with the contracts' PII tags."""
+    wanted = catalog_tables(lake.contracts, lake.settings) + gold_tables(lake.settings)
+    layers = dict.fromkeys(table.layer for table in wanted)
+    present = {layer: registered_tables(layer, lake.settings) for layer in layers}
+    for layer in layers:
+        wrong = []
+        tables = [table for table in wanted if table.layer == layer]
+        for table in tables:
+            stored = open_table(table.uri)
+            entry = present[layer].get(table.name)
+            if stored is None or entry is None:
+                wrong.append(f"{table.name} is not {'there' if stored is None else 'registered'}")
+                continue
+            described = entry["StorageDescriptor"]["Columns"]
+            in_glue = [(column["Name"], column["Type"]) for column in described]
+            in_delta = [(field.name, sql_type(field.type)) for field in stored.schema().fields]
+            if in_glue != in_delta:
+                wrong.append(f"{table.name}: {sorted(set(in_glue) ^ set(in_delta))[:4]}")
+            tags = {
+                column["Name"]: column.get("Parameters", {}).get("pii")
+                for column in described
+                if column.get("Parameters", {}).get("pii")
+            }
+            if tags != {column.name: column.pii_class for column in table.columns if column.pii_class}:
+                wrong.append(f"{table.name}: PII tags differ from the contract")
+        yield Check(
+            f"catalogue: {layer} is as the tables are",
+            not wrong,
+            "; ".join(wrong) or f"{len(tables)} tables",
+        )
+
+
+def sql_type(delta_type: Any) -> str:  # noqa: ANN401 - delta-rs has no common base class
+    """Spark SQL's name of a delta-rs type."""
+    from deltalake.schema import ArrayType, PrimitiveType, StructType
+
+    if isinstance(delta_type, PrimitiveType):
+        return {"long": "bigint", "integer": "int"}.get(delta_type.type, delta_type.type).replace(", ", ",")
+    if isinstance(delta_type, ArrayType):
+        return f"array<{sql_type(delta_type.element_type)}>"
+    if isinstance(delta_type, StructType):
+        return f"struct<{','.join(f'{field.name}:{sql_type(field.type)}' for field in delta_type.fields)}>"
+    return str(delta_type)
+
+
+def manifests(lake: Lake, found: list[Manifest]) -> Iterator[Check]:
+    """The lake holds exactly what the generator says it wrote.
+
+    Where the batches were loaded in order, one load each, every count of every batch is compared.
+    However they were loaded, the end is the same, and is compared too.
+    """
+    loaded = [manifest for manifest in found if _is_loaded(lake, manifest)]
+    if not loaded:
+        return
+    one_by_one = _in_order(lake, loaded)
+    for entity in lake.contracts:
+        yield _end_state(lake, loaded, entity)
+        if one_by_one:
+            for manifest in loaded:
+                yield _batch_counts(lake, manifest, entity)
+
+
+def _end_state(lake: Lake, loaded: list[Manifest], entity: str) -> Check:
+    expected: Counter[str] = Counter()
+    for manifest in loaded:
+        part = manifest.entities[entity]
+        expected["read"] += part.rows
+        expected["in Silver"] += part.inserted + part.released
+        for reason, rows in part.quarantined.items():
+            expected[reason] += rows
+        expected["unknown_parent"] -= part.released
+    paths = {path for manifest in loaded for path in _paths(lake, manifest, entity)}
+    actual: Counter[str] = Counter(_reasons(lake, paths))
+    counts = _outcomes(lake, paths)
+    actual["read"] = counts["read"]
+    actual["in Silver"] = counts["inserted"]
+    name = f"{entity}: as the generator wrote it"
+    return _compare(name, expected, actual, f"{len(loaded)} batches, {expected['read']:,} rows")
+
+
+def _batch_counts(lake: Lake, manifest: Manifest, entity: str) -> Check:
+    part = manifest.entities[entity]
+    expected = Counter(
+        {
+            "read": part.rows,
+            "inserted": part.inserted,
+            "updated": part.updated,
+            "duplicate": part.duplicate,
+            "stale": part.stale,
+            "quarantined": sum(part.quarantined.values()),
+        }
+    )
+    expected.update(part.quarantined)
+    paths = _paths(lake, manifest, entity)
+    actual = Counter(_outcomes(lake, paths, BRONZE))
+    actual.update(_reasons(lake, paths, BRONZE))
+    name = f"{entity}: batch {manifest.batch} to the row"
+    detail = (
+        f"{part.rows:,} read = {part.inserted:,} inserted + {part.updated:,} updated + {part.duplicate:,} "
+        f"duplicate + {part.stale:,} stale + {sum(part.quarantined.values()):,} quarantined"
+    )
+    return _compare(name, expected, actual, detail)
+
+
+def _compare(name: str, expected: Counter[str], actual: Counter[str], detail: str) -> Check:
+    keys = sorted(set(expected) | set(actual))
+    wrong = [
+        f"{key}: {actual[key]:,} instead of {expected[key]:,}" for key in keys if actual[key] != expected[key]
+    ]
+    return Check(name, not wrong, "; ".join(wrong) or detail)
+
+
+def _paths(lake: Lake, manifest: Manifest, entity: str) -> set[str]:
+    return {f"{lake.settings.bronze_uri}/{file.path}" for file in manifest.entities[entity].files}
+
+
+def _outcomes(lake: Lake, paths: set[str], origin: str | None = None) -> dict[str, int]:
+    rows = lake.row_counts.filter(pl.col("path").is_in(list(paths)))
+    if origin:
+        rows = rows.filter(pl.col("origin") == origin)
+    sums = {name: int(rows[name].sum()) for name in ("read", *DISPOSITIONS)}
+    if origin is None:
+        sums["read"] = int(rows.filter(pl.col("origin") == BRONZE)["read"].sum())
+    return sums
+
+
+def _reasons(lake: Lake, paths: set[str], origin: str | None = None) -> Counter[str]:
+    """Quarantined rows by rule (without its column); released ones no longer count as orphans."""
+    counted: Counter[str] = Counter()
+    for row in lake.reasons.filter(pl.col("path").is_in(list(paths))).iter_rows(named=True):
+        counted[row["reason"].split(":")[0]] += row["rows"]
+    if origin is None:
+        back = lake.row_counts.filter(pl.col("path").is_in(list(paths)) & (pl.col("origin") == QUARANTINE))
+        counted["unknown_parent"] -= int(back["read"].sum())
+    return counted
+
+
+def _is_loaded(lake: Lake, manifest: Manifest) -> bool:
+    known = set(lake.files.filter(pl.col("status") == "loaded")["path"])
+    return all(_paths(lake, manifest, entity) <= known for entity in manifest.entities)
+
+
+def _in_order(lake: Lake, loaded: list[Manifest]) -> bool:
+    """Whether no run read files of two manifests, and runs follow the order of the batches."""
+    spans = []
+    for manifest in loaded:
+        paths = {path for entity in manifest.entities for path in _paths(lake, manifest, entity)}
+        runs = lake.files.filter(pl.col("path").is_in(list(paths)))["run_id"]
+        spans.append((str(runs.min()), str(runs.max())))
+    return all(before[1] < after[0] for before, after in pairwise(spans))
