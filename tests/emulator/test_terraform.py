@@ -17,6 +17,7 @@ import pytest
 
 from emulator.native import NativeStack
 from pipeline import infra
+from pipeline import terraform as tf
 from pipeline.errors import FinlakeError
 
 pytestmark = pytest.mark.emulator
@@ -30,12 +31,12 @@ LAYERS = ("bronze", "silver", "gold", "scripts")
 
 
 @pytest.fixture(scope="module")
-def provider() -> infra.ProviderSource:
+def provider() -> tf.ProviderSource:
     """Where the AWS provider comes from, or the reason why these tests cannot run."""
     if shutil.which("terraform") is None:
         pytest.skip("Terraform is not installed")
-    version = infra.locked_version(PROJECT / "terraform" / infra.LOCK_FILE)
-    source = infra.find_provider(infra._without_missing_config(_environ()), version)
+    version = tf.locked_version(PROJECT / "terraform" / tf.LOCK_FILE)
+    source = tf.find_provider(tf.without_missing_config(_environ()), version)
     if source.folder is None and "registry" in source.description and not registry_answers():
         pytest.skip(
             "the AWS provider is in no mirror on this machine, and Terraform's registry is out of reach"
@@ -59,9 +60,7 @@ def _environ() -> dict[str, str]:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project: these tests never touch the one they were started in."""
     clone = tmp_path_factory.mktemp("clone")
-    ignore = shutil.ignore_patterns(
-        "__pycache__", ".terraform", "*.tfstate*", infra.OVERRIDE_FILE, "backend.tf"
-    )
+    ignore = shutil.ignore_patterns("__pycache__", ".terraform", "*.tfstate*", tf.OVERRIDE_FILE, "backend.tf")
     for name in NEEDED:
         shutil.copytree(PROJECT / name, clone / name, ignore=ignore)
     for name in NEEDED_FILES:
@@ -73,7 +72,7 @@ def terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         ["terraform", *arguments],
         cwd=folder,
-        env=infra._without_missing_config(_environ()),
+        env=tf.without_missing_config(_environ()),
         capture_output=True,
         text=True,
         check=False,
@@ -81,9 +80,7 @@ def terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def initialised(
-    clone: Path, provider: infra.ProviderSource, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def initialised(clone: Path, provider: tf.ProviderSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A second copy of the root module, initialised by plain Terraform with the lock file as it is."""
     folder = tmp_path_factory.mktemp("plain") / "terraform"
     shutil.copytree(clone / "terraform", folder)
@@ -97,15 +94,13 @@ def initialised(
 # --- without an emulator -------------------------------------------------------------------------
 
 
-def test_terraform_files_are_formatted(clone: Path, provider: infra.ProviderSource) -> None:
+def test_terraform_files_are_formatted(clone: Path, provider: tf.ProviderSource) -> None:
     done = terraform(clone / "terraform", "fmt", "-check", "-recursive", "-diff")
     assert done.returncode == 0, done.stdout
 
 
 def test_the_lock_file_fits_this_platform(initialised: Path) -> None:
-    assert (initialised / infra.LOCK_FILE).read_text() == (
-        PROJECT / "terraform" / infra.LOCK_FILE
-    ).read_text()
+    assert (initialised / tf.LOCK_FILE).read_text() == (PROJECT / "terraform" / tf.LOCK_FILE).read_text()
 
 
 def test_the_configuration_is_valid(initialised: Path) -> None:
@@ -163,7 +158,7 @@ def environ(stack: NativeStack) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def applied(clone: Path, environ: dict[str, str], provider: infra.ProviderSource) -> infra.Outcome:
+def applied(clone: Path, environ: dict[str, str], provider: tf.ProviderSource) -> infra.Outcome:
     """The local stage, made once for the tests that look at it."""
     (clone / "terraform" / "backend.tf").write_text(
         'terraform {\n  backend "s3" {}\n}\n'
@@ -256,7 +251,7 @@ def test_jobs_find_their_script_their_wheel_and_their_role(
 def test_a_second_plan_shows_no_change_even_after_a_killed_run(
     applied: infra.Outcome, clone: Path, environ: dict[str, str]
 ) -> None:
-    left_over = clone / ".finlake/terraform/local" / infra.OVERRIDE_FILE
+    left_over = clone / ".finlake/terraform/local" / tf.OVERRIDE_FILE
     left_over.write_text('provider "aws" {}\n')
     outcome = infra.plan_local(clone, environ)
     assert outcome.changes == ()

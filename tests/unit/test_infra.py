@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from contracts import load_contracts
 from pipeline import infra
+from pipeline import terraform as tf
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.glue_job import parse_arguments
 
@@ -98,30 +99,30 @@ def test_what_glue_jobs_install_is_pinned_by_the_constraints() -> None:
 
 
 def test_the_lock_file_lets_the_registry_and_a_mirror_serve_the_provider() -> None:
-    lock_file = PROJECT / "terraform" / infra.LOCK_FILE
+    lock_file = PROJECT / "terraform" / tf.LOCK_FILE
     text = lock_file.read_text(encoding="utf-8")
-    assert infra.locked_version(lock_file) == VERSION
+    assert tf.locked_version(lock_file) == VERSION
     assert len(re.findall(r'"zh:[0-9a-f]{64}"', text)) > 10  # archives of the registry, all platforms
     assert re.search(r'"h1:[\w+/=]{44}"', text)  # an unpacked provider
 
 
 def test_a_lock_file_without_the_provider_is_explained(tmp_path: Path) -> None:
     with pytest.raises(FinlakeError, match="does not name the AWS provider"):
-        infra.locked_version(tmp_path / "missing.hcl")
+        tf.locked_version(tmp_path / "missing.hcl")
 
 
 # --- where the provider comes from ---------------------------------------------------------------
 
 
 def add_provider(mirror: Path, version: str = VERSION, target: str = TARGET) -> Path:
-    folder = mirror / infra.PROVIDER / version / target
+    folder = mirror / tf.PROVIDER / version / target
     folder.mkdir(parents=True)
     (folder / f"terraform-provider-aws_v{version}_x5").touch()
     return mirror
 
 
-def find(root: Path, environ: dict[str, str] | None = None) -> infra.ProviderSource:
-    return infra.find_provider(environ or {}, VERSION, home=root / "home", root=root, target=TARGET)
+def find(root: Path, environ: dict[str, str] | None = None) -> tf.ProviderSource:
+    return tf.find_provider(environ or {}, VERSION, home=root / "home", root=root, target=TARGET)
 
 
 def test_without_any_mirror_the_registry_is_used(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_a_mirror_with_another_version_or_platform_is_of_no_use(
 
 
 def test_a_mirror_may_hold_the_packed_provider(tmp_path: Path) -> None:
-    provider = tmp_path / "opt/packed" / infra.PROVIDER
+    provider = tmp_path / "opt/packed" / tf.PROVIDER
     provider.mkdir(parents=True)
     (provider / f"terraform-provider-aws_{VERSION}_{TARGET}.zip").touch()
     assert find(tmp_path).folder == tmp_path / "opt/packed"
@@ -248,7 +249,7 @@ def test_the_local_copy_takes_over_no_backend_no_state_and_no_override(tmp_path:
     for name in (
         "main.tf",
         "backend.tf",
-        infra.OVERRIDE_FILE,
+        tf.OVERRIDE_FILE,
         "terraform.tfstate",
         "terraform.tfstate.backup",
         ".terraform/environment",
@@ -264,7 +265,7 @@ def test_the_local_copy_takes_over_no_backend_no_state_and_no_override(tmp_path:
         ".terraform/keep",
         "gone.tf",
         "modules/gone/main.tf",
-        infra.OVERRIDE_FILE,
+        tf.OVERRIDE_FILE,
     ):
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -309,7 +310,7 @@ class FakeTerraform:
         self.calls_file = folder / "calls"
         folder.mkdir()
         program = folder / "terraform"
-        installed = f".terraform/providers/{infra.PROVIDER}/{VERSION}/{infra.platform_name()}"
+        installed = f".terraform/providers/{tf.PROVIDER}/{VERSION}/{tf.platform_name()}"
         program.write_text(
             "#!/bin/sh\n"
             f'echo "$@" >> {self.calls_file}\n'
@@ -347,8 +348,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (project / "terraform/envs").mkdir(parents=True)
     (project / "terraform/main.tf").touch()
     (project / "terraform/envs/dev.tfvars").write_text('environment = "dev"\nregion = "eu-west-1"\n')
-    lock = (PROJECT / "terraform" / infra.LOCK_FILE).read_text(encoding="utf-8")
-    (project / "terraform" / infra.LOCK_FILE).write_text(lock)
+    lock = (PROJECT / "terraform" / tf.LOCK_FILE).read_text(encoding="utf-8")
+    (project / "terraform" / tf.LOCK_FILE).write_text(lock)
     infra.sync_contracts(project)
     monkeypatch.chdir(project)
     monkeypatch.setattr(infra, "build_wheel", lambda _: project / "dist/finlake.whl")
@@ -357,8 +358,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project
 
 
-def runner(project: Path) -> infra.Terraform:
-    return infra.Terraform(
+def runner(project: Path) -> tf.Terraform:
+    return tf.Terraform(
         folder=project / "terraform",
         command="terraform",
         environ=dict(os.environ),
@@ -413,7 +414,7 @@ def test_changes_and_outputs_are_collected(project: Path, terraform: FakeTerrafo
 
 @given(st.text())
 def test_any_line_that_is_not_an_event_is_left_out(line: str) -> None:
-    events = infra.Events("apply", lambda _: None)
+    events = tf.Events("apply", lambda _: None)
     events.read(line)
     assert (events.changes, events.outputs, events.errors()) == ([], {}, "")
 
@@ -427,7 +428,7 @@ def invoke(*arguments: str, answer: str = "") -> tuple[int, str, BaseException |
 
 
 def test_aws_is_refused_while_an_override_file_lies_around(project: Path, terraform: FakeTerraform) -> None:
-    override = project / "terraform" / infra.OVERRIDE_FILE
+    override = project / "terraform" / tf.OVERRIDE_FILE
     override.touch()
     with pytest.raises(UsageError, match="is there") as caught:
         infra.check_cloud(project, "dev", {})
