@@ -17,20 +17,10 @@ if TYPE_CHECKING:
     from datagen.generator import Progress
     from datagen.manifest import Manifest
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-
-EXAMPLES = """
-[bold]Examples[/bold]
-
-An initial load of 10,000 customers: [cyan]generate --scale 10000 --out data/bronze[/cyan]
-
-What happened on the next day: [cyan]generate --scale 10000 --out data/bronze --batch 1[/cyan]
-
-Into a bucket: [cyan]generate --out s3://my-bucket/bronze[/cyan]
-"""
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(epilog=EXAMPLES)
+@app.command()
 def generate(  # noqa: PLR0917 - Typer calls it by name
     scale: Annotated[int, typer.Option(min=1, help="Customers in the initial load.")] = 1000,
     batch: Annotated[int, typer.Option(min=0, help="0 is the initial load, n the n-th day after it.")] = 0,
@@ -49,6 +39,14 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
     The same options give the same bytes. A later batch holds new, changed and late rows.
 
     Dirty rows (copies, old versions, bad values, broken lines ...) are added on purpose and counted exactly.
+
+    Examples: an initial load, what happened on the next day, and an initial load into a bucket:
+
+    finlake generate --scale 10000 --out data/bronze
+
+    finlake generate --scale 10000 --out data/bronze --batch 1
+
+    finlake generate --out s3://my-bucket/bronze
     """
     from datagen.generator import generate as make
 

@@ -117,7 +117,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     segment = _SEGMENT(draws.bits("segment"))
     joined = onboarding_day(plan, index)
     income, no_income = _income(draws, country, segment, changes.kinds["income"])
-    score, no_score = _score(draws)
+    score, no_score = _score(draws, segment)
     street_address, place = _address(plan, draws, country, changes.kinds["address"])
     return pl.DataFrame(
         {
@@ -162,11 +162,12 @@ def _income(draws: Draws, country: Ints, segment: Ints, raises: Ints) -> tuple[I
     return income // 1000 * 1000, draws.chance("no_income", 0.05) & (raises == 0)
 
 
-def _score(draws: Draws) -> tuple[Ints, np.ndarray]:
+def _score(draws: Draws, segment: Ints) -> tuple[Ints, np.ndarray]:
     """Credit scores rise with income: both hang on the same draw, the score on a second one as well."""
     standing = (draws.bits("income") >> np.uint64(48)).astype(np.int64)
     luck = draws.below("score", 1 << 16)
-    score = 440 + (2 * standing + 3 * luck) * 400 // (5 << 16)
+    bonus = np.array([0, 30, 45, 5])[segment]
+    score = np.minimum(460 + bonus + (2 * standing + 3 * luck) * 380 // (5 << 16), 850)
     defaulted_before = draws.chance("bad_history", 0.05)
     return np.where(defaulted_before, score - 130, score), draws.chance("no_score", 0.07)
 

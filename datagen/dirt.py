@@ -115,23 +115,16 @@ class Soil:
             starts: Where each clean line starts, and where the last one ends.
             rate: Share of dirty rows among all rows.
         """
-        slots_per_block = 2 * BLOCK_ROWS
-        slot = (self.batch * (self.entity.blocks(self.plan, 0) + 1) + self.number) * slots_per_block
-        lines: dict[str, list[bytes]] = {}
         clean = len(self.block.index)
-        for kind, count in quotas(self.contract, clean, rate, first=self.number == 0).items():
-            if count == 0:
-                lines[kind] = []
-            elif kind == EXACT_DUPLICATE:
-                copied = self._sample(kind, count)
-                spans = zip(starts[copied].tolist(), starts[copied + 1].tolist(), strict=True)
-                lines[kind] = [data[start:end] for start, end in spans]
-            elif kind == OLDER_VERSION:
-                lines[kind] = self._older(count)
-            else:
-                lines[kind] = self._damaged(kind, np.arange(slot, slot + count, dtype=np.int64))
-                slot += count
-        return lines
+        wanted = quotas(self.contract, clean, rate, first=self.number == 0)
+        lines: dict[str, list[bytes]] = {}
+        if count := wanted.pop(EXACT_DUPLICATE):
+            copied = self._sample(EXACT_DUPLICATE, count)
+            spans = zip(starts[copied].tolist(), starts[copied + 1].tolist(), strict=True)
+            lines[EXACT_DUPLICATE] = [data[start:end] for start, end in spans]
+        if count := wanted.pop(OLDER_VERSION):
+            lines[OLDER_VERSION] = self._older(count)
+        return lines | self._damaged({kind: count for kind, count in wanted.items() if count})
 
     def _draws(self, purpose: str, count: int) -> Draws:
         entity = f"{self.entity.name}/dirt/{self.batch}/{self.number}/{purpose}"
@@ -168,16 +161,37 @@ class Soil:
         aged = rows.with_columns(self.entity.older, to.timestamps(seconds * 0, seconds).alias(version))
         return to.to_csv(aged).splitlines(keepends=True)
 
-    def _damaged(self, kind: str, slots: Ints) -> list[bytes]:
-        """Rows with keys of their own and one defect each."""
-        template = self.block.index[self._sample(kind, len(slots))]
-        keys = self.entity.spare_keys(slots)
-        rows = self.entity.rows(self.plan, template, self.batch, keys)
-        if kind in (UNKNOWN_PARENT, EARLY_CHILD):
-            return to.to_csv(rows.with_columns(self._parents(kind, slots))).splitlines(keepends=True)
-        luck = self._draws(kind, len(slots)).below("luck", 1 << 30).tolist()
-        fields = csv.reader(StringIO(to.to_csv(rows).decode()))
-        return [self._damage(kind, row, draw) for row, draw in zip(fields, luck, strict=True)]
+    def _damaged(self, wanted: dict[str, int]) -> dict[str, list[bytes]]:
+        """Rows with keys of their own and one defect each, by kind of defect."""
+        total = sum(wanted.values())
+        if not total:
+            return {}
+        ends = np.cumsum(list(wanted.values())).tolist()
+        spans = {kind: range(end - wanted[kind], end) for kind, end in zip(wanted, ends, strict=True)}
+        # Blocks take their keys from stretches that do not overlap.
+        stretch = self.batch * (self.entity.blocks(self.plan, 0) + 1) + self.number
+        slots = stretch * 2 * BLOCK_ROWS + np.arange(total, dtype=np.int64)
+        template = np.concatenate([self._sample(kind, count) for kind, count in wanted.items()])
+        rows = self.entity.rows(
+            self.plan, self.block.index[template], self.batch, self.entity.spare_keys(slots)
+        )
+        for kind in (UNKNOWN_PARENT, EARLY_CHILD):
+            if kind in spans:
+                place = np.array(spans[kind])
+                column = self.contract.parents[0].name
+                rows = rows.with_columns(rows[column].scatter(place, self._parents(kind, slots[place])))
+        valid = to.to_csv(rows)
+        whole = valid.splitlines(keepends=True)
+        fields = list(csv.reader(StringIO(valid.decode())))
+        layout = _Layout.of(self.contract)
+        lines = {}
+        for kind, span in spans.items():
+            luck = self._draws(kind, len(span)).below("luck", 1 << 30).tolist()
+            lines[kind] = [
+                _damage(kind, fields[row], draw, layout) or whole[row]
+                for row, draw in zip(span, luck, strict=True)
+            ]
+        return lines
 
     def _parents(self, kind: str, slots: Ints) -> pl.Series:
         """Parents that never exist, or that only arrive in the next batch."""
@@ -186,26 +200,49 @@ class Soil:
         keys = self.parent.unknown_keys(slots)
         if kind == EARLY_CHILD:
             growth = self.parent.growth(self.plan)
-            later = self._draws(kind, len(slots)).below("parent", growth.daily)
+            later = self._draws(EARLY_CHILD, len(slots)).below("parent", growth.daily)
             keys = growth.start(self.batch + 1) + later + 1
-        return self.parent.key_texts(keys).alias(self.contract.parents[0].name)
+        return self.parent.key_texts(keys)
 
-    def _damage(self, kind: str, fields: list[str], luck: int) -> bytes:
-        names = [column.name for column in self.contract.source_columns]
-        if kind == MALFORMED_DATE:
-            fields[_pick(_dates(self.contract), luck)] = _pick(NOT_DATES, luck >> 8)
-        elif kind == MALFORMED_NUMBER:
-            fields[_pick(_numbers(self.contract), luck)] = _pick(NOT_NUMBERS, luck >> 8)
-        elif kind == MISSING_KEY:
-            fields[names.index(self.contract.key[0])] = ""
-        elif kind == BAD_EMAIL:
-            position = _emails(self.contract)[0]
-            fields[position] = _bad_email(fields[position], luck)
-        elif kind == WRONG_COLUMN_COUNT:
-            fields = [*fields, "extra"] if luck % 2 else fields[:-1]
-        line = StringIO()
-        csv.writer(line, lineterminator="\n").writerow(fields)
-        return (_with_stray_quote(line.getvalue(), luck) if kind == STRAY_QUOTE else line.getvalue()).encode()
+
+@dataclass(frozen=True)
+class _Layout:
+    """Positions of the columns that get damaged."""
+
+    keys: Sequence[int]
+    dates: Sequence[int]
+    numbers: Sequence[int]
+    emails: Sequence[int]
+
+    @classmethod
+    def of(cls, contract: Contract) -> _Layout:
+        return cls(
+            keys=_positions(contract, lambda column: column.name == contract.key[0]),
+            dates=_positions(contract, lambda column: column.physical_type == "date"),
+            numbers=_positions(
+                contract, lambda column: column.is_decimal or column.physical_type in ("int", "bigint")
+            ),
+            emails=_positions(contract, lambda column: column.pii_class == "email"),
+        )
+
+
+def _damage(kind: str, fields: list[str], luck: int, layout: _Layout) -> bytes:
+    """Damage the fields of a valid row, led by a random number; empty when the row stays as it is."""
+    if kind in (UNKNOWN_PARENT, EARLY_CHILD):
+        return b""
+    if kind == MALFORMED_DATE:
+        fields[_pick(layout.dates, luck)] = _pick(NOT_DATES, luck >> 8)
+    elif kind == MALFORMED_NUMBER:
+        fields[_pick(layout.numbers, luck)] = _pick(NOT_NUMBERS, luck >> 8)
+    elif kind == MISSING_KEY:
+        fields[layout.keys[0]] = ""
+    elif kind == BAD_EMAIL:
+        fields[layout.emails[0]] = _bad_email(fields[layout.emails[0]], luck)
+    elif kind == WRONG_COLUMN_COUNT:
+        fields = [*fields, "extra"] if luck % 2 else fields[:-1]
+    line = StringIO()
+    csv.writer(line, lineterminator="\n").writerow(fields)
+    return (_with_stray_quote(line.getvalue(), luck) if kind == STRAY_QUOTE else line.getvalue()).encode()
 
 
 def _with_stray_quote(line: str, luck: int) -> str:
@@ -221,18 +258,6 @@ def _bad_email(email: str, luck: int) -> str:
 
 def _pick(values: Sequence[T], luck: int) -> T:
     return values[luck % len(values)]
-
-
-def _dates(contract: Contract) -> tuple[int, ...]:
-    return _positions(contract, lambda column: column.physical_type == "date")
-
-
-def _numbers(contract: Contract) -> tuple[int, ...]:
-    return _positions(contract, lambda column: column.is_decimal or column.physical_type in ("int", "bigint"))
-
-
-def _emails(contract: Contract) -> tuple[int, ...]:
-    return _positions(contract, lambda column: column.pii_class == "email")
 
 
 def _positions(contract: Contract, wanted: Callable[[Column], bool]) -> tuple[int, ...]:

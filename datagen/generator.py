@@ -206,12 +206,12 @@ class _Work:
         starts = np.concatenate([[0], ends])
         if len(ends) != len(block.index):
             raise GenerateError(f"a value of {self.entity.name} holds a line break")
-        lines: dict[str, list[bytes]] = {}
+        lines: dict[str, list[bytes]] = {kind: [] for kind in dirt.kinds(self.contract)}
         if self.dirty:
             soil = dirt.Soil(
                 self.entity, _parent(self.contract), self.contract, self.plan, self.batch, number, block
             )
-            lines = soil.dirty_lines(data, starts, self.dirty)
+            lines |= soil.dirty_lines(data, starts, self.dirty)
         late = self.entity.is_late
         new = block.index[block.changed :]
         return _Made(

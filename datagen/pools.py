@@ -11,7 +11,7 @@ import string
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -107,7 +107,7 @@ class Pools:
     merchant: pl.Series
 
 
-@cache
+@lru_cache(maxsize=4)
 def pools(seed: int) -> Pools:
     """Make the pools of a seed (the same texts for the same seed and Faker version)."""
     columns: dict[str, list[str]] = {name: [] for name in Pools.__dataclass_fields__}

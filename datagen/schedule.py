@@ -138,8 +138,9 @@ class Rotation:
 
     def version(self, index: Ints, batch: int | Ints) -> Ints:
         """How often each row has changed by the end of ``batch``."""
-        turns: Ints = (batch - self._turn(index)) // self.period
-        return np.maximum(turns - self._before_birth(index), 0)
+        turns: Ints = (batch - self._turn(index)) // self.period - self._before_birth(index)
+        turns[turns < 0] = 0
+        return turns
 
     def batch_of(self, index: Ints, version: Ints) -> Ints:
         """Batch in which each row got its ``version`` (at least 1)."""

@@ -21,6 +21,7 @@ from obstore.store import LocalStore, S3Store
 from datagen.errors import BadRequestError, GenerateError
 
 if TYPE_CHECKING:
+    from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import ClientConfig, ObjectStore
 
 P = ParamSpec("P")
@@ -111,18 +112,31 @@ def _s3(target: str) -> S3Store:
     """Open an S3 prefix with what the AWS SDKs' own environment variables say."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     options: ClientConfig = {"allow_http": True} if endpoint.startswith("http://") else {}
-    credentials = None
-    if "AWS_ACCESS_KEY_ID" not in os.environ and find_spec("boto3"):
-        # Profiles and single sign-on are boto3's; object_store knows only variables and roles.
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        credentials = Boto3CredentialProvider()
     return S3Store.from_url(
         target,
         client_options=options,
         retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
-        credential_provider=credentials,
+        credential_provider=_credentials(),
     )
+
+
+def _credentials() -> Boto3CredentialProvider | None:
+    """Profiles and single sign-on, which only boto3 knows; None for keys in the environment.
+
+    Raises:
+        GenerateError: boto3 is there, and finds no credentials.
+    """
+    if "AWS_ACCESS_KEY_ID" in os.environ or not find_spec("boto3"):
+        return None
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        provider = Boto3CredentialProvider()
+        provider()
+    except (ValueError, BotoCoreError) as error:
+        raise GenerateError(f"no AWS credentials: {_NO_CREDENTIALS} ({error})") from error
+    return provider
 
 
 def _explain(error: Exception, where: str) -> str:
@@ -134,7 +148,10 @@ def _explain(error: Exception, where: str) -> str:
     return f"{where}: {reason}"
 
 
+_NO_CREDENTIALS = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _ADVICE = (
+    ("169.254.169.254", f"no AWS credentials: {_NO_CREDENTIALS}"),
+    ("incorrectly configured region", "the bucket is in another region; set AWS_REGION"),
     ("NoSuchBucket", "the bucket does not exist; create it, or check its name and AWS_ENDPOINT_URL"),
     ("AccessDenied", "access denied; check the credentials and the bucket's policy"),
     ("InvalidAccessKeyId", "the access key is not known; check AWS_ACCESS_KEY_ID"),

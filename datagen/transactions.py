@@ -115,7 +115,7 @@ def _categories() -> Ints:
     return np.array([CATEGORIES.index(_BY_OTHER_TYPE.get(kind, CATEGORIES[0])) for kind in range(len(TYPES))])
 
 
-@cache
+@lru_cache(maxsize=4)
 def _labels(seed: int) -> tuple[pl.Series, pl.Series]:
     """Merchants, with a null at the end; and merchants, companies and an empty text as ends of statements."""
     pool = pools(seed)
