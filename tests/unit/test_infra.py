@@ -98,6 +98,15 @@ def test_what_glue_jobs_install_is_pinned_by_the_constraints() -> None:
     assert wanted <= pinned
 
 
+def test_the_gold_crawler_knows_every_mart() -> None:
+    from pipeline.gold import MARTS
+
+    text = (PROJECT / "terraform/variables.tf").read_text(encoding="utf-8")
+    default = re.search(r'variable "gold_marts" {.*?default\s+= (\[.*?\])', text, re.DOTALL)
+    assert default
+    assert sorted(json.loads(default.group(1))) == sorted(mart.name for mart in MARTS)
+
+
 def test_the_lock_file_lets_the_registry_and_a_mirror_serve_the_provider() -> None:
     lock_file = PROJECT / "terraform" / tf.LOCK_FILE
     text = lock_file.read_text(encoding="utf-8")
