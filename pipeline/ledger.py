@@ -106,7 +106,11 @@ class BronzeFile:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one run loads for one entity, and the table versions that it looks at."""
+    """What one run loads for one entity, and the table versions that it looks at.
+
+    ``replay_layouts`` is how the lines of quarantined orphans are written that are tried again; empty
+    when none are. ``redo`` says that an interrupted batch is done again.
+    """
 
     entity: str
     number: int
@@ -116,7 +120,7 @@ class Batch:
     quarantine_version: int
     parent_versions: dict[str, int]
     files: tuple[BronzeFile, ...]
-    replays: bool = False
+    replay_layouts: tuple[Layout, ...] = ()
     redo: bool = False
 
     @property
@@ -214,7 +218,13 @@ class Ledger:
         if rows.is_empty():
             return []
         files = self.read("files")
-        return [_batch(row, files) for row in rows.sort("entity", "batch").iter_rows(named=True)]
+        return [
+            replace(
+                _batch(row, files),
+                replay_layouts=self.orphan_layouts(row["entity"]) if row["replays"] else (),
+            )
+            for row in rows.sort("entity", "batch").iter_rows(named=True)
+        ]
 
     def next_number(self, entity: str) -> int:
         """Number for the next batch of an entity."""
@@ -245,6 +255,18 @@ class Ledger:
             waiting[row["entity"]] -= row["read"]
         return dict(waiting)
 
+    def orphan_layouts(self, entity: str) -> tuple[Layout, ...]:
+        """How the files are written that orphans of an entity came from."""
+        mine = pl.col("entity") == entity
+        orphans = self.read("quarantine_reasons").filter(
+            mine & pl.col("reason").str.starts_with("unknown_parent")
+        )
+        files = self.read("files").filter(mine & pl.col("path").is_in(orphans["path"].to_list()))
+        written = {
+            (tuple(row["header"]), row["delimiter"]) for row in files.iter_rows(named=True) if row["header"]
+        }
+        return tuple(Layout(header, delimiter) for header, delimiter in sorted(written))
+
     def _put_run(self, row: dict[str, Any]) -> None:
         self.ensure()
         with self._lock:
@@ -260,7 +282,7 @@ class Ledger:
             "silver_version": batch.silver_version,
             "quarantine_version": batch.quarantine_version,
             "parent_versions": json.dumps(batch.parent_versions, sort_keys=True),
-            "replays": batch.replays,
+            "replays": bool(batch.replay_layouts),
             "seconds": seconds,
         }
         self._replace("batches", [row], batch)
@@ -310,7 +332,6 @@ def _batch(row: dict[str, Any], files: pl.DataFrame) -> Batch:
         quarantine_version=row["quarantine_version"],
         parent_versions=json.loads(row["parent_versions"]),
         files=tuple(_file(file) for file in own.iter_rows(named=True)),
-        replays=row["replays"],
         redo=True,
     )
 

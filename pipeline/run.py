@@ -191,7 +191,7 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
                 quarantine_version=table_version(engine.settings.table_uri("quarantine", entity)),
                 parent_versions=parents,
                 files=inspect_files(infos, contract),
-                replays=replays,
+                replay_layouts=engine.ledger.orphan_layouts(entity) if replays else (),
             )
             engine.ledger.begin(batch)
             _load(engine, batch, contract, report)

@@ -1,7 +1,7 @@
 """One batch of one entity: Bronze rows -> Silver table and quarantine table, every row accounted for.
 
-Order of the writes: quarantine, Silver, release of orphans from quarantine, and then (by the caller)
-the ledger. Each is one Delta commit. A batch that is done again after an interruption takes back
+Order of the writes: quarantine, Silver, and then (by the caller) the ledger. Each table gets one Delta
+commit. A batch that is done again after an interruption takes back
 what it had put into quarantine and merges into Silver, where nothing that is stored already counts
 as newer; so the tables come out the same, however often a batch is done.
 """
@@ -19,7 +19,6 @@ from pyspark.sql import functions as F  # noqa: N812
 from contracts import Contract
 from pipeline import cleaning, dedupe, quality, reader
 from pipeline.entities import entity_module
-from pipeline.layout import Layout
 from pipeline.ledger import BRONZE, QUARANTINE, Batch, RowCount
 from pipeline.settings import Settings
 from pipeline.tables import ARRAY_OF_STRING, LAYOUT_STRUCT, TableColumn, table_version
@@ -87,12 +86,13 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     try:
         counts = count_rows(classified)
         total = sum((count.outcomes for count in counts), Counter[str]())
-        if total["quarantined"] or batch.redo:
-            write_quarantine(spark, classified, batch, settings, rows=total["quarantined"])
+        released = sum(count.read for count in counts if count.origin == QUARANTINE)
+        if total["quarantined"] or released or batch.redo:
+            write_quarantine(
+                spark, classified, batch, settings, quarantined=total["quarantined"], released=released
+            )
         if total["inserted"] or total["updated"]:
             write_silver(spark, classified, batch, contract, settings, outcomes=total)
-        if any(count.origin == QUARANTINE for count in counts):
-            release_orphans(spark, classified, batch, settings)
     finally:
         classified.unpersist()
     return counts
@@ -111,7 +111,7 @@ def incoming_rows(
     if batch.loadable:
         bronze = reader.read_files(spark, batch.loadable, contract)
         frames.append(bronze.withColumns({"_origin": F.lit(BRONZE), "_held_by": F.lit(None).cast("string")}))
-    if batch.replays:
+    if batch.replay_layouts:
         frames += replayed_rows(spark, batch, contract, settings)
     return reduce(lambda left, right: left.unionByName(right), frames) if frames else None
 
@@ -126,8 +126,7 @@ def replayed_rows(
         F.forall("_reasons", lambda reason: reason.isin(orphan_reasons)) & (F.size("_reasons") > 0)
     )
     frames = []
-    for row in orphans.select("_layout").distinct().collect():
-        layout = Layout(tuple(row["_layout"]["header"]), row["_layout"]["delimiter"])
+    for layout in batch.replay_layouts:
         lines = orphans.where(
             (F.col("_layout.delimiter") == layout.delimiter)
             & (F.col("_layout.header") == F.array(*[F.lit(name) for name in layout.header]))
@@ -225,21 +224,55 @@ def count_rows(classified: DataFrame) -> list[RowCount]:
 
 
 def write_quarantine(
-    spark: SparkSession, classified: DataFrame, batch: Batch, settings: Settings, *, rows: int
+    spark: SparkSession,
+    classified: DataFrame,
+    batch: Batch,
+    settings: Settings,
+    *,
+    quarantined: int,
+    released: int,
 ) -> None:
-    """Append the quarantined rows; a batch that is done again takes its earlier ones back first."""
+    """Put bad rows into quarantine, and take out the orphans that found their parent, in one commit.
+
+    A batch that is done again takes its own earlier rows out first.
+    """
     uri = settings.table_uri("quarantine", batch.entity)
     if batch.redo:
         spark.sql(f"DELETE FROM delta.`{uri}` WHERE _run_id = '{batch.run_id}'")
-    if not rows:
-        return
-    quarantined = classified.where(F.col("_disposition") == "quarantined").select(
+    held = classified.where(F.col("_disposition") == "quarantined").select(
         F.col("_raw"),
         F.split("_reasons", quality.SEPARATOR).alias("_reasons"),
         F.col("_layout"),
         *_lineage(batch),
     )
-    quarantined.coalesce(_file_count(rows)).write.format("delta").mode("append").save(uri)
+    if not released:
+        if quarantined:
+            held.coalesce(_file_count(quarantined)).write.format("delta").mode("append").save(uri)
+        return
+    back = classified.where(F.col("_origin") == QUARANTINE).select(
+        *[
+            F.col("_held_by").alias("_run_id")
+            if column.name == "_run_id"
+            else F.col(column.name)
+            if column.name in ("_source_file", "_source_row")
+            else F.lit(None).cast(column.type).alias(column.name)
+            for column in QUARANTINE_COLUMNS
+        ]
+    )
+    changes = held.withColumn("_released", F.lit(False)).unionByName(
+        back.withColumn("_released", F.lit(True))
+    )
+    view = f"quarantine_{batch.entity}"
+    changes.coalesce(_file_count(quarantined + released)).createOrReplaceTempView(view)
+    values = ", ".join(f"new.`{column.name}`" for column in QUARANTINE_COLUMNS)
+    names = ", ".join(f"`{column.name}`" for column in QUARANTINE_COLUMNS)
+    spark.sql(
+        f"MERGE INTO delta.`{uri}` AS held USING {view} AS new ON held._source_file = new._source_file "
+        "AND held._source_row = new._source_row AND held._run_id = new._run_id "
+        "WHEN MATCHED AND new._released THEN DELETE "
+        f"WHEN NOT MATCHED AND NOT new._released THEN INSERT ({names}) VALUES ({values})"
+    )
+    spark.catalog.dropTempView(view)
 
 
 def write_silver(
@@ -285,21 +318,6 @@ def write_silver(
     spark.sql(
         f"MERGE INTO delta.`{uri}` AS stored USING {view} AS new ON {same_key} "
         f"WHEN MATCHED AND ({newer}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-    )
-    spark.catalog.dropTempView(view)
-
-
-def release_orphans(spark: SparkSession, classified: DataFrame, batch: Batch, settings: Settings) -> None:
-    """Take the orphans that found their parent out of quarantine."""
-    view = f"released_{batch.entity}"
-    classified.where(F.col("_origin") == QUARANTINE).select(
-        "_source_file", "_source_row", "_held_by"
-    ).createOrReplaceTempView(view)
-    spark.sql(
-        f"MERGE INTO delta.`{settings.table_uri('quarantine', batch.entity)}` AS held "
-        f"USING {view} AS released ON held._source_file = released._source_file "
-        "AND held._source_row = released._source_row AND held._run_id = released._held_by "
-        "WHEN MATCHED THEN DELETE"
     )
     spark.catalog.dropTempView(view)
 
