@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagen.rng import Choice, Draws, Quantiles, spread_sample
@@ -8,6 +8,7 @@ indices = st.lists(st.integers(0, 10**13), min_size=1, max_size=50)
 seeds = st.integers(0, 2**70)
 
 
+@settings(deadline=None)
 @given(seeds, indices, st.randoms())
 def test_a_draw_depends_on_the_row_only_and_not_on_its_neighbours(seed, index, random):
     rows = np.array(index)
@@ -64,6 +65,7 @@ def test_quantiles_have_the_median_and_the_limits_that_were_asked_for():
     assert len(np.unique(values)) > 5_000
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, 300), seeds)
 def test_a_spread_sample_is_distinct_and_in_range(size, count, seed):
     count = min(count, size)
