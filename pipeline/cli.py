@@ -9,22 +9,26 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from datagen.cli import generate
+from datagen.cli import generate as generate_batch
 from pipeline.doctor import doctor
-from pipeline.errors import FinlakeError, UsageError
+from pipeline.errors import FinlakeError, UsageError, explain
 from pipeline.infra import infra_app
 from pipeline.present import (
     OUTCOMES,
     err,
     out,
     plain,
+    print_table,
     progress_display,
     show_checks,
     show_report,
@@ -39,10 +43,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(doctor)
-app.command()(generate)
 app.add_typer(infra_app, name="infra")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+
+
+@app.command()
+@wraps(generate_batch)
+def generate(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401, D103 - the generator's own command
+    if str(kwargs.get("out", "")).startswith("s3://"):
+        from pipeline.settings import load_settings
+
+        load_settings()
+    generate_batch(*args, **kwargs)
 
 
 @app.command()
@@ -90,7 +103,7 @@ def contracts(
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*[escape(_cell(value)) for value in row.values()])
-    out.print(table)
+    print_table(table)
 
 
 @app.command()
@@ -185,7 +198,7 @@ def status(
         seconds = f"{(ended - row['started_at']).total_seconds():.1f}" if ended else "interrupted or running"
         started = f"{row['started_at']:%Y-%m-%d %H:%M:%S}"
         table.add_row(row["run_id"], row["status"], started, seconds, escape(row["error"] or ""))
-    out.print(table)
+    print_table(table)
     table = Table(title="Rows since the beginning")
     table.add_column("entity")
     for name in ("files", "read", *OUTCOMES, "released", "in quarantine"):
@@ -199,7 +212,7 @@ def status(
             row["in_quarantine"],
         ]
         table.add_row(row["entity"], *[f"{value:,}" for value in values])
-    out.print(table)
+    print_table(table)
     for row in found["entities"]:
         for reason, rows in sorted(row["reasons"].items()):
             out.print(f"  {row['entity']}: {rows:,} rows quarantined for {escape(reason)}", highlight=False)
@@ -230,6 +243,25 @@ def verify(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def publish(*, as_json: AsJson = False) -> None:
+    """Bring the masked copies for outside readers up to date.
+
+    Example: finlake publish
+    """
+    from pipeline.publish import publish as publish_copies
+    from pipeline.settings import load_settings
+
+    done = publish_copies(load_settings())
+    if as_json:
+        print(json.dumps([asdict(copy) for copy in done], indent=2))  # noqa: T201 - for scripts
+        return
+    for copy in done:
+        state = "written" if copy.written else "current"
+        masked = f", masked: {', '.join(copy.masked)}" if copy.masked else ""
+        out.print(f"{copy.table} {state}{masked}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="One SQL statement, or - to read it from stdin.")],
     *,
@@ -249,9 +281,14 @@ def query(
 
 
 def main() -> None:
-    """Entry point: runs a command, and turns errors into messages and exit codes."""
+    """Entry point of ``finlake``."""
+    guarded(app)
+
+
+def guarded(command: Callable[[], object]) -> None:
+    """Run a command, and turn errors into messages and exit codes."""
     try:
-        app()
+        command()
     except FinlakeError as error:
         fail(error)
     except ModuleNotFoundError as error:
@@ -267,7 +304,8 @@ def main() -> None:
         if os.environ.get("FINLAKE_DEBUG"):
             raise
         fail(
-            FinlakeError(
+            explain(error)
+            or FinlakeError(
                 f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
                 "FINLAKE_DEBUG=1 shows where it happened",
             )

@@ -21,7 +21,8 @@ from datagen import generate, read_manifests
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
 from pipeline.infra import apply_local, find_project, plan_local
-from pipeline.present import err, out, progress_display, show_checks, show_report, show_result
+from pipeline.present import out, print_table, progress_display, show_checks, show_report, show_result
+from pipeline.publish import publish
 from pipeline.query import run_query
 from pipeline.report import RunReport
 from pipeline.run import run_pipeline
@@ -72,6 +73,11 @@ def main(
     for batch in (first, first + 1):
         load(story, batch)
     nothing_new(story)
+    with story.step("Publish: masked copies for outside readers"):
+        copies = publish(story.settings)
+        masked = sum(len(copy.masked) for copy in copies)
+        written = sum(copy.written for copy in copies)
+        out.print(f"{written} of {len(copies)} copies written, {masked} columns masked", highlight=False)
     with story.step("Ask: finlake query"):
         out.print(SAMPLE_QUERY.strip(), style="dim", highlight=False)
         show_result(run_query(SAMPLE_QUERY, story.settings), "table")
@@ -175,7 +181,7 @@ def summary(story: Story, total: float) -> None:
         table.add_row(name, f"{seconds:.1f}")
     table.add_section()
     table.add_row("total", f"{total:.1f}")
-    out.print(table)
+    print_table(table)
     out.print("The stack is still up. Go on, for example:", highlight=False)
     out.print('  .venv/bin/finlake query "SELECT * FROM gold.loan_portfolio"', highlight=False)
     out.print("  .venv/bin/finlake status", highlight=False)
@@ -183,10 +189,8 @@ def summary(story: Story, total: float) -> None:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import fail
+    from pipeline.cli import guarded
 
-    try:
-        typer.run(main)
-    except FinlakeError as error:
-        err.print()
-        fail(error)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    guarded(app)

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.spinner import Spinner
 from rich.table import Table
 
@@ -28,6 +30,15 @@ SHOWN_ROWS = 100
 
 out = Console()
 err = Console(stderr=True)
+
+
+def print_table(table: Table) -> None:
+    """Print a table at its natural width: what does not fit is the terminal's to wrap or scroll."""
+    table.box = table.box and box.SIMPLE_HEAD
+    table.title_justify = "left"
+    wide = out.options.update(max_width=10_000)
+    natural = Measurement.get(out, wide, table).maximum
+    Console(width=max(natural, 1)).print(table, crop=False, highlight=False)
 
 
 def show_report(report: RunReport) -> None:
@@ -46,7 +57,7 @@ def show_report(report: RunReport) -> None:
             ]
             speed = f"{entity.read / entity.seconds:,.0f}" if entity.read and entity.seconds else ""
             table.add_row(entity.entity, *[f"{value:,}" for value in values], f"{entity.seconds:.1f}", speed)
-        out.print(table)
+        print_table(table)
     if report.marts:
         states = [
             f"{mart.mart} {mart.status}{f' in {mart.seconds:.1f} s' * bool(mart.seconds)}"
@@ -76,7 +87,7 @@ def show_checks(checks: Sequence[Check], *, only_failed: bool = False) -> None:
             mark = "[green]ok[/green]" if check.ok else "[red]FAILED[/red]"
             table.add_row(mark, escape(check.name), escape(check.detail))
     if table.row_count:
-        out.print(table, highlight=False)
+        print_table(table)
 
 
 def show_result(result: Result, fmt: str) -> None:
@@ -95,7 +106,7 @@ def show_result(result: Result, fmt: str) -> None:
             table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
         for row in result.rows[:SHOWN_ROWS]:
             table.add_row(*["" if value is None else escape(str(plain(value))) for value in row])
-        out.print(table)
+        print_table(table)
         if len(result.rows) > SHOWN_ROWS:
             more = len(result.rows) - SHOWN_ROWS
             out.print(f"{more:,} more rows; --format csv or json shows all of them.", highlight=False)

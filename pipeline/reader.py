@@ -7,10 +7,13 @@ allows line breaks inside quotes; Bronze does not: such a record becomes two bad
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from pyspark.sql import functions as F  # noqa: N812 - the name everybody uses
 from pyspark.sql import types as T  # noqa: N812
@@ -26,7 +29,8 @@ POSITION_BITS = (1 << 33) - 1
 # univocity stops at 20,480 columns with an error; a line with so many delimiters is never ours.
 MOST_DELIMITERS = 20_000
 GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
-NOT_IN_JAVA_URIS = re.compile(r"[\x00-\x7f](?<![A-Za-z0-9_\-!.~'()*,;:$&+=@/])")
+# Java's URIs keep these ASCII characters, and all others that are neither space nor control.
+IN_JAVA_URIS = frozenset(ascii_letters + digits + "_-!.~'()*,;:$&+=@/")
 
 LINE_SCHEMA = T.StructType(
     [
@@ -73,8 +77,8 @@ def read_lines(spark: SparkSession, uris: Sequence[str], layout: Layout) -> Data
         )
     else:
         # Spark splits lines before it decodes, so other encodings are decoded whole and split here.
-        content = spark.read.format("binaryFile").load(paths)
-        text = F.split(F.decode("content", layout.encoding), "\r\n|\r|\n")
+        content = spark.read.text(paths, wholetext=True)
+        text = F.split(F.decode(F.col("value").cast("binary"), layout.encoding), "\r\n|\r|\n")
         lines = content.select(
             _file_path(uris).alias("_source_file"), F.posexplode(text).alias("_position", "_raw")
         ).select("_raw", "_source_file", (F.col("_position") + 1).cast("long").alias("_source_row"))
@@ -139,13 +143,21 @@ def _file_path(uris: Iterable[str]) -> Column:
 
 
 def spark_spelling(uri: str) -> str:
-    """How Spark spells a URI: like Java, with ``file:/`` and with ASCII specials percent-encoded.
+    """How Spark spells a URI: like Java, with ``file:/`` and with special characters percent-encoded.
 
     >>> spark_spelling("file:///tmp/a b.csv")
     'file:/tmp/a%20b.csv'
     """
-    encoded = NOT_IN_JAVA_URIS.sub(lambda found: f"%{ord(found[0]):02X}", uri)
+    encoded = "".join(
+        character if character in IN_JAVA_URIS or _is_other(character) else quote(character, safe="")
+        for character in uri
+    )
     return re.sub("^file:///", "file:/", encoded)
+
+
+def _is_other(character: str) -> bool:
+    """Whether it is what Java's URI class calls other: not ASCII, and neither space nor control."""
+    return not character.isascii() and unicodedata.category(character) not in ("Zs", "Zl", "Zp", "Cc")
 
 
 def _occurrences(column: str, character: str) -> Column:
@@ -153,17 +165,17 @@ def _occurrences(column: str, character: str) -> Column:
 
 
 def _stray_quote(column: str, delimiter: str) -> Column:
-    """An odd number of quotes, or a quote in the middle of a value: RFC 4180 knows neither."""
-    beside = f'[^"{re.escape(delimiter)}]'
-    return F.col(column).contains('"') & (
-        (_occurrences(column, '"') % 2 == 1) | F.col(column).rlike(f'{beside}"{beside}')
-    )
+    """A quote that neither encloses a whole value nor is doubled within one: RFC 4180 knows no such."""
+    # Possessive quantifiers: Java then matches without recursion, however long the line is.
+    value = f'(?:"(?:[^"]++|"")*+"|[^"{re.escape(delimiter)}]*+)'
+    whole_line = rf"^{value}(?:{re.escape(delimiter)}{value})*+\z"
+    return F.col(column).contains('"') & ~F.col(column).rlike(whole_line)
 
 
 def _not_utf8(column: str) -> Column:
-    """Bytes that are not UTF-8. Looked for only in lines that are not plain ASCII."""
+    """Bytes that are not UTF-8: they do not come back from being decoded and encoded."""
     data = F.col(column).cast("binary")
-    return (F.octet_length(column) != F.length(column)) & (F.encode(F.decode(data, "UTF-8"), "UTF-8") != data)
+    return F.encode(F.decode(data, "UTF-8"), "UTF-8") != data
 
 
 def _text(column: str) -> Column:

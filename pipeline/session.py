@@ -25,6 +25,9 @@ RUNTIME_CONF = {
     "spark.sql.files.maxPartitionBytes": ONE_FILE_PER_TASK,
     "spark.sql.files.openCostInBytes": ONE_FILE_PER_TASK,
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # A date of birth in the year 198, once mistyped, must not stop the write of a whole batch.
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     "spark.sql.adaptive.enabled": "true",
     # Adaptive execution for cached frames too: small batches then make one small file, not eight.
     "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",

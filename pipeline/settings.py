@@ -31,8 +31,8 @@ class Settings(BaseSettings):
         bronze_uri: Root of Bronze, default ``s3://<prefix>-<env>-bronze[-<suffix>]``.
         silver_uri: Root of Silver; quarantine and ops tables live below it.
         gold_uri: Root of Gold.
-        public_silver_uri: Root of the masked copies of Silver; None publishes nothing.
-        public_gold_uri: Root of the masked copies of Gold; None publishes nothing.
+        public_silver_uri: Root of the masked copies of Silver; none outside of the laptop by default.
+        public_gold_uri: Root of the masked copies of Gold; none outside of the laptop by default.
     """
 
     model_config = SettingsConfigDict(env_prefix="FINLAKE_", extra="ignore")
@@ -52,6 +52,11 @@ class Settings(BaseSettings):
         for layer in ("bronze", "silver", "gold"):
             uri = getattr(self, f"{layer}_uri") or f"s3://{self.prefix}-{self.env}-{layer}{suffix}"
             setattr(self, f"{layer}_uri", uri.rstrip("/"))
+        if self.env == "local":
+            self.public_silver_uri = (
+                self.public_silver_uri or f"s3://{self.prefix}-local-public-silver{suffix}"
+            )
+            self.public_gold_uri = self.public_gold_uri or f"s3://{self.prefix}-local-public-gold{suffix}"
         return self
 
     def database(self, layer: str) -> str:

@@ -16,8 +16,6 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
-from pipeline.errors import FinlakeError
-
 
 @dataclass(frozen=True)
 class ObjectInfo:
@@ -29,11 +27,7 @@ class ObjectInfo:
 
 
 def list_objects(prefix_uri: str) -> list[ObjectInfo]:
-    """All objects below a folder, sorted by URI.
-
-    Raises:
-        FinlakeError: The bucket does not exist or cannot be reached.
-    """
+    """All objects below a folder, sorted by URI."""
     store, root, key = _locate(prefix_uri)
     found = []
     try:
@@ -44,8 +38,6 @@ def list_objects(prefix_uri: str) -> list[ObjectInfo]:
             ]
     except NotFoundError:
         return []
-    except Exception as error:
-        raise _explain(error, prefix_uri) from error
     return sorted(found, key=lambda info: info.uri)
 
 
@@ -149,12 +141,3 @@ def _store(root: str, allow_http: bool) -> ObjectStore:
     if root.startswith("s3://"):
         return S3Store(root.removeprefix("s3://"), client_options={"allow_http": allow_http})
     return LocalStore("/")
-
-
-def _explain(error: Exception, uri: str) -> FinlakeError:
-    text = str(error)
-    if "NoSuchBucket" in text:
-        return FinlakeError(f"the bucket of {uri} does not exist", "create it with `finlake infra apply`")
-    if "error sending request" in text or "onnect" in text:
-        return FinlakeError(f"cannot reach the storage of {uri}", "is the stack up? `make status` tells")
-    return FinlakeError(f"cannot list {uri}: {text.splitlines()[0]}")
