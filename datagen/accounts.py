@@ -1,4 +1,4 @@
-"""Accounts: one for every customer when he joins, and some more later."""
+"""Accounts: one for each customer on joining, and some more later."""
 
 from __future__ import annotations
 

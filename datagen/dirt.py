@@ -144,7 +144,8 @@ class Soil:
         same_batch = self._sample(OLDER_VERSION, count - from_before)
         index = self.block.index[same_batch]
         # Blocks take their earlier rows from stretches that do not overlap.
-        first = self._draws("earlier", 1).below("first", max(existing, 1))[0] + self.number * BLOCK_ROWS
+        start = self.plan.draws(f"{self.entity.name}/dirt", np.array([self.batch]))
+        first = start.below("earlier", max(existing, 1))[0] + self.number * BLOCK_ROWS
         earlier = self.entity.index_at((first + np.arange(from_before, dtype=np.int64)) % max(existing, 1))
         lines = self._aged(index, self.batch, 0)
         return lines + self._aged(earlier, self.batch - 1, 1)

@@ -72,5 +72,6 @@ class Entity:
 
     def unknown_keys(self, slots: Ints) -> Ints:
         """Key numbers that no row at all ever gets: the tenth below the spare ones."""
-        keys: Ints = 8 * 10 ** (self.width - 1) + slots
+        tenth = 10 ** (self.width - 1)
+        keys: Ints = 8 * tenth + slots % tenth
         return keys

@@ -13,7 +13,7 @@ from datagen.schedule import Plan
 
 GOLDEN = {
     0: "a1a9731b11a991fc1981a378ea38ef14a54158260d2487e090ba0701c53e6b90",
-    1: "343e7d6b4e749b7e2d7e0ed173245d086dd465b79568588b3185c59bdb85ddbc",
+    1: "5a40ff1ec1506e16ece1f9d2eee93f9e5fe5b572d74d4a104020a73d66a0b898",
 }
 
 
