@@ -36,6 +36,8 @@ def inspect_files(infos: Iterable[ObjectInfo], contract: Contract) -> tuple[Bron
 
 def inspect_file(info: ObjectInfo, contract: Contract) -> BronzeFile:
     """Find out how one file is written; a file that is gone by now is ``vanished``."""
+    if problem := _bad_name(info.uri):
+        return BronzeFile(info.uri, info.size, info.etag, "rejected", (problem,))
     try:
         head = read_head(info.uri, SAMPLE_BYTES)
     except FileNotFoundError:
@@ -43,3 +45,13 @@ def inspect_file(info: ObjectInfo, contract: Contract) -> BronzeFile:
     found = inspect(head, compressed=info.uri.lower().endswith(".gz"), contract=contract)
     status = "pending" if found.status == "loadable" else found.status
     return BronzeFile(info.uri, info.size, info.etag, status, found.notes, found.layout)
+
+
+def _bad_name(uri: str) -> str | None:
+    """Why Spark would not read the rows of a file, going by its name."""
+    name = uri.rsplit("/", 1)[-1]
+    if name.startswith((".", "_")):
+        return "its name begins with a dot or an underscore, and Spark skips such files: rename it"
+    if name.lower().endswith(".gz") and not name.endswith(".gz"):
+        return "Spark knows compressed files only by the ending .gz in lower case: rename it"
+    return None

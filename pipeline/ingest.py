@@ -48,7 +48,8 @@ def ingest(
         digest = _sha256(file)[:12]
         suffix = next(suffix for suffix in SUFFIXES[::-1] if file.name.lower().endswith(suffix))
         # The content is part of the name: the same file again is recognised, another one is kept.
-        uri = f"{folder}/{file.name[: -len(suffix)]}-{digest}{suffix}"
+        # Spark skips files whose names begin with a dot or an underscore.
+        uri = f"{folder}/{file.name[: -len(suffix)].lstrip('._')}-{digest}{suffix}"
         is_new = uri not in present
         if is_new:
             upload_file(file, uri)

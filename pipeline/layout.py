@@ -81,13 +81,18 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
             head = gunzip_head(head)
         except zlib.error:
             return Inspection("rejected", None, ("the name ends with .gz, but the content is not gzip",))
+        except EOFError:
+            return Inspection("rejected", None, ("the gzip stream ends before its first byte of text",))
     encoding = find_encoding(head)
     if encoding is None:
         return Inspection("rejected", None, ("not a text file: it holds bytes that no CSV file has",))
     text = _decode(head, encoding)
     first_line = next((line for line in text.splitlines()[:1]), "")
     if not text.strip():
-        return Inspection("empty", None, ("the file holds only blank lines",))
+        if len(head) < SAMPLE_BYTES:
+            return Inspection("empty", None, ("the file holds only blank lines",))
+        # What follows may be rows, so they are read, and land in quarantine.
+        first_line = ""
     delimiter, header = find_header(first_line, contract)
     notes = [] if encoding == "UTF-8" else [f"encoding {encoding}"]
     known = [column.name for column in contract.source_columns]
@@ -152,8 +157,24 @@ def gunzip_head(data: bytes) -> bytes:
 
     Raises:
         zlib.error: It is not gzip.
+        EOFError: It breaks off before anything can be decompressed.
     """
-    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data, SAMPLE_BYTES)
+    text = b""
+    # A gzip file may be several streams in a row, and the first of them may be short or empty.
+    while data and len(text) < SAMPLE_BYTES:
+        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            text += stream.decompress(data, SAMPLE_BYTES - len(text))
+        except zlib.error:
+            if text:
+                break  # what follows is for the reader to find
+            raise
+        if not stream.eof:
+            if not text:
+                raise EOFError
+            break
+        data = stream.unused_data.lstrip(b"\x00")
+    return text
 
 
 def _split_header(line: str, delimiter: str) -> tuple[str, ...]:

@@ -331,7 +331,11 @@ def _batch(row: dict[str, Any], files: pl.DataFrame) -> Batch:
         silver_version=row["silver_version"],
         quarantine_version=row["quarantine_version"],
         parent_versions=json.loads(row["parent_versions"]),
-        files=tuple(_file(file) for file in own.iter_rows(named=True)),
+        # An interruption just before the last write of a commit leaves files that count as loaded.
+        files=tuple(
+            replace(file, status="pending") if file.status == "loaded" else file
+            for file in (_file(row) for row in own.iter_rows(named=True))
+        ),
         redo=True,
     )
 

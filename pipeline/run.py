@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Tables written side by side. More would not be faster on two cores, and costs memory.
 PARALLEL = 2
-READ_FAILED = re.compile(r"(?:reading file|Path does not exist:|No such file or directory:|File) (\S+)")
+READ_FAILED = "(?:reading file|Path does not exist:|No such file or directory:|File)"
 
 Progress = Callable[[str, str], None]
 
@@ -172,6 +172,8 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
             engine.progress(entity, "finishing an interrupted batch")
             _load(engine, batch, contract, report)
             done_files = {(file.path, file.etag) for file in batch.files}
+            # What it has put into quarantine may have found its parent in the meantime.
+            plan.orphans[entity] = engine.ledger.open_orphans().get(entity, 0)
         infos = [info for info in plan.files.get(entity, []) if (info.uri, info.etag) not in done_files]
         parents = {
             str(column.parent_entity): table_version(
@@ -233,10 +235,7 @@ def _set_aside(batch: Batch, error: Exception) -> Batch:
     Raises:
         FinlakeError: No file is to blame.
     """
-    from pipeline.reader import spark_spelling
-
     message = str(error)
-    blamed = set(READ_FAILED.findall(message))
     files, found = [], False
     for file in batch.files:
         changed = file
@@ -247,7 +246,7 @@ def _set_aside(batch: Batch, error: Exception) -> Batch:
             elif etag != file.etag:
                 note = "its content changed while it was read; the next run reads it"
                 changed = replace(file, status="vanished", notes=(*file.notes, note))
-            elif any(spark_spelling(file.path).rstrip(".") == path.rstrip(".,") for path in blamed):
+            elif _is_blamed(file.path, message):
                 note = f"it cannot be read: {root_cause(message)}"
                 changed = replace(file, status="unreadable", notes=(*file.notes, note))
         found = found or changed is not file
@@ -257,6 +256,15 @@ def _set_aside(batch: Batch, error: Exception) -> Batch:
             f"Spark failed: {root_cause(message)}", "Spark's own log is .finlake/logs/spark.log"
         ) from error
     return replace(batch, files=tuple(files), redo=True)
+
+
+def _is_blamed(path: str, message: str) -> bool:
+    """Whether Spark's message says that reading this file failed, in one of Spark's spellings."""
+    from pipeline.reader import spark_spelling
+
+    spellings = {re.sub("^file:/+", "file:/", spelling) for spelling in (path, spark_spelling(path))}
+    written = "|".join(re.escape(spelling).replace("file:/", "file:/+", 1) for spelling in spellings)
+    return re.search(rf"{READ_FAILED} (?:{written})[.,]?(?:\s|$)", message) is not None
 
 
 def root_cause(message: str) -> str:

@@ -94,7 +94,8 @@ def load_settings() -> Settings:
         FinlakeError: The environment is local and no stack is known, so requests would go to AWS.
     """
     settings = Settings()
-    if settings.env == "local" and settings.bronze_uri.startswith("s3://"):
+    roots = (settings.bronze_uri, settings.silver_uri, settings.gold_uri)
+    if settings.env == "local" and any(uri.startswith("s3://") for uri in roots):
         _use_local_stack()
     return settings
 

@@ -77,6 +77,8 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     """
     rows = incoming_rows(spark, batch, contract, settings)
     if rows is None:
+        if batch.redo:
+            _take_back(spark, batch, settings)
         return []
     judged = judge(rows, parent_keys(spark, batch, contract, settings), contract)
     # A replayed orphan whose parent is still unknown simply stays where it is.
@@ -238,7 +240,7 @@ def write_quarantine(
     """
     uri = settings.table_uri("quarantine", batch.entity)
     if batch.redo:
-        spark.sql(f"DELETE FROM delta.`{uri}` WHERE _run_id = '{batch.run_id}'")
+        _take_back(spark, batch, settings)
     held = classified.where(F.col("_disposition") == "quarantined").select(
         F.col("_raw"),
         F.split("_reasons", quality.SEPARATOR).alias("_reasons"),
@@ -320,6 +322,12 @@ def write_silver(
         f"WHEN MATCHED AND ({newer}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
     )
     spark.catalog.dropTempView(view)
+
+
+def _take_back(spark: SparkSession, batch: Batch, settings: Settings) -> None:
+    """Delete what an earlier attempt at the batch had put into quarantine."""
+    uri = settings.table_uri("quarantine", batch.entity)
+    spark.sql(f"DELETE FROM delta.`{uri}` WHERE _run_id = '{batch.run_id}'")
 
 
 def _lineage(batch: Batch) -> list[Column]:

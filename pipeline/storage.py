@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError
@@ -124,11 +124,14 @@ def delta_options() -> dict[str, str]:
 
 
 def parts(uri: str) -> tuple[str, str]:
-    """Split a URI into its root (``s3://bucket`` or ``file://``) and key."""
+    """Split a URI into its root (``s3://bucket`` or ``file://``) and key.
+
+    Nothing is percent-decoded: a name stands in a URI as it is, like Spark reads it.
+    """
     split = urlsplit(uri)
     if split.scheme == "s3":
         return f"s3://{split.netloc}", uri.removeprefix(f"s3://{split.netloc}").lstrip("/")
-    return "file://", unquote(uri.removeprefix("file://"))
+    return "file://", uri.removeprefix("file://")
 
 
 def _locate(uri: str) -> tuple[ObjectStore, str, str]:
