@@ -137,11 +137,13 @@ def find_encoding(sample: bytes) -> str | None:
     repaired = sample.decode("utf-8", errors="ignore")
     if any(ord(character) > 127 for character in repaired):
         return "UTF-8"
-    best = from_bytes(sample, cp_isolation=list(LEGACY_ENCODINGS)).best()
+    matches = from_bytes(sample, cp_isolation=list(LEGACY_ENCODINGS))
+    best = matches.best()
     if best is None:
         return None
-    # Among guesses that decode to the same text, Windows' western code page is the most usual.
-    return LEGACY_ENCODINGS["cp1252" if "cp1252" in best.could_be_from_charset else best.encoding]
+    # Among guesses that look equally good, Windows' western code page is the most usual.
+    as_good = {name for match in matches if match.chaos <= best.chaos for name in match.could_be_from_charset}
+    return LEGACY_ENCODINGS["cp1252" if "cp1252" in as_good else best.encoding]
 
 
 def find_header(line: str, contract: Contract) -> tuple[str, tuple[str, ...]]:
