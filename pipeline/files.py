@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from contracts import Contract
 from pipeline.layout import SAMPLE_BYTES, inspect
 from pipeline.ledger import BronzeFile
 from pipeline.settings import Settings
-from pipeline.storage import ObjectInfo, list_objects, read_head
+from pipeline.storage import ObjectInfo, list_objects, open_object, read_head
 
 SUFFIXES = (".csv", ".csv.gz")
+CHUNK_BYTES = 1 << 20
 
 
 def new_files(entity: str, settings: Settings, known: set[tuple[str, str]]) -> list[ObjectInfo]:
@@ -45,6 +49,19 @@ def inspect_file(info: ObjectInfo, contract: Contract) -> BronzeFile:
     found = inspect(head, compressed=info.uri.lower().endswith(".gz"), contract=contract)
     status = "pending" if found.status == "loadable" else found.status
     return BronzeFile(info.uri, info.size, info.etag, status, found.notes, found.layout)
+
+
+def gzip_problem(uri: str) -> str | None:
+    """Why a gzip file cannot be decompressed to its end; None when it can. Reads the whole file."""
+    try:
+        with closing(open_object(uri)) as packed, gzip.open(packed) as text:
+            while text.read(CHUNK_BYTES):
+                pass
+    except EOFError:
+        return "the gzip stream ends early; was it cut off when it was copied?"
+    except (gzip.BadGzipFile, zlib.error) as error:
+        return f"the gzip stream is damaged: {error}"
+    return None
 
 
 def _bad_name(uri: str) -> str | None:

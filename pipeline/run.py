@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from contracts import Contract, load_contracts, load_order
 from pipeline.catalog import catalog_tables, gold_tables, register
 from pipeline.errors import FinlakeError, UsageError
-from pipeline.files import inspect_files
+from pipeline.files import gzip_problem, inspect_files
 from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import is_current, refresh
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
@@ -252,10 +252,20 @@ def _set_aside(batch: Batch, error: Exception) -> Batch:
         found = found or changed is not file
         files.append(changed)
     if not found:
+        files = [_without_broken_gzip(file) for file in batch.files]
+        found = files != list(batch.files)
+    if not found:
         raise FinlakeError(
             f"Spark failed: {root_cause(message)}", "Spark's own log is .finlake/logs/spark.log"
         ) from error
     return replace(batch, files=tuple(files), redo=True)
+
+
+def _without_broken_gzip(file: BronzeFile) -> BronzeFile:
+    """The file, set aside when it is damaged gzip. Spark does not say which file that was."""
+    if file.status == "pending" and file.path.endswith(".gz") and (problem := gzip_problem(file.path)):
+        return replace(file, status="unreadable", notes=(*file.notes, f"it cannot be read: {problem}"))
+    return file
 
 
 def _is_blamed(path: str, message: str) -> bool:

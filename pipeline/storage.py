@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
 import obstore
@@ -62,6 +63,12 @@ def read_bytes(uri: str) -> bytes | None:
         return bytes(obstore.get(store, key).bytes())
     except (NotFoundError, FileNotFoundError):
         return None
+
+
+def open_object(uri: str) -> BinaryIO:
+    """An object to be read from its beginning to its end, without holding it in memory."""
+    store, _, key = _locate(uri)
+    return cast(BinaryIO, obstore.open_reader(store, key))
 
 
 def etag_of(uri: str) -> str | None:
