@@ -19,11 +19,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
+from deltalake.exceptions import TableNotFoundError
 
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.layout import Layout
 from pipeline.settings import Settings
-from pipeline.tables import ARRAY_OF_STRING, TableColumn, ensure_table, read_table, replace_slice
+from pipeline.tables import (
+    ARRAY_OF_STRING,
+    TableColumn,
+    empty_frame,
+    ensure_table,
+    read_table,
+    replace_slice,
+)
 
 BRONZE, QUARANTINE = "bronze", "quarantine"
 
@@ -162,9 +170,11 @@ class Ledger:
         self._ensured = True
 
     def read(self, table: str) -> pl.DataFrame:
-        """One of the ops tables, whole."""
-        self.ensure()
-        return read_table(self._uri(table))
+        """One of the ops tables, whole; empty when it is not there yet. Writes nothing."""
+        try:
+            return read_table(self._uri(table))
+        except TableNotFoundError:
+            return empty_frame(OPS_TABLES[table])
 
     def start_run(self, run_id: str, layer: str) -> dict[str, Any]:
         """Write down that a run begins; returns the row, for :meth:`finish_run`."""

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import FinlakeError
@@ -32,12 +32,13 @@ def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator
     """
     held: list[str] = []
     stop = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(held, run_id, stop), daemon=True)
+    since = datetime.now(UTC)
+    renewer = threading.Thread(target=_renew, args=(held, run_id, since, stop), daemon=True)
     try:
         # Always in the same order, so that two runs cannot each wait for the other's lock.
         for name in sorted(names):
             uri = f"{settings.table_uri('ops', '_locks')}/{name}.json"
-            _take(uri, name, run_id)
+            _take(uri, name, _claim(run_id, since))
             held.append(uri)
         renewer.start()
         yield
@@ -49,8 +50,8 @@ def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator
             delete(uri)
 
 
-def _take(uri: str, name: str, run_id: str) -> None:
-    if write_bytes(uri, _claim(run_id), create_only=True):
+def _take(uri: str, name: str, claim: bytes) -> None:
+    if write_bytes(uri, claim, create_only=True):
         return
     holder = json.loads(read_bytes(uri) or b"{}")
     if holder and not _is_dead(holder):
@@ -60,24 +61,25 @@ def _take(uri: str, name: str, run_id: str) -> None:
             f"wait until it ends; if it is gone, its lock ends by itself at {holder['expires']}",
         )
     delete(uri)
-    if not write_bytes(uri, _claim(run_id), create_only=True):
+    if not write_bytes(uri, claim, create_only=True):
         raise FinlakeError(f"another run has just begun to work on {name}", "wait until it ends")
 
 
-def _renew(held: list[str], run_id: str, stop: threading.Event) -> None:
+def _renew(held: list[str], run_id: str, since: datetime, stop: threading.Event) -> None:
     while not stop.wait(RENEW_EVERY_SECONDS):
         for uri in list(held):
-            write_bytes(uri, _claim(run_id))
+            # What fails once may work the next time, well before the lock ends.
+            with suppress(Exception):
+                write_bytes(uri, _claim(run_id, since))
 
 
-def _claim(run_id: str) -> bytes:
-    now = datetime.now(UTC)
+def _claim(run_id: str, since: datetime) -> bytes:
     claim = {
         "run_id": run_id,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "since": now.isoformat(timespec="seconds"),
-        "expires": (now + LIFETIME).isoformat(timespec="seconds"),
+        "since": since.isoformat(timespec="seconds"),
+        "expires": (datetime.now(UTC) + LIFETIME).isoformat(timespec="seconds"),
     }
     return json.dumps(claim).encode()
 

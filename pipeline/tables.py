@@ -104,6 +104,13 @@ def read_table(uri: str) -> pl.DataFrame:
     return frame
 
 
+def empty_frame(columns: Sequence[TableColumn]) -> pl.DataFrame:
+    """No rows, in the columns of a small table."""
+    frame = pl.from_arrow(_arrow_schema(columns).empty_table())
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker; a table is a frame
+    return frame
+
+
 @retry(
     retry=retry_if_exception_type(CommitFailedError),
     stop=stop_after_attempt(8),
@@ -117,10 +124,9 @@ def replace_slice(
 
     Doing it again gives the same table. All ``rows`` must satisfy the predicate.
     """
-    schema = pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])
     write_deltalake(
         uri,
-        pa.Table.from_pylist(list(rows), schema=schema),
+        pa.Table.from_pylist(list(rows), schema=_arrow_schema(columns)),
         mode="overwrite",
         predicate=predicate,
         storage_options=delta_options(),
@@ -142,6 +148,10 @@ def delta_type(sql_type: str) -> PrimitiveType | ArrayType | StructType:
         header = Field("header", ArrayType(PrimitiveType("string"), contains_null=True), nullable=True)
         return StructType([header, Field("delimiter", PrimitiveType("string"), nullable=True)])
     return PrimitiveType(DELTA_TYPES.get(sql_type, sql_type))
+
+
+def _arrow_schema(columns: Sequence[TableColumn]) -> pa.Schema:
+    return pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])
 
 
 def _field(column: TableColumn) -> Field:

@@ -1,0 +1,183 @@
+"""What a run decides without Spark: the plan, whom it blames, what it says."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from pyspark.errors import AnalysisException
+
+from contracts import load_contracts
+from pipeline.errors import FinlakeError, UsageError
+from pipeline.layout import Layout
+from pipeline.ledger import Batch, BronzeFile, Ledger
+from pipeline.plan import make_plan, may_release
+from pipeline.reader import spark_spelling
+from pipeline.run import _set_aside, is_spark_error, root_cause, run_pipeline
+from pipeline.storage import etag_of, write_bytes
+from pipeline.tables import open_table
+
+HEADER = b"customer_id,email\n"
+
+
+def batch_of(*files):
+    return Batch(
+        entity="customers",
+        number=1,
+        run_id="r1",
+        ingested_at=datetime(2024, 5, 1, tzinfo=UTC),
+        silver_version=0,
+        quarantine_version=0,
+        parent_versions={},
+        files=files,
+    )
+
+
+def stored(folder, name, content=HEADER):
+    uri = f"file://{folder}/{name}"
+    write_bytes(uri, content)
+    return BronzeFile(uri, len(content), etag_of(uri), layout=Layout(("customer_id", "email")))
+
+
+def states(batch):
+    return {file.path.rsplit("/", 1)[-1]: file.status for file in batch.files}
+
+
+STACK_TRACE = """An error occurred while calling o42.collectToPython.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 1.0 failed 1 times.
+\tat org.apache.spark.scheduler.DAGScheduler.failJobAndIndependentStages(DAGScheduler.scala:2844)
+Caused by: org.apache.spark.SparkException: Encountered error while reading file file:///x.csv.gz. Details:
+\tat org.apache.spark.sql.errors.QueryExecutionErrors$.cannotReadFilesError(QueryExecutionErrors.scala:864)
+Caused by: java.io.EOFException: Unexpected end of input stream
+\tat org.apache.hadoop.io.compress.DecompressorStream.decompress(DecompressorStream.java:165)
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (STACK_TRACE, "EOFException: Unexpected end of input stream"),
+        ("\n\n[PATH_NOT_FOUND] Path does not exist: x.\n  more", "[PATH_NOT_FOUND] Path does not exist: x."),
+        ("", ""),
+        ("java.lang.OutOfMemoryError: Java heap space", "OutOfMemoryError: Java heap space"),
+        ("x" * 1000, "x" * 300),
+    ],
+)
+def test_the_root_cause_is_one_short_line_without_packages(message, expected):
+    assert root_cause(message) == expected
+
+
+def test_errors_of_spark_are_told_from_others():
+    assert is_spark_error(AnalysisException("x"))
+    assert not is_spark_error(ValueError("x"))
+
+
+def test_a_file_that_is_gone_is_set_aside_and_the_others_stay(tmp_path):
+    batch = batch_of(stored(tmp_path, "a.csv"), stored(tmp_path, "b.csv"))
+    (tmp_path / "b.csv").unlink()
+    left = _set_aside(batch, RuntimeError("anything"))
+    assert states(left) == {"a.csv": "pending", "b.csv": "vanished"}
+    assert left.files[1].notes == ("the file is gone",)
+    assert left.redo
+
+
+def test_a_file_whose_content_changed_is_set_aside_for_the_next_run(tmp_path):
+    batch = batch_of(stored(tmp_path, "a.csv"), stored(tmp_path, "b.csv"))
+    (tmp_path / "b.csv").write_bytes(HEADER + b"C1,x\n")
+    left = _set_aside(batch, RuntimeError("anything"))
+    assert states(left) == {"a.csv": "pending", "b.csv": "vanished"}
+    assert "the next run reads it" in left.files[1].notes[0]
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a b.csv.gz", "ü%20[1]#.csv.gz", "a,b.csv.gz"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "SparkException: Encountered error while reading file {java}. Details:\n\tat x",
+        "SparkFileNotFoundException: File {hadoop} does not exist\nIt is possible",
+        "[PATH_NOT_FOUND] Path does not exist: {raw}.",
+    ],
+)
+def test_a_file_that_spark_names_is_set_aside_with_the_cause(tmp_path, name, template):
+    batch = batch_of(stored(tmp_path, name), stored(tmp_path, "other.csv"))
+    uri = batch.files[0].path
+    spelled = spark_spelling(uri)
+    message = template.format(
+        java=spelled.replace("file:/", "file:///"), hadoop=spelled, raw=uri.replace("file:///", "file:/")
+    )
+    left = _set_aside(batch, RuntimeError(f"{message}\nCaused by: java.io.EOFException: Unexpected end"))
+    assert states(left) == {name: "unreadable", "other.csv": "pending"}
+    assert left.files[0].notes == ("it cannot be read: EOFException: Unexpected end",)
+
+
+def test_a_file_whose_name_is_only_the_beginning_of_the_named_one_is_not_blamed(tmp_path):
+    batch = batch_of(stored(tmp_path, "a.csv"), stored(tmp_path, "a.csv.gz"))
+    left = _set_aside(batch, RuntimeError(f"Encountered error while reading file {batch.files[1].path}. x"))
+    assert states(left) == {"a.csv": "pending", "a.csv.gz": "unreadable"}
+
+
+def test_a_path_that_merely_stands_in_a_plan_is_not_blamed(tmp_path):
+    batch = batch_of(stored(tmp_path, "a.csv"))
+    with pytest.raises(FinlakeError, match="Spark failed: OutOfMemoryError"):
+        _set_aside(batch, RuntimeError(f"OutOfMemoryError\nFileScan text [{batch.files[0].path}]"))
+
+
+def test_files_that_were_set_aside_before_stay_as_they_are(tmp_path):
+    empty = replace(stored(tmp_path, "a.csv"), status="empty")
+    with pytest.raises(FinlakeError):
+        _set_aside(batch_of(empty), RuntimeError(f"reading file {empty.path}."))
+
+
+def test_the_plan_of_a_new_lake_holds_its_files_and_nothing_else(lake):
+    write_bytes(f"{lake.bronze_entity_uri('loans')}/a.csv", b"loan_id\n")
+    plan = make_plan(lake, Ledger(lake), load_contracts(), "all")
+    assert {entity: len(files) for entity, files in plan.files.items()} == {
+        "customers": 0,
+        "accounts": 0,
+        "loans": 1,
+        "payments": 0,
+        "transactions": 0,
+    }
+    assert plan.silver_work
+    assert (plan.redo, plan.marts, plan.orphans) == ({}, [], {})
+    assert not may_release(plan, Ledger(lake), lake)
+
+
+def test_a_plan_for_gold_looks_at_no_file(lake):
+    write_bytes(f"{lake.bronze_entity_uri('loans')}/a.csv", b"loan_id\n")
+    plan = make_plan(lake, Ledger(lake), load_contracts(), "gold")
+    assert not plan.silver_work
+
+
+def test_an_unknown_entity_is_a_usage_error_that_names_the_known_ones(lake):
+    with pytest.raises(UsageError, match="there is no entity 'client'") as caught:
+        run_pipeline(lake, entities=["client"])
+    assert "customers" in str(caught.value.hint)
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_layer_is_a_usage_error(lake):
+    with pytest.raises(UsageError, match="there is no layer 'platinum'"):
+        run_pipeline(lake, layer="platinum")
+
+
+def test_a_run_with_nothing_to_do_neither_starts_spark_nor_writes_a_run(lake, monkeypatch):
+    monkeypatch.setattr("pipeline.session.start_session", lambda: pytest.fail("Spark was started"))
+    for _ in range(2):
+        report = run_pipeline(lake)
+        assert (report.run_id, report.changed, report.errors) == (None, False, [])
+    assert Ledger(lake).read("runs").is_empty()
+    assert open_table(lake.table_uri("silver", "customers")).version() == 0
+
+
+def test_a_dry_run_tells_what_it_found_and_writes_nothing(lake, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.session.start_session", lambda: pytest.fail("Spark was started"))
+    folder = lake.bronze_entity_uri("customers")
+    write_bytes(f"{folder}/good.csv", HEADER)
+    write_bytes(f"{folder}/empty.csv", b"")
+    report = run_pipeline(lake, dry_run=True)
+    entity = report.as_dict()["entities"][0]
+    assert (report.run_id, report.dry_run, entity["files"]) == (None, True, 2)
+    assert any("empty.csv: 0 bytes; empty: the file has no bytes" in note for note in entity["notes"])
+    assert any("good.csv" in note and "missing columns: first_name" in note for note in entity["notes"])
+    assert {mart.status for mart in report.marts} == {"would be rebuilt"}
+    assert [folder.name for folder in (tmp_path / "lake").iterdir()] == ["bronze"]
