@@ -89,10 +89,14 @@ def register(tables: Iterable[CatalogTable], settings: Settings) -> list[str]:
             entry = table_input(table)
             if _same(entry, present.get(table.name)):
                 continue
-            if table.name in present:
+            try:
+                if table.name not in present:
+                    glue.create_table(DatabaseName=database, TableInput=entry)
+                else:
+                    glue.update_table(DatabaseName=database, TableInput=entry)
+            except glue.exceptions.AlreadyExistsException:
+                # Another entity's job registers the same tables at the same time.
                 glue.update_table(DatabaseName=database, TableInput=entry)
-            else:
-                glue.create_table(DatabaseName=database, TableInput=entry)
             changed.append(f"{layer}.{table.name}")
     return changed
 

@@ -83,7 +83,9 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
             return Inspection("rejected", None, ("the name ends with .gz, but the content is not gzip",))
         except EOFError:
             return Inspection("rejected", None, ("the gzip stream ends before its first byte of text",))
-    encoding = find_encoding(head)
+    # NUL bytes in what is a CSV file by its header: only the lines that hold them are bad.
+    is_csv = b"\x00" in head and _begins_with_header(head, contract)
+    encoding = find_encoding(head.replace(b"\x00", b"") if is_csv else head)
     if encoding is None:
         return Inspection("rejected", None, ("not a text file: it holds bytes that no CSV file has",))
     text = _decode(head, encoding)
@@ -177,6 +179,12 @@ def gunzip_head(data: bytes) -> bytes:
             break
         data = stream.unused_data.lstrip(b"\x00")
     return text
+
+
+def _begins_with_header(head: bytes, contract: Contract) -> bool:
+    line = next(iter(head.splitlines()), b"")
+    known = {column.name for column in contract.source_columns}
+    return not known.isdisjoint(find_header(_decode(line, "UTF-8"), contract)[1])
 
 
 def _split_header(line: str, delimiter: str) -> tuple[str, ...]:

@@ -121,6 +121,7 @@ def parse_lines(lines: DataFrame, layout: Layout, contract: Contract) -> DataFra
     split = lines.withColumn("_fields", F.from_csv(safe, schema, options))
     problem = (
         F.when(_not_utf8("_raw"), "not_utf8")
+        .when(F.col("_raw").contains("\x00"), "nul_byte")
         .when(_stray_quote("_raw", layout.delimiter), "stray_quote")
         .when(F.col("_fields").isNull() | F.col("_fields._corrupt").isNotNull(), "wrong_column_count")
     )
@@ -139,7 +140,7 @@ def _file_path(uris: Iterable[str]) -> Column:
     if not renamed:
         return path
     pairs = [F.lit(text) for pair in renamed.items() for text in pair]
-    return F.coalesce(F.create_map(*pairs)[path], path)
+    return F.coalesce(F.element_at(F.create_map(*pairs), path), path)
 
 
 def spark_spelling(uri: str) -> str:

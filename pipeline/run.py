@@ -77,9 +77,11 @@ def run_pipeline(
         raise UsageError(f"there is no layer {layer!r}", f"layers are: {', '.join(LAYERS)}")
     begun = time.monotonic()
     contracts = _chosen(entities)
+    if entities and layer == ALL:
+        layer = SILVER
     ledger = Ledger(settings)
     if dry_run:
-        return _dry_run(make_plan(settings, ledger, contracts, layer), ledger, settings, entities, layer)
+        return _dry_run(make_plan(settings, ledger, contracts, layer), ledger, settings, layer)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
     names = [*(contracts if layer != GOLD else ()), *(["gold"] if layer != SILVER else ())]
     report = RunReport(run_id)
@@ -89,12 +91,12 @@ def run_pipeline(
         report.seconds["plan"] = time.monotonic() - begun
         work = plan.silver_work or plan.marts or may_release(plan, ledger, settings)
         if work:
-            _execute(plan, report, ledger, settings, layer=layer, entities=entities, progress=progress)
+            _execute(plan, report, ledger, settings, layer=layer, progress=progress)
         else:
             report.run_id = None
             report.entities = [EntityReport(entity) for entity in contracts] if layer != GOLD else []
             report.marts = [MartReport(mart.name, "current") for mart in MARTS] if layer != SILVER else []
-            _register(contracts, settings)
+            _register(settings)
     report.seconds["total"] = time.monotonic() - begun
     return report
 
@@ -106,7 +108,6 @@ def _execute(
     settings: Settings,
     *,
     layer: str,
-    entities: Sequence[str],
     progress: Progress,
 ) -> None:
     from pipeline.session import start_session
@@ -116,7 +117,7 @@ def _execute(
     error: str | None = "interrupted"
     try:
         with ThreadPoolExecutor(max_workers=1) as pool:
-            registering = pool.submit(_register, plan.contracts, settings)
+            registering = pool.submit(_register, settings)
             clock = time.monotonic()
             progress("spark", "starting")
             engine = Engine(start_session(), settings, ledger, run_id, progress)
@@ -126,7 +127,7 @@ def _execute(
                 report.entities = load_silver(engine, plan)
             report.seconds["silver"] = time.monotonic() - clock
             clock = time.monotonic()
-            if layer == GOLD or (layer == ALL and not entities):
+            if layer != SILVER:
                 report.marts = refresh_gold(engine)
             report.seconds["gold"] = time.monotonic() - clock
             registering.result()
@@ -217,8 +218,15 @@ def _load(engine: Engine, batch: Batch, contract: Contract, report: EntityReport
                 raise
             batch = _set_aside(batch, error)
             engine.ledger.begin(batch)
+    counted = {count.path for count in counts}
+    batch = replace(batch, files=tuple(_without_rows(f) if f.path not in counted else f for f in batch.files))
     engine.ledger.commit(batch, counts, time.monotonic() - clock)
     _add(report, batch, counts)
+
+
+def _without_rows(file: BronzeFile) -> BronzeFile:
+    notes = tuple(dict.fromkeys((*file.notes, "no rows in it")))  # once, however often it is done
+    return replace(file, notes=notes) if file.status == "pending" else file
 
 
 def is_spark_error(error: BaseException) -> bool:
@@ -324,9 +332,9 @@ def refresh_gold(engine: Engine) -> list[MartReport]:
         return list(pool.map(one, MARTS))
 
 
-def _register(contracts: dict[str, Contract], settings: Settings) -> None:
+def _register(settings: Settings) -> None:
     if settings.silver_uri.startswith("s3://"):
-        register(catalog_tables(contracts, settings), settings)
+        register(catalog_tables(load_contracts(), settings), settings)
 
 
 def _register_gold(settings: Settings) -> None:
@@ -348,9 +356,7 @@ def _ensure_tables(contracts: dict[str, Contract], ledger: Ledger, settings: Set
             future.result()
 
 
-def _dry_run(
-    plan: Plan, ledger: Ledger, settings: Settings, entities: Sequence[str], layer: str
-) -> RunReport:
+def _dry_run(plan: Plan, ledger: Ledger, settings: Settings, layer: str) -> RunReport:
     report = RunReport(None, dry_run=True)
     for entity, infos in plan.files.items():
         entry = EntityReport(entity, files=len(infos))
@@ -361,7 +367,7 @@ def _dry_run(
         report.entities.append(entry)
     pending = plan.silver_work or may_release(plan, ledger, settings)
     stale = {mart.name for mart in plan.marts}
-    if layer == GOLD or (layer == ALL and not entities):
+    if layer != SILVER:
         report.marts = [
             MartReport(mart.name, "would be rebuilt" if mart.name in stale or pending else "current")
             for mart in MARTS

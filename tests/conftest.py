@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from lakehouse import stack, story
 
 from pipeline.settings import Settings
+
+__all__ = ["stack", "story"]  # fixtures of the whole lakehouse, for every folder of tests
 
 # Machines that run tests are busy: how long an example takes says nothing.
 hypothesis_settings.register_profile("finlake", deadline=None)
