@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -93,12 +95,13 @@ def show_checks(checks: Sequence[Check], *, only_failed: bool = False) -> None:
 def show_result(result: Result, fmt: str) -> None:
     """Print rows of a query as ``table``, ``csv`` or ``json``."""
     if fmt == "json":
-        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-        sys.stdout.write(json.dumps(rows, default=plain, ensure_ascii=False, indent=2) + "\n")
+        names = _unique(result.columns)
+        rows = [dict(zip(names, map(_strict, row), strict=True)) for row in result.rows]
+        sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=2) + "\n")
     elif fmt == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(result.columns)
-        writer.writerows([["" if value is None else plain(value) for value in row] for row in result.rows])
+        writer.writerows([[_cell(value) for value in row] for row in result.rows])
     else:
         table = Table()
         for index, name in enumerate(result.columns):
@@ -123,6 +126,39 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - whatever the database gives
     if isinstance(value, str | int | float | bool | list | dict) or value is None:
         return value
     return str(value)
+
+
+def _strict(value: Any) -> Any:  # noqa: ANN401 - whatever the database gives
+    """A value as strict JSON can hold it: also within lists and maps, and without NaN and infinity."""
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, dict):
+        return {str(plain(key)): _strict(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return plain(value)
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - whatever the database gives
+    """A value as CSV can hold it: null as nothing, lists and maps as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(_strict(value), ensure_ascii=False)
+    return plain(value)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Column names, told apart by a number where a query gives two columns the same one.
+
+    >>> _unique(["a", "b", "a"])
+    ['a', 'b', 'a_1']
+    """
+    unique: list[str] = []
+    for name in names:
+        numbered = chain([name], (f"{name}_{number}" for number in count(1)))
+        unique.append(next(candidate for candidate in numbered if candidate not in unique))
+    return unique
 
 
 @contextmanager

@@ -1,0 +1,171 @@
+"""Contracts: what is wrong in a file is said, with the file's name."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from contracts import ContractError, load_contract, load_contracts, load_order
+from contracts.loader import CONTRACTS_DIR, entities, read_contract
+
+
+def document(entity="loans"):
+    return yaml.safe_load((CONTRACTS_DIR / f"{entity}.odcs.yaml").read_text(encoding="utf-8"))
+
+
+def column(contract, name):
+    return next(item for item in contract["schema"][0]["properties"] if item["name"] == name)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write a document as a contract file, and read it."""
+
+    def write_and_read(content):
+        path = tmp_path / "loans.odcs.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+        return read_contract(path)
+
+    return write_and_read
+
+
+def test_an_unchanged_contract_can_be_read(read):
+    assert read(document()) == load_contract("loans")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- a\n- b\n", "just text", "", "apiVersion: {}\n"])
+def test_what_is_not_a_contract_is_refused_with_the_name_of_the_file(read, text):
+    with pytest.raises(ContractError, match=r"loans\.odcs\.yaml"):
+        read(text)
+
+
+def test_an_unknown_entity_names_the_known_ones():
+    with pytest.raises(ContractError, match=r"no contract for 'clients'; known are: accounts, customers"):
+        load_contract("clients")
+
+
+def _no_key(contract):
+    del column(contract, "loan_id")["primaryKey"]
+
+
+def _no_version(contract):
+    contract["schema"][0]["customProperties"] = []
+
+
+def _version_of_nothing(contract):
+    contract["schema"][0]["customProperties"][0]["value"] = "changed_at"
+
+
+def _bad_type(contract):
+    column(contract, "principal")["physicalType"] = "money"
+
+
+def _optional_key(contract):
+    column(contract, "loan_id")["required"] = False
+
+
+def _twice(contract):
+    contract["schema"][0]["properties"].append(column(contract, "principal"))
+
+
+def _parent_without_column(contract):
+    column(contract, "customer_id")["relationships"] = [{"to": "customers"}]
+
+
+def _rule_of_another_kind(contract):
+    column(contract, "currency")["quality"][0]["metric"] = "nullValues"
+
+
+def _rule_without_arguments(contract):
+    column(contract, "currency")["quality"][0]["arguments"] = {}
+
+
+def _row_rule_of_another_engine(contract):
+    contract["schema"][0]["quality"][0]["engine"] = "soda"
+
+
+def _two_tables(contract):
+    contract["schema"] *= 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_no_key, "no column has 'primaryKey: true'"),
+        (_no_version, "versionColumn names no column"),
+        (_version_of_nothing, "versionColumn names no column"),
+        (_bad_type, "principal: physicalType 'money' is not supported"),
+        (_optional_key, "loan_id: key and version columns must be required"),
+        (_twice, "column names are not unique"),
+        (_parent_without_column, "customer_id: a relationship points to 'entity.column'"),
+        (_rule_of_another_kind, "currency: a column rule is a named 'invalidValues' metric"),
+        (_rule_without_arguments, "rule bad_currency has neither 'validValues' nor 'pattern'"),
+        (_row_rule_of_another_engine, "a table rule is a named 'custom' rule of engine 'finlake'"),
+        (_two_tables, "exactly one table under 'schema' is expected"),
+    ],
+)
+def test_what_the_engine_cannot_do_is_refused_with_file_and_place(read, spoil, message):
+    contract = document()
+    spoil(contract)
+    with pytest.raises(ContractError, match=re.escape(message)) as caught:
+        read(contract)
+    assert str(caught.value).startswith("loans.odcs.yaml")
+
+
+def test_all_problems_of_a_contract_are_told_at_once(read):
+    contract = document()
+    _bad_type(contract)
+    _optional_key(contract)
+    with pytest.raises(ContractError, match=r"must be required") as caught:
+        read(contract)
+    assert "'money' is not supported" in str(caught.value)
+
+
+def test_parents_come_before_children():
+    order = list(load_contracts())
+    assert sorted(order) == list(entities())
+    for entity, contract in load_contracts().items():
+        assert all(order.index(parent) < order.index(entity) for parent in contract.parent_entities)
+
+
+def test_entities_that_do_not_depend_on_each_other_share_a_level():
+    assert load_order(load_contracts()) == (
+        ("customers",),
+        ("accounts", "loans"),
+        ("payments", "transactions"),
+    )
+
+
+def test_a_parent_outside_of_the_choice_is_not_waited_for():
+    chosen = {entity: load_contract(entity) for entity in ("payments", "accounts")}
+    assert load_order(chosen) == (("accounts", "payments"),)
+
+
+def test_a_cycle_is_refused_and_shown():
+    customers, loans = load_contract("customers"), load_contract("loans")
+    back = replace(
+        customers,
+        columns=tuple(
+            replace(item, parent="loans.loan_id") if item.name == "national_id" else item
+            for item in customers.columns
+        ),
+    )
+    with pytest.raises(ContractError, match=r"cycle: .*(customers -> loans|loans -> customers)"):
+        load_order({"customers": back, "loans": loans})
+
+
+@pytest.mark.parametrize("entity", entities())
+def test_every_contract_fits_the_engine(entity):
+    contract = load_contract(entity)
+    assert 12 <= len(contract.source_columns) <= 20
+    assert contract.column(contract.version_column).physical_type == "timestamp"
+    for item in contract.columns:
+        assert item.description
+        if item.parent:
+            parent = load_contract(str(item.parent_entity))
+            assert parent.key == (item.parent_column,)
+        if item.derived:
+            assert item.derivation
+    with pytest.raises(KeyError, match="no column 'nothing'"):
+        contract.column("nothing")
