@@ -1,0 +1,300 @@
+"""Row hashes differ exactly where rows do, and every row gets the outcome that a plain model gives it."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import combinations, groupby
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from makers import judged, row
+from pyspark.sql import functions as F  # noqa: N812
+
+from contracts import Column, Contract, load_contract
+from pipeline.dedupe import classify, row_hash
+
+pytestmark = pytest.mark.spark
+
+TEXTS = Contract(
+    entity="things",
+    version="1.0.0",
+    description="",
+    columns=tuple(Column(name, "string", name) for name in ("a", "b", "c")),
+    key=("a",),
+    version_column="c",
+)
+
+ADVERSARIAL = [
+    (None, None, None),
+    ("", None, None),
+    (None, "", None),
+    (None, None, ""),
+    ("", "", ""),
+    ("-", None, None),
+    (None, "-", None),
+    ("--", None, None),
+    ("null", None, None),
+    ("a", "b", "c"),
+    ("ab", "", "c"),
+    ("", "ab", "c"),
+    ("abc", "", ""),
+    ("a,b", "c", ""),
+    ("a", "b,c", ""),
+    ("a|b", "c", ""),
+    ("a\u0001b", "c", None),
+    ("a", "b\u0001c", None),
+    ("a\u0000", "b", None),
+    ("a", "\u0000b", None),
+    ("1:a", None, None),
+    ("a", "1:b", None),
+    ("a1:b", None, None),
+    ("a-", None, None),
+    ("a", "-", None),
+    ("1:a1:b", "", ""),
+    ("ä", None, None),
+    ("a\u0308", None, None),
+    ("Ä", None, None),
+    ("A\u0308", None, None),
+    ("Å", None, None),
+    ("\u212b", None, None),
+    ("\u017f", None, None),
+    ("s", None, None),
+    ("😀", None, None),
+    ("\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16") * 2, None, None),
+    ("a ", None, None),
+    (" a", None, None),
+    ("a\u00a0", None, None),
+    ("a\u200b", None, None),
+    ("x" * 9, "y", None),
+    ("x" * 10, "y", None),
+    ("x" * 10 + "1:y", None, None),
+]
+
+
+def test_texts_have_the_same_hash_only_when_they_are_the_same(spark):
+    frame = spark.createDataFrame(ADVERSARIAL * 2, "a string, b string, c string")
+    hashes = {}
+    for found in frame.select("a", "b", "c", row_hash(TEXTS).alias("h")).collect():
+        hashes.setdefault((found["a"], found["b"], found["c"]), set()).add(bytes(found["h"]))
+    assert len(hashes) == len(ADVERSARIAL)
+    assert all(len(found) == 1 for found in hashes.values())
+    for (left, one), (right, other) in combinations(hashes.items(), 2):
+        assert one != other, (left, right)
+
+
+def test_rows_that_only_differ_in_how_they_are_written_have_the_same_hash(spark):
+    rows = [
+        row("customers"),
+        row("customers", email=" ANN.LEE@example.COM", country="de", phone="+49 30-123456"),
+        row("customers", annual_income="+050000.0", credit_score="0700"),
+        row("customers", updated_at="2024-01-01 02:00:00.000+02:00"),
+    ]
+    hashes = {bytes(found["_row_hash"]) for found in judged(spark, "customers", rows).collect()}
+    assert len(hashes) == 1
+
+
+def test_a_difference_in_any_column_gives_another_hash(spark):
+    changes = {
+        "customer_id": "C2",
+        "first_name": "Anne",
+        "last_name": "Lea",
+        "email": "ann@lee.com",
+        "phone": "",
+        "date_of_birth": "1980-02-28",
+        "national_id": "",
+        "street_address": "Main Street 2",
+        "city": "",
+        "postal_code": "1011",
+        "country": "FR",
+        "segment": "private",
+        "kyc_status": "expired",
+        "credit_score": "701",
+        "annual_income": "50000.01",
+        "currency": "USD",
+        "onboarding_date": "2020-01-02",
+        "updated_at": "2024-01-01T00:00:00.000001Z",
+    }
+    rows = [row("customers"), *(row("customers", **{name: value}) for name, value in changes.items())]
+    assert set(changes) == set(row("customers"))
+    found = judged(spark, "customers", rows).collect()
+    assert not [f["_reasons"] for f in found if f["_reasons"]]
+    assert len({bytes(f["_row_hash"]) for f in found}) == len(rows)
+
+
+def test_a_hash_does_not_depend_on_the_time_zone_of_the_session(spark):
+    def hashes():
+        return [bytes(f["_row_hash"]) for f in judged(spark, "customers", [row("customers")]).collect()]
+
+    before = hashes()
+    spark.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        moment = [row("customers", updated_at="2024-01-01T00:00:00Z")]
+        assert [bytes(f["_row_hash"]) for f in judged(spark, "customers", moment).collect()] == before
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+
+
+# --- Outcomes ---------------------------------------------------------------------------------------
+
+VERSIONED = Contract(
+    entity="things",
+    version="1.0.0",
+    description="",
+    columns=(
+        Column("k", "string", "", required=True),
+        Column("v", "timestamp", "", required=True),
+        Column("case", "int", ""),
+    ),
+    # A case of the property is part of the key, so that many cases share one frame.
+    key=("case", "k"),
+    version_column="v",
+)
+BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+# (key, version, content); content stands for the hash. No key means that the row is not valid.
+ROWS = st.tuples(st.sampled_from(["a", "b", None]), st.integers(0, 3), st.integers(0, 2))
+CASES = st.tuples(
+    st.lists(ROWS, max_size=9),
+    st.dictionaries(st.sampled_from(["a", "b"]), st.tuples(st.integers(0, 3), st.integers(0, 2))),
+)
+
+
+def hash_of(version, content):
+    """Orders like (version, content), as any function of the whole row may."""
+    return bytes([version, content]) + bytes(30)
+
+
+def model(rows, stored):
+    """Outcome of each row, by the rules as they are written down: newest first, ties by content."""
+    outcomes = [None] * len(rows)
+    for position, (key, _, _) in enumerate(rows):
+        if key is None:
+            outcomes[position] = "quarantined"
+    for key in {key for key, _, _ in rows if key is not None}:
+        mine = sorted(
+            (position for position, found in enumerate(rows) if found[0] == key),
+            key=lambda position: (-rows[position][1], -rows[position][2], position),
+        )
+        known = {stored[key]} if key in stored else set()
+        newest = stored.get(key)
+        for position in mine:
+            version = rows[position][1:]
+            if version in known:
+                outcomes[position] = "duplicate"
+            elif newest is None:
+                outcomes[position], newest = "inserted", version
+            elif version > newest:
+                outcomes[position], newest = "updated", version
+            else:
+                outcomes[position] = "stale"
+            known.add(version)
+    return outcomes
+
+
+def make_cases(number):
+    found = []
+
+    @settings(
+        max_examples=number,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(CASES)
+    def collect(case):
+        found.append(case)
+
+    collect()
+    return found
+
+
+def run_cases(spark, cases, order=None):
+    """Outcome of every row of every case, by case and position."""
+    rows = [
+        (
+            key if key is not None else "?",
+            BEGIN + timedelta(days=version),
+            case,
+            "" if key is not None else "missing_key:k",
+            hash_of(version, content) if key is not None else None,
+            "file:///f.csv",
+            position,
+        )
+        for case, (given_rows, _) in enumerate(cases)
+        for position, (key, version, content) in enumerate(given_rows)
+    ]
+    if order is not None:
+        random.Random(order).shuffle(rows)  # noqa: S311 - an order, not a secret
+    frame = spark.createDataFrame(
+        rows,
+        "k string, v timestamp, `case` int, _reasons string, _row_hash binary, "
+        "_source_file string, _source_row bigint",
+    ).repartition(3 if order else 1)
+    stored = spark.createDataFrame(
+        [
+            (f"{case}\u0001{key}", BEGIN + timedelta(days=version), hash_of(version, content))
+            for case, (_, known) in enumerate(cases)
+            for key, (version, content) in known.items()
+        ],
+        "_group string, _stored_version timestamp, _stored_hash binary",
+    )
+    classified = classify(frame, stored, VERSIONED)
+    assert set(classified.columns) == {*frame.columns, "_disposition"}
+    return {
+        (found["case"], found["_source_row"]): found["_disposition"]
+        for found in classified.select("case", "_source_row", "_disposition").collect()
+    }
+
+
+@pytest.fixture(scope="module")
+def cases():
+    found = make_cases(400)
+    assert len({len(rows) for rows, _ in found}) > 5
+    return found
+
+
+def test_every_row_gets_the_outcome_of_a_plain_model(spark, cases):
+    outcomes = run_cases(spark, cases)
+    seen = set()
+    for case, (rows, stored) in enumerate(cases):
+        expected = model(rows, stored)
+        assert [outcomes[case, position] for position in range(len(rows))] == expected, (rows, stored)
+        seen |= set(expected)
+    assert seen == {"inserted", "updated", "duplicate", "stale", "quarantined"}
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_outcome_does_not_depend_on_the_order_of_the_rows(spark, cases, order):
+    assert run_cases(spark, cases, order) == run_cases(spark, cases)
+
+
+def test_an_empty_table_is_like_one_without_the_keys(spark, cases):
+    fresh = [(rows, {}) for rows, _ in cases]
+    frame_free = run_cases(spark, fresh)
+    for case, (rows, _) in enumerate(fresh):
+        assert [frame_free[case, position] for position in range(len(rows))] == model(rows, {})
+
+
+def test_without_a_stored_table_every_key_is_inserted_once(spark):
+    rows = [
+        row("loans", loan_id=key, updated_at=f"2024-01-0{day}T00:00:00Z") for key in "xy" for day in (1, 2)
+    ]
+    found = classify(judged(spark, "loans", rows), None, load_contract("loans")).collect()
+    by_key = {
+        key: sorted(f["_disposition"] for f in group)
+        for key, group in groupby(sorted(found, key=lambda f: f["loan_id"]), key=lambda f: f["loan_id"])
+    }
+    assert by_key == {"x": ["inserted", "stale"], "y": ["inserted", "stale"]}
+
+
+def test_the_newest_of_two_versions_wins_whichever_file_and_line_it_stands_in(spark):
+    rows = [
+        row("loans", updated_at="2024-01-02T00:00:00Z"),
+        row("loans", updated_at="2024-01-03T00:00:00+05:00"),
+        row("loans", updated_at="2024-01-02T18:59:59Z"),
+    ]
+    found = classify(judged(spark, "loans", rows), None, load_contract("loans"))
+    winner = found.where(F.col("_disposition") == "inserted").collect()
+    assert [f["_source_row"] for f in winner] == [1]
