@@ -44,6 +44,7 @@ def main() -> None:
     """Run the pipeline as this job was told to. A failure ends the process with a non-zero code."""
     command, settings = parse_arguments(sys.argv[1:])
     os.environ.update(settings)
+    os.environ["FINLAKE_SPARK_MANAGED"] = "1"
     sys.argv = ["finlake", *command]
 
     from pipeline.cli import main as finlake

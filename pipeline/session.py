@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 # number. The value is far above any file's size, and small enough that sums of it do not overflow.
 ONE_FILE_PER_TASK = str(2**40)
 
+MANAGED = "FINLAKE_SPARK_MANAGED"  # set by the Glue job's script
 LOG_CONFIG = Path(__file__).parent / "log4j2.properties"
+
+# Most of a small run's processor time is the JVM compiling Spark's generated code. Ten times the
+# usual thresholds leave the optimising compiler to code that is really hot: an initial load of
+# 1,000 customers took 95 instead of 110 processor seconds, the increment after it 53 instead of 72.
+COMPILER_OPTIONS = (
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+    "-XX:Tier4BackEdgeThreshold=400000",
+)
 
 RUNTIME_CONF = {
     "spark.sql.session.timeZone": "UTC",
@@ -64,7 +75,7 @@ def start_session() -> SparkSession:
     """
     from pyspark.sql import SparkSession
 
-    if os.environ.get("SPARK_REMOTE") or on_glue():
+    if os.environ.get("SPARK_REMOTE") or is_managed():
         spark = SparkSession.builder.getOrCreate()
     else:
         spark = _local_session()
@@ -73,9 +84,9 @@ def start_session() -> SparkSession:
     return spark
 
 
-def on_glue() -> bool:
-    """Whether this is a Glue job, which brings Spark, Delta and S3 itself."""
-    return "GLUE_PYTHON_VERSION" in os.environ or "AWS_GLUE_JOB_NAME" in os.environ
+def is_managed() -> bool:
+    """Whether Spark, Delta and S3 are already set up by whoever started this process, as on AWS Glue."""
+    return MANAGED in os.environ
 
 
 def _local_session() -> SparkSession:
@@ -95,6 +106,7 @@ def _local_session() -> SparkSession:
             "-Duser.timezone=UTC",
             "-XX:+UseParallelGC",
             "-XX:-UsePerfData",
+            *COMPILER_OPTIONS,
             f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}",
             f"-Dfinlake.log={_log_file()}",
         ]

@@ -86,7 +86,7 @@ def verify(settings: Settings) -> list[Check]:
         checks += list(gold_reconciles(lake))
     if settings.silver_uri.startswith("s3://"):
         checks += list(catalogue(lake))
-    checks += list(manifests(lake, read_manifests(settings.bronze_uri)))
+    checks += list(manifests(lake, read_manifests(settings.bronze_uri.removeprefix("file://"))))
     return checks
 
 
