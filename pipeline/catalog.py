@@ -6,6 +6,7 @@ Tables are registered from here and not by Spark, whose own sync writes a single
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -43,7 +44,8 @@ class CatalogTable:
 @cache
 def glue_client() -> GlueClient:
     """Client for Glue at the endpoint that the AWS SDKs' variables name."""
-    return boto3.client("glue")
+    # boto3 alone among the SDKs does not read AWS_REGION.
+    return boto3.client("glue", region_name=boto3.Session().region_name or os.environ.get("AWS_REGION"))
 
 
 def catalog_tables(contracts: dict[str, Contract], settings: Settings) -> list[CatalogTable]:

@@ -38,6 +38,10 @@ def explain(error: BaseException) -> FinlakeError | None:
     if "169.254.169.254" in text or "Unable to locate credentials" in text:
         hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         return FinlakeError("no AWS credentials were found", hint)
+    if "You must specify a region" in text:
+        return FinlakeError(
+            "no AWS region is set", "set AWS_REGION, or AWS_PROFILE to a profile with a region"
+        )
     if "NoSuchBucket" in text:
         return FinlakeError(f"there is no bucket at {place}", "create it with `finlake infra apply`")
     if re.search(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|403 Forbidden", text):

@@ -43,13 +43,16 @@ def run_query(sql: str, settings: Settings) -> Result:
         FinlakeError: The query failed.
     """
     connection = connect()
-    attach(connection, tables_in(sql), settings)
     try:
+        if not connection.extract_statements(sql):
+            raise UsageError("there is no SQL statement", 'for example: finlake query "SELECT 1"')
+        attach(connection, tables_in(sql), settings)
         cursor = connection.execute(sql)
         columns = tuple(item[0] for item in cursor.description or ())
         return Result(columns, cursor.fetchall())
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
-        raise UsageError(f"the query is not valid: {_first_lines(error)}") from error
+        hint = "tables go by layer and name: silver.customers" if "Table with name" in str(error) else None
+        raise UsageError(f"the query is not valid: {_first_lines(error)}", hint) from error
     except duckdb.Error as error:
         raise FinlakeError(f"the query failed: {_first_lines(error)}") from error
 
@@ -66,7 +69,8 @@ def tables_in(sql: str) -> set[tuple[str, str]]:
     try:
         statements = sqlglot.parse(sql, dialect="duckdb")
     except SqlglotError as error:
-        raise UsageError(f"this is not valid SQL: {_first_lines(error)}") from error
+        # The second line would show the place by underlining, whatever it is printed on.
+        raise UsageError(f"this is not valid SQL: {str(error).splitlines()[0]}") from error
     return {
         (table.db.lower(), table.name.lower())
         for statement in statements

@@ -11,10 +11,10 @@ import os
 from pathlib import Path
 
 from dotenv import dotenv_values
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.errors import FinlakeError
+from pipeline.errors import FinlakeError, UsageError
 
 HOME_NAME = ".finlake"
 LOCAL_ENV_FILE = "local.env"
@@ -91,9 +91,15 @@ def load_settings() -> Settings:
     """Read the settings, and for the local environment point the AWS SDKs at the local stack.
 
     Raises:
+        UsageError: A variable has a value that cannot be.
         FinlakeError: The environment is local and no stack is known, so requests would go to AWS.
     """
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = f"FINLAKE_{problem['loc'][0]}".upper()
+        raise UsageError(f"{name} is {problem['input']!r}", problem["msg"]) from error
     roots = (settings.bronze_uri, settings.silver_uri, settings.gold_uri)
     if settings.env == "local" and any(uri.startswith("s3://") for uri in roots):
         _use_local_stack()
