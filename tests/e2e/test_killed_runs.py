@@ -1,0 +1,186 @@
+"""A run that is killed, at any moment and again and again, leaves a lake that the next run completes."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+from lakehouse import Lakehouse, Story, generate, kill, lakehouse
+from polars.testing import assert_frame_equal
+
+from contracts import entities
+from emulator.native import NativeStack
+from pipeline.gold import MARTS
+from pipeline.storage import list_objects
+
+pytestmark = [pytest.mark.e2e, pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(1800)]
+
+CRASH = Path(__file__).with_name("crash.py")
+SECONDS_TO_DIE = 60
+
+
+@dataclass(frozen=True)
+class AtTime:
+    """Killed some time after a line on stderr; the seconds are drawn between these two."""
+
+    line: str
+    earliest: float
+    latest: float
+    whole_group: bool
+
+    def __str__(self) -> str:
+        return f"{self.line!r} + {self.earliest} to {self.latest} s"
+
+
+@dataclass(frozen=True)
+class After:
+    """Killed right after a step for an entity."""
+
+    step: str
+    entity: str
+
+    def __str__(self) -> str:
+        return f"{self.step} of {self.entity}"
+
+
+# Each run goes on where the one before was killed. A second batch arrives between the two lists.
+INITIAL_LOAD = (
+    AtTime("customers: reading", 0.5, 5.0, whole_group=True),
+    After("pipeline.silver:write_quarantine", "customers"),
+    After("pipeline.silver:write_silver", "customers"),
+    After("pipeline.ledger:Ledger._put_files", "customers"),
+    AtTime("accounts: reading", 1.0, 6.0, whole_group=False),
+    After("pipeline.silver:write_quarantine", "transactions"),
+)
+INCREMENT = (
+    After("pipeline.silver:write_silver", "accounts"),
+    AtTime("transactions: reading", 1.0, 6.0, whole_group=False),
+    After("pipeline.run:refresh", "any"),
+)
+
+
+@pytest.fixture(scope="module")
+def no_compiler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Configuration for Spark: interpret plans. For a few rows, and a new JVM each time, that is quicker."""
+    folder = tmp_path_factory.mktemp("spark-conf")
+    text = "spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\n"
+    (folder / "spark-defaults.conf").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def survivor(stack: NativeStack, no_compiler: Path) -> Lakehouse:
+    """A lake whose runs were all killed, but for the last one."""
+    lake = lakehouse(stack, "killed", SPARK_CONF_DIR=str(no_compiler))
+    rng = random.Random(time.time_ns())  # noqa: S311 - other moments each time
+    generate(lake, 0)
+    for moment in INITIAL_LOAD:
+        run_and_kill(lake, moment, rng)
+    generate(lake, 1)
+    for moment in INCREMENT:
+        run_and_kill(lake, moment, rng)
+    lake.must("run")
+    return lake
+
+
+def run_and_kill(lake: Lakehouse, moment: AtTime | After, rng: random.Random) -> None:
+    """Start a run and kill it at that moment."""
+    if isinstance(moment, After):
+        command = lake.command(moment.step, moment.entity, "run", script=CRASH)
+    else:
+        command = lake.command("run")
+    process = subprocess.Popen(
+        **command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    said = process.stderr or iter(())
+    seen = list(_until(said, moment.line) if isinstance(moment, AtTime) else said)
+    if isinstance(moment, AtTime):
+        delay = rng.uniform(moment.earliest, moment.latest)
+        time.sleep(delay)
+        print(f"killed {delay:.2f} s after {moment.line!r}")  # noqa: T201 - shown when a test fails
+        started = psutil.Process(process.pid).children(recursive=True)
+        kill(process, whole_group=moment.whole_group)
+        # Spark's JVM is left behind when only Python is killed; it has to end by itself.
+        _, alive = psutil.wait_procs(started, timeout=SECONDS_TO_DIE)
+        assert not alive, f"processes are left over: {alive}"
+    assert process.wait() < 0, f"the run was not killed: {moment}\n{''.join(seen)}"
+    with lake.reachable():
+        assert list_objects(lake.settings.table_uri("ops", "_locks")), "it held no lock when it was killed"
+
+
+def _until(lines: Iterator[str], text: str) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if text in line:
+            return
+
+
+def content(lake: Lakehouse, layer: str, table: str, *without: str) -> pl.DataFrame:
+    """Rows of a table in a fixed order, without what tells one run, or one lake, from another."""
+    prefix = f"s3://{lake.settings.prefix}-"
+    columns = lake.frame(layer, table, "SELECT * FROM {} LIMIT 0").columns
+    paths = [name for name in ("_source_file", "path") if name in columns]
+    replaced = ", ".join(f"replace({name}, '{prefix}', 's3://') AS {name}" for name in paths)
+    dropped = [name for name in ("_ingested_at", "_run_id", "run_id", *without) if name in columns]
+    return lake.frame(
+        layer,
+        table,
+        "SELECT *"
+        + (f" EXCLUDE ({', '.join(dropped)})" if dropped else "")
+        + (f" REPLACE ({replaced})" if replaced else "")
+        + " FROM {} ORDER BY ALL",
+    )
+
+
+@pytest.mark.parametrize("layer", ["silver", "quarantine"])
+@pytest.mark.parametrize("entity", entities())
+def test_rows_are_those_of_a_lake_that_was_never_killed(
+    survivor: Lakehouse, story: Story, layer: str, entity: str
+):
+    expected = content(story.lake, layer, entity)
+    assert expected.height > 0
+    assert_frame_equal(content(survivor, layer, entity), expected)
+
+
+@pytest.mark.parametrize("mart", [mart.name for mart in MARTS])
+def test_marts_are_those_of_a_lake_that_was_never_killed(survivor: Lakehouse, story: Story, mart: str):
+    expected = content(story.lake, "gold", mart)
+    assert expected.height > 0
+    assert_frame_equal(content(survivor, "gold", mart), expected)
+
+
+@pytest.mark.parametrize("table", ["row_counts", "quarantine_reasons", "files"])
+def test_the_accounts_are_those_of_a_lake_that_was_never_killed(
+    survivor: Lakehouse, story: Story, table: str
+):
+    assert_frame_equal(content(survivor, "ops", table, "etag"), content(story.lake, "ops", table, "etag"))
+
+
+def test_no_batch_is_left_open(survivor: Lakehouse):
+    assert set(survivor.frame("ops", "batches")["status"]) == {"committed"}
+
+
+def test_runs_that_were_killed_are_seen_as_interrupted(survivor: Lakehouse):
+    runs = survivor.frame("ops", "runs").sort("run_id")
+    assert runs["status"].to_list() == [*["running"] * len(INITIAL_LOAD + INCREMENT), "succeeded"]
+    shown = survivor.must("status", "--runs", "20").stdout
+    assert shown.count("interrupted") == len(INITIAL_LOAD + INCREMENT)
+
+
+def test_every_check_holds_and_nothing_is_left_to_do(survivor: Lakehouse):
+    checks = survivor.json("verify", "--json")
+    assert [check for check in checks if not check["ok"]] == []
+    assert any("as the generator wrote it" in check["check"] for check in checks)
+    assert "Nothing is new" in survivor.must("run").stdout
+
+
+def test_no_lock_is_left_behind(survivor: Lakehouse):
+    with survivor.reachable():
+        assert list_objects(survivor.settings.table_uri("ops", "_locks")) == []
