@@ -30,6 +30,14 @@ THREE = Contract(
 ABC = Layout(("a", "b", "c"))
 
 
+@pytest.fixture(autouse=True)
+def compiled(spark):
+    """Compile the reader's code as in production, because line numbers come from generated code."""
+    spark.conf.set("spark.sql.codegen.wholeStage", "true")
+    yield
+    spark.conf.set("spark.sql.codegen.wholeStage", "false")
+
+
 @pytest.fixture
 def read(spark, tmp_path):
     """Write files, and read them as (file name, line, problem, values)."""
