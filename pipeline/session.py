@@ -29,6 +29,7 @@ COMPILER_OPTIONS = (
     "-XX:Tier4MinInvocationThreshold=6000",
     "-XX:Tier4CompileThreshold=150000",
     "-XX:Tier4BackEdgeThreshold=400000",
+    "-XX:ReservedCodeCacheSize=512m",  # generated code adds up in a long session; a full cache ends the JVM
 )
 
 RUNTIME_CONF = {
@@ -56,13 +57,13 @@ STATIC_CONF = {
     "spark.ui.showConsoleProgress": "false",
     "spark.scheduler.mode": "FAIR",
     "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
-    "spark.hadoop.fs.AbstractFileSystem.s3.impl": "org.apache.hadoop.fs.s3a.S3A",
     "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
     "spark.hadoop.fs.s3a.experimental.input.fadvise": "normal",
     "spark.hadoop.fs.s3a.connection.maximum": "64",
     "spark.hadoop.fs.s3a.aws.credentials.provider": "com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
     "spark.delta.logStore.s3.impl": "io.delta.storage.S3SingleDriverLogStore",
-    "spark.databricks.delta.checkLatestSchemaOnRead": "false",
+    # Version checksums are written by a rename, which S3A can only do by copying; no reader needs them.
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
 }
 
 
@@ -106,6 +107,7 @@ def _local_session() -> SparkSession:
             "-Duser.timezone=UTC",
             "-XX:+UseParallelGC",
             "-XX:-UsePerfData",
+            "-XX:+DisplayVMOutputToStderr",  # stdout is for results, such as those of --json
             *COMPILER_OPTIONS,
             f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}",
             f"-Dfinlake.log={_log_file()}",
