@@ -1,7 +1,7 @@
 """The command line: ``finlake``.
 
 Exit codes: 0 all is well; 1 it was tried and failed, or a check failed; 2 the command was called
-with something that cannot work.
+with something that cannot work; 130 Ctrl-C ended it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from pipeline.present import (
     show_report,
     show_result,
 )
+
+INTERRUPTED = 130  # what shells use for a command that Ctrl-C has ended
 
 app = typer.Typer(
     name="finlake",
@@ -159,10 +161,14 @@ def run(
     from pipeline.settings import load_settings
 
     settings = load_settings()
-    with progress_display(quiet=as_json) as progress:
-        report = run_pipeline(
-            settings, entities=entity or (), layer=layer, dry_run=dry_run, progress=progress
-        )
+    try:
+        with progress_display(quiet=as_json) as progress:
+            report = run_pipeline(
+                settings, entities=entity or (), layer=layer, dry_run=dry_run, progress=progress
+            )
+    except KeyboardInterrupt:
+        err.print("Interrupted. The next `finlake run` goes on where this one ended.", highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))  # noqa: T201 - for scripts
     else:

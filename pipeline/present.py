@@ -171,7 +171,12 @@ def progress_display(*, quiet: bool = False) -> Iterator[Progress]:
     if not err.is_terminal:
 
         def line(name: str, phase: str) -> None:
-            err.print(f"{time.monotonic() - begun:6.1f} s  {name}: {phase}", highlight=False, markup=False)
+            err.print(
+                f"{time.monotonic() - begun:6.1f} s  {name}: {phase}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
 
         yield line
         return

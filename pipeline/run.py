@@ -6,11 +6,14 @@ started and nothing is written.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -145,7 +148,7 @@ def load_silver(engine: Engine, plan: Plan) -> list[EntityReport]:
     reports: dict[str, EntityReport] = {}
     last_parents = engine.ledger.last_parent_versions()
     for level in load_order(plan.contracts):
-        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        with _workers(engine) as pool:
             futures = {}
             for entity in level:
                 failed = [
@@ -328,8 +331,25 @@ def refresh_gold(engine: Engine) -> list[MartReport]:
         engine.progress(mart.name, "done")
         return MartReport(mart.name, "rebuilt", time.monotonic() - clock)
 
-    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+    with _workers(engine) as pool:
         return list(pool.map(one, MARTS))
+
+
+@contextmanager
+def _workers(engine: Engine) -> Iterator[ThreadPoolExecutor]:
+    """Threads for tables that are written side by side. Ctrl-C waits for those that have begun.
+
+    Pressed again, it ends the process like a kill. The locks stay then, so that no run writes beside
+    what Spark may still be writing; the next run takes them over, because this process is gone.
+    """
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, lambda _signal, _frame: os.kill(os.getpid(), signal.SIGKILL))
+            engine.progress("interrupted", "finishing what is being written; Ctrl-C again ends it at once")
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _register(settings: Settings) -> None:
