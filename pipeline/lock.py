@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import FinlakeError
 from pipeline.settings import Settings
-from pipeline.storage import delete, read_bytes, write_bytes
+from pipeline.storage import delete, etag_of, read_bytes, replace_bytes, write_bytes
 
 LIFETIME = timedelta(seconds=90)
 RENEW_EVERY_SECONDS = 20.0
@@ -53,6 +53,7 @@ def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator
 def _take(uri: str, name: str, claim: bytes) -> None:
     if write_bytes(uri, claim, create_only=True):
         return
+    etag = etag_of(uri)  # asked for before the content, so that a newer claim is never replaced
     holder = json.loads(read_bytes(uri) or b"{}")
     if holder and not _is_dead(holder):
         raise FinlakeError(
@@ -60,8 +61,7 @@ def _take(uri: str, name: str, claim: bytes) -> None:
             f"(process {holder['pid']}), since {holder['since']}",
             f"wait until it ends; if it is gone, its lock ends by itself at {holder['expires']}",
         )
-    delete(uri)
-    if not write_bytes(uri, claim, create_only=True):
+    if not (replace_bytes(uri, claim, etag) if etag else write_bytes(uri, claim, create_only=True)):
         raise FinlakeError(f"another run has just begun to work on {name}", "wait until it ends")
 
 

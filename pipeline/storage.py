@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 
@@ -96,6 +96,24 @@ def write_bytes(uri: str, data: bytes, *, create_only: bool = False) -> bool:
         obstore.put(store, key, data, mode="create" if create_only else "overwrite")
     except AlreadyExistsError:
         return False
+    return True
+
+
+def replace_bytes(uri: str, data: bytes, etag: str) -> bool:
+    """Replace an object, but only while it still has this ETag.
+
+    Returns:
+        False when somebody else has replaced or deleted it.
+    """
+    store, _, key = _locate(uri)
+    try:
+        obstore.put(store, key, data, mode={"e_tag": f'"{etag}"'})
+    except (PreconditionError, NotFoundError):
+        return False
+    except NotImplementedError:
+        # The local disk has no such operation. Whoever deletes first, one of two creates it anew.
+        delete(uri)
+        return write_bytes(uri, data, create_only=True)
     return True
 
 
