@@ -20,6 +20,7 @@ DATE_FORM = r"^(?!0000)\d{4}-\d{2}-\d{2}$"  # SQL and Python begin with the year
 TIMESTAMP_FORM = r"^(?!0000)\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})?$"
 INTEGER_FORM = r"^[+-]?\d{1,19}$"
 BOOLEAN_FORM = r"^(?i)(true|false)$"
+NOT_SPACE = r"[^\s\p{Z}\x{85}]"
 OUTER_SPACE = r"^[\s\p{Z}\x{85}]+|[\s\p{Z}\x{85}]+$"
 DECIMAL_TYPE = re.compile(r"decimal\((\d+),(\d+)\)")
 
@@ -30,8 +31,7 @@ def text(value: Column) -> Column:
     """Trim white space of any script around a value; an empty value is null."""
     # A regular expression on each value took five times as long, and few values need it.
     is_trimmed = F.substring(value, 1, 1).between("!", "~") & F.substring(value, -1, 1).between("!", "~")
-    trimmed = F.when(is_trimmed, value).otherwise(F.regexp_replace(value, OUTER_SPACE, ""))
-    return F.when(trimmed != "", trimmed)
+    return F.when(is_trimmed, value).when(value.rlike(NOT_SPACE), F.regexp_replace(value, OUTER_SPACE, ""))
 
 
 def typed(column: ContractColumn) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,22 @@ hypothesis_settings.register_profile("finlake", deadline=None)
 hypothesis_settings.load_profile("finlake")
 
 
+@pytest.fixture(scope="session")
+def lake_at() -> Callable[[Path], Settings]:
+    """Settings of a lake below a folder of the local disk, which needs no emulator."""
+
+    def settings(folder: Path) -> Settings:
+        return Settings(
+            env="test",
+            bronze_uri=f"file://{folder}/bronze",
+            silver_uri=f"file://{folder}/silver",
+            gold_uri=f"file://{folder}/gold",
+        )
+
+    return settings
+
+
 @pytest.fixture
-def lake(tmp_path: Path) -> Settings:
-    """Settings of an empty lake on the local disk, which needs no emulator."""
+def lake(lake_at: Callable[[Path], Settings], tmp_path: Path) -> Settings:
+    """Settings of an empty lake of the test's own."""
     return lake_at(tmp_path / "lake")
-
-
-def lake_at(folder: Path) -> Settings:
-    """Settings of a lake below ``folder``."""
-    return Settings(
-        env="test",
-        bronze_uri=f"file://{folder}/bronze",
-        silver_uri=f"file://{folder}/silver",
-        gold_uri=f"file://{folder}/gold",
-    )

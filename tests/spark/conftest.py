@@ -13,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+NOT_COMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
@@ -22,7 +24,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     for name in list(os.environ):
         if name.startswith(("AWS_ENDPOINT", "SPARK_", "FINLAKE_")):
             del os.environ[name]
-    # Tests load a handful of rows: compiling hot code thoroughly costs more than it brings.
+    # Tests look at a handful of rows: to compile what is run costs more than it brings.
     os.environ["SPARK_SUBMIT_OPTS"] = "-XX:TieredStopAtLevel=1"
     folder = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("spark"))
@@ -31,7 +33,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     finally:
         os.chdir(folder)
     session.conf.set("spark.sql.shuffle.partitions", "1")
-    session.conf.set("spark.sql.codegen.wholeStage", "false")  # compiling costs more than it brings
+    for key, value in NOT_COMPILED.items():
+        session.conf.set(key, value)
     yield session
     session.stop()
     start_session.cache_clear()
@@ -51,3 +54,13 @@ def ansi(spark: SparkSession):
             spark.conf.set("spark.sql.ansi.enabled", before)
 
     return mode
+
+
+@pytest.fixture
+def compiled(spark: SparkSession) -> Iterator[None]:
+    """Spark compiles what it runs, as it does outside of tests."""
+    for key in NOT_COMPILED:
+        spark.conf.unset(key)
+    yield
+    for key, value in NOT_COMPILED.items():
+        spark.conf.set(key, value)

@@ -17,7 +17,8 @@ from contracts import Column, Contract
 from pipeline import reader
 from pipeline.layout import Layout
 
-pytestmark = pytest.mark.spark
+# Line numbers come from the code that Spark generates.
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("compiled")]
 
 THREE = Contract(
     entity="things",
@@ -28,14 +29,6 @@ THREE = Contract(
     version_column="c",
 )
 ABC = Layout(("a", "b", "c"))
-
-
-@pytest.fixture(autouse=True)
-def compiled(spark):
-    """Compile the reader's code as in production, because line numbers come from generated code."""
-    spark.conf.set("spark.sql.codegen.wholeStage", "true")
-    yield
-    spark.conf.set("spark.sql.codegen.wholeStage", "false")
 
 
 @pytest.fixture

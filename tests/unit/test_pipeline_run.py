@@ -181,3 +181,39 @@ def test_a_dry_run_tells_what_it_found_and_writes_nothing(lake, tmp_path, monkey
     assert any("good.csv" in note and "missing columns: first_name" in note for note in entity["notes"])
     assert {mart.status for mart in report.marts} == {"would be rebuilt"}
     assert [folder.name for folder in (tmp_path / "lake").iterdir()] == ["bronze"]
+
+
+def test_a_failing_entity_stops_its_children_and_no_other(lake, monkeypatch):
+    monkeypatch.setattr("pipeline.session.start_session", lambda: None)
+    for entity in load_contracts():
+        write_bytes(f"{lake.bronze_entity_uri(entity)}/1.csv", f"{entity.rstrip('s')}_id\n".encode())
+
+    def fail_for_loans(_spark, batch, _contract, _settings):
+        if batch.entity == "loans":
+            raise FinlakeError("no more")
+        return []
+
+    monkeypatch.setattr("pipeline.run.load_batch", fail_for_loans)
+    report = run_pipeline(lake, layer="silver")
+    assert {found.entity: found.error for found in report.entities} == {
+        "customers": None,
+        "accounts": None,
+        "loans": "no more",
+        "payments": "not loaded, because loans failed",
+        "transactions": None,
+    }
+    ledger = Ledger(lake)
+    (entry,) = ledger.read("runs").to_dicts()
+    assert (entry["status"], entry["error"]) == (
+        "failed",
+        "loans: no more; payments: not loaded, because loans failed",
+    )
+    assert [batch.entity for batch in ledger.open_batches()] == ["loans"]
+    monkeypatch.setattr("pipeline.run.load_batch", lambda *_: [])
+    report = run_pipeline(lake, layer="silver")
+    assert report.errors == []
+    assert {found.entity: found.files for found in report.entities if found.files} == {
+        "loans": 1,
+        "payments": 1,
+    }
+    assert ledger.open_batches() == []

@@ -1,0 +1,429 @@
+"""Runs on a lake on disk: accounted for to the row, whatever arrives, in whatever order, however often."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import shutil
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from chispa import assert_df_equality
+from deltalake import write_deltalake
+from makers import as_csv, put, row
+
+import pipeline.plan as plan_module
+import pipeline.run as run_module
+import pipeline.silver as silver_module
+from contracts import load_contract
+from pipeline.dedupe import DISPOSITIONS
+from pipeline.gold import MARTS
+from pipeline.ledger import Ledger
+from pipeline.run import run_pipeline
+from pipeline.tables import ensure_table, read_table, table_version
+
+pytestmark = pytest.mark.spark
+
+
+def load(lake, *entities, layer="silver"):
+    """Run, and give the outcome by entity; a run of these tests never fails."""
+    report = run_pipeline(lake, entities=entities, layer=layer)
+    assert report.errors == []
+    return {entity.entity: entity for entity in report.entities}
+
+
+def outcome(report):
+    """Outcomes in the order of DISPOSITIONS: inserted, updated, duplicate, stale, quarantined."""
+    return tuple(report.outcomes[name] for name in DISPOSITIONS)
+
+
+def silver(lake, entity):
+    return read_table(lake.table_uri("silver", entity))
+
+
+def quarantine(lake, entity):
+    return read_table(lake.table_uri("quarantine", entity))
+
+
+def check_accounting(lake, *entities):
+    """Each file's sums balance, and the tables hold exactly what the sums say."""
+    counts = Ledger(lake).read("row_counts")
+    assert counts.filter(pl.col("read") != pl.sum_horizontal(*DISPOSITIONS)).is_empty()
+    for entity in entities:
+        mine = counts.filter(pl.col("entity") == entity)
+        released = mine.filter(pl.col("origin") == "quarantine")["read"].sum()
+        assert silver(lake, entity).height == mine["inserted"].sum()
+        assert quarantine(lake, entity).height == mine["quarantined"].sum() - released
+
+
+def all_versions(lake):
+    """Every Delta commit of the lake."""
+    root = Path(lake.silver_uri.removeprefix("file://")).parent
+    return sorted(str(path.relative_to(root)) for path in root.rglob("_delta_log/*.json"))
+
+
+# --- Bad files beside good ones ---------------------------------------------------------------------
+
+FILES = {
+    "a plain.csv": as_csv([row("customers", customer_id="C2"), row("customers", customer_id="C3")]),
+    "old.csv": as_csv([row("customers", customer_id="C7", date_of_birth="0198-05-03")]),
+    "empty.csv": "",
+    "header.csv": as_csv([row("customers")]).splitlines()[0],
+    "picture.csv": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)) * 9,
+    "_hidden.csv": as_csv([row("customers", customer_id="C8")]),
+    "headless.csv": as_csv([row("customers", customer_id="C9")]).splitlines()[1] + "\n",
+    "truncated %20[1].csv.gz": gzip.compress(
+        as_csv([row("customers", customer_id=f"X{n}", city=str(n * n)) for n in range(9999)]).encode()
+    )[:-5000],
+    "good.csv.gz": gzip.compress(as_csv([row("customers", customer_id="C11")]).encode()),
+    "vanishing.csv": as_csv([row("customers", customer_id="C12")]),
+    "changing.csv": as_csv([row("customers", customer_id="C13")]),
+    "quote.csv": as_csv([row("customers", customer_id="C14")]) + 'C15,"Ann,Lee\n',
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bad_input(spark, lake_at, tmp_path_factory):
+    """A lake after one run over files of every kind, and what the run said."""
+    lake = lake_at(tmp_path_factory.mktemp("bad"))
+    paths = {name: put(lake, "customers", name, content) for name, content in FILES.items()}
+    begin = Ledger.begin
+
+    def files_change_meanwhile(ledger, batch):
+        begin(ledger, batch)
+        paths["vanishing.csv"].unlink(missing_ok=True)
+        paths["changing.csv"].write_text(as_csv([row("customers", customer_id="C130", city="Bonn")]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "begin", files_change_meanwhile)
+        report = load(lake, "customers")["customers"]
+    return lake, report
+
+
+def test_good_files_are_loaded_although_others_are_bad(bad_input):
+    lake, report = bad_input
+    found = silver(lake, "customers")
+    assert set(found["customer_id"]) == {"C2", "C3", "C7", "C11", "C14"}
+    assert found.filter(pl.col("customer_id") == "C7")["date_of_birth"].to_list() == [date(198, 5, 3)]
+    assert (report.read, outcome(report)) == (7, (5, 0, 0, 0, 2))
+    check_accounting(lake, "customers")
+
+
+def test_rows_that_cannot_be_used_are_in_quarantine_with_line_and_reason(bad_input):
+    lake, _ = bad_input
+    found = {
+        (Path(held["_source_file"]).name, held["_source_row"]): held["_reasons"]
+        for held in quarantine(lake, "customers").iter_rows(named=True)
+    }
+    assert found[("headless.csv", 1)] == ["unreadable_header"]
+    assert found[("quote.csv", 3)] == ["stray_quote"]
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "note"),
+    [
+        ("empty.csv", "empty", "no bytes"),
+        ("picture.csv", "rejected", "not a text file"),
+        ("_hidden.csv", "rejected", "rename it"),
+        ("truncated %20[1].csv.gz", "unreadable", "the gzip stream ends early"),
+        ("vanishing.csv", "vanished", "the file is gone"),
+        ("changing.csv", "vanished", "its content changed"),
+        ("headless.csv", "loaded", "is not a header of customers"),
+        ("header.csv", "loaded", "no rows"),
+        ("good.csv.gz", "loaded", ""),
+    ],
+)
+def test_every_file_has_a_state_and_what_was_noticed(bad_input, name, status, note):
+    lake, report = bad_input
+    uri = f"{lake.bronze_entity_uri('customers')}/{name}"
+    files = Ledger(lake).read("files")
+    (found,) = files.filter(pl.col("path") == uri).to_dicts()
+    assert found["status"] == status
+    assert note in "; ".join(found["notes"])
+    told = [text for text in report.notes if text.startswith(uri)]
+    assert bool(told) == bool(note)
+    assert all(note in text for text in told)
+
+
+def test_a_next_run_reads_only_the_file_whose_content_changed(bad_input):
+    lake, _ = bad_input
+    report = load(lake, "customers")["customers"]
+    assert (report.files, outcome(report)) == (1, (1, 0, 0, 0, 0))
+    assert "C130" in set(silver(lake, "customers")["customer_id"])
+    check_accounting(lake, "customers")
+
+
+# --- Order of arrival -------------------------------------------------------------------------------
+
+
+def history(seed):
+    """Versions of a few customers, with copies and ties, spread over files."""
+    chance = random.Random(seed)  # noqa: S311 - a history, not a secret
+    rows = [
+        row(
+            "customers",
+            customer_id=f"C{chance.randrange(4)}",
+            city=chance.choice(["Berlin", "Bonn", "Köln"]),
+            credit_score=chance.choice(["700", "650", "x"]),
+            updated_at=f"2024-01-0{chance.randrange(1, 5)}T00:00:00Z",
+        )
+        for _ in range(24)
+    ]
+    return [rows[0:8], rows[8:16], rows[16:24]]
+
+
+def business(spark, lake, entity):
+    frame = spark.read.format("delta").load(lake.table_uri("silver", entity))
+    contract = load_contract(entity)
+    return frame.select(*[column.name for column in contract.columns], "_row_hash").orderBy(*contract.key)
+
+
+def test_silver_depends_neither_on_the_order_of_files_nor_on_how_they_are_grouped(spark, lake_at, tmp_path):
+    parts = history(seed=1)
+    arrivals = {"all at once": [[0, 1, 2]], "backwards": [[2], [1, 0]]}
+    frames, read = [], []
+    for name, runs in arrivals.items():
+        lake = lake_at(tmp_path / name.replace(" ", "-"))
+        for numbers in runs:
+            for number in numbers:
+                put(lake, "customers", f"{number}.csv", parts[number])
+            load(lake, "customers")
+        check_accounting(lake, "customers")
+        frames.append(business(spark, lake, "customers"))
+        read.append(Ledger(lake).read("row_counts")["read"].sum())
+    assert read == [24, 24]
+    assert frames[0].count() == 4
+    assert_df_equality(*frames)
+
+
+# --- A lake with a history: orphans, updates, interruptions -----------------------------------------
+
+FIRST = [
+    row("accounts"),
+    row("accounts", account_id="A2", balance="5.00"),
+    row("accounts", account_id="A3", customer_id="C2"),
+    row("accounts", account_id="A4", customer_id="C2", status="open"),
+    row("accounts", account_id="A5", customer_id="C9"),
+]
+SECOND = [
+    row("accounts"),
+    row("accounts", account_id="A2", balance="6.00", updated_at="2024-02-01T00:00:00Z"),
+    row("accounts", account_id="A2", balance="7.00", updated_at="2024-03-01T00:00:00Z"),
+    row("accounts", account_id="A2", balance="1.00", updated_at="2023-01-01T00:00:00Z"),
+    row("accounts", account_id="A6"),
+    row("accounts", account_id="A6"),
+    row("accounts", account_id="A7", customer_id="C8"),
+    row("accounts", account_id=""),
+]
+
+
+def add_customers(lake, *keys):
+    """Put customers into Silver without a run; all that a child looks at is the key."""
+    uri = lake.table_uri("silver", "customers")
+    ensure_table(uri, silver_module.silver_columns(load_contract("customers")))
+    write_deltalake(uri, pl.DataFrame({"customer_id": keys}).to_arrow(), mode="append", schema_mode="merge")
+
+
+class Story:
+    """A lake on which a first run was done, and that can be taken back to that state."""
+
+    def __init__(self, lake, folder: Path) -> None:
+        self.lake = lake
+        self.folder = folder
+        add_customers(lake, "C1")
+        put(lake, "accounts", "1.csv", FIRST)
+        self.first = load(lake, "accounts")["accounts"]
+        add_customers(lake, "C2")
+        put(self.lake, "accounts", "2.csv", SECOND)
+        shutil.copytree(folder / "silver", folder / "kept")
+
+    def restore(self) -> None:
+        """Take the tables back to where they were before the second file of accounts was read."""
+        shutil.rmtree(self.folder / "silver")
+        shutil.copytree(self.folder / "kept", self.folder / "silver")
+
+    def state(self) -> dict[str, list[tuple[object, ...]]]:
+        """All that a run leaves behind for accounts, without what differs from run to run."""
+        varying = ["run_id", "_run_id", "_ingested_at", "seconds"]
+        ledger = Ledger(self.lake)
+        frames = {
+            "silver": silver(self.lake, "accounts"),
+            "quarantine": quarantine(self.lake, "accounts"),
+            "row_counts": ledger.read("row_counts"),
+            "reasons": ledger.read("quarantine_reasons"),
+            "files": ledger.read("files").drop("notes"),
+            "batches": ledger.read("batches").select("entity", "batch", "status"),
+        }
+        return {
+            name: sorted(map(repr, frame.drop(varying, strict=False).iter_rows()))
+            for name, frame in frames.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def story(spark, lake_at, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("story") / "lake"
+    return Story(lake_at(folder), folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(story):
+    """What is there after runs that were never interrupted."""
+    story.restore()
+    report = load(story.lake, "accounts")["accounts"]
+    check_accounting(story.lake, "accounts")
+    return story.state(), report
+
+
+def test_orphans_wait_in_quarantine(story):
+    assert outcome(story.first) == (2, 0, 0, 0, 3)
+    assert story.first.reasons == {"unknown_parent:customer_id": 3, "known_status:status": 1}
+
+
+def test_orphans_come_back_by_themselves_when_their_parent_is_there(story, undisturbed):
+    _, report = undisturbed
+    assert report.released == 1
+    lake = story.lake
+    story.restore()
+    # Without any new file of accounts: the parent alone is reason enough.
+    file = Path(lake.bronze_entity_uri("accounts").removeprefix("file://")) / "2.csv"
+    file.rename(story.folder / "2.csv")
+    try:
+        alone = load(lake, "accounts")["accounts"]
+        assert (outcome(alone), alone.released, alone.files) == ((1, 0, 0, 0, 0), 1, 0)
+        origin = {
+            found["account_id"]: (Path(found["_source_file"]).name, found["_source_row"])
+            for found in silver(lake, "accounts").iter_rows(named=True)
+        }
+        assert origin == {"A1": ("1.csv", 2), "A2": ("1.csv", 3), "A3": ("1.csv", 4)}
+        # One has another reason as well, the other one's parent is still unknown.
+        assert quarantine(lake, "accounts")["_source_row"].sort().to_list() == [5, 6]
+        check_accounting(lake, "accounts")
+        before = all_versions(lake)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pipeline.session.start_session", lambda: pytest.fail("Spark was started"))
+            assert run_pipeline(lake, entities=["accounts"], layer="silver").run_id is None
+        assert all_versions(lake) == before
+    finally:
+        (story.folder / "2.csv").rename(file)
+
+
+def test_the_second_file_is_accounted_for_to_the_row(undisturbed):
+    _, report = undisturbed
+    # A6 and the released A3; A2; copies of A1 and A6; two older versions of A2; two bad rows.
+    assert outcome(report) == (2, 1, 2, 2, 2)
+    assert report.reasons == {"unknown_parent:customer_id": 1, "missing_key:account_id": 1}
+
+
+class Killed(BaseException):
+    """Ends a run as a kill does: nothing in the project catches it."""
+
+
+def interrupt(patch, step):
+    """Break the next run off, after one of its steps."""
+
+    def after(function):
+        def wrapped(*arguments, **options):
+            function(*arguments, **options)
+            raise Killed
+
+        return wrapped
+
+    if step in ("write_quarantine", "write_silver"):
+        patch.setattr(silver_module, step, after(getattr(silver_module, step)))
+    elif step == "begin":
+        patch.setattr(Ledger, "begin", after(Ledger.begin))
+    elif step == "begin, half":
+        patch.setattr(Ledger, "_put_files", after(Ledger._put_files))
+    else:
+        replace = Ledger._replace
+
+        def replace_and_die(ledger, table, rows, batch):
+            replace(ledger, table, rows, batch)
+            # The beginning of a batch writes its files as well, as pending.
+            if table == step and (table != "files" or any(found["status"] == "loaded" for found in rows)):
+                raise Killed
+
+        patch.setattr(Ledger, "_replace", replace_and_die)
+
+
+def killed_run(lake, step):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        interrupt(patch, step)
+        run_pipeline(lake, entities=["accounts"], layer="silver")
+
+
+@pytest.mark.parametrize("step", ["write_quarantine", "write_silver"])
+def test_a_run_killed_after_a_step_and_started_again_leaves_what_an_undisturbed_run_leaves(
+    story, undisturbed, step
+):
+    story.restore()
+    killed_run(story.lake, step)
+    load(story.lake, "accounts")
+    assert story.state() == undisturbed[0]
+
+
+def test_a_run_killed_again_and_again_leaves_what_an_undisturbed_run_leaves(story, undisturbed):
+    story.restore()
+    killed_run(story.lake, "begin, half")
+    killed_run(story.lake, "begin")
+    begun = Ledger(story.lake).open_batches()[0].run_id
+    for step in ("write_silver", "row_counts", "files"):
+        killed_run(story.lake, step)
+    load(story.lake, "accounts")
+    assert story.state() == undisturbed[0]
+    # What is done again is done in the name of the run that began it.
+    assert set(silver(story.lake, "accounts").filter(pl.col("account_id") == "A6")["_run_id"]) == {begun}
+
+
+def test_a_parent_that_arrives_before_an_interrupted_batch_is_done_again_releases_its_orphans(spark, lake):
+    add_customers(lake, "C1")
+    put(lake, "accounts", "1.csv", [row("accounts"), row("accounts", account_id="A2", customer_id="C2")])
+    killed_run(lake, "begin")
+    add_customers(lake, "C2")
+    report = load(lake, "accounts")["accounts"]
+    assert (outcome(report), report.released) == ((2, 0, 0, 0, 1), 1)
+    assert quarantine(lake, "accounts").is_empty()
+    assert run_pipeline(lake, entities=["accounts"], layer="silver").run_id is None
+
+
+def test_an_interrupted_batch_whose_only_file_is_gone_takes_its_bad_rows_back(spark, lake):
+    file = put(lake, "customers", "1.csv", [row("customers", customer_id="")])
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        interrupt(patch, "write_quarantine")
+        run_pipeline(lake, entities=["customers"], layer="silver")
+    assert quarantine(lake, "customers").height == 1
+    file.unlink()
+    report = load(lake, "customers")["customers"]
+    assert any("the file is gone" in note for note in report.notes)
+    assert quarantine(lake, "customers").is_empty()
+    check_accounting(lake, "customers")
+
+
+# --- What is loaded, and what is left alone ---------------------------------------------------------
+
+
+def test_a_run_loads_what_it_is_told_to_and_a_second_one_has_nothing_to_do(spark, lake, monkeypatch):
+    one_mart = tuple(mart for mart in MARTS if mart.name == "loan_portfolio")
+    monkeypatch.setattr(run_module, "MARTS", one_mart)
+    monkeypatch.setattr(plan_module, "MARTS", one_mart)
+    put(lake, "customers", "1.csv", [row("customers")])
+    put(lake, "loans", "1.csv", [row("loans")])
+    gold = run_pipeline(lake, layer="gold")
+    assert gold.entities == []
+    assert Ledger(lake).read("files").is_empty()
+    only = run_pipeline(lake, entities=["customers"])
+    assert ([report.entity for report in only.entities], only.marts) == (["customers"], [])
+    assert table_version(lake.table_uri("silver", "loans")) == 0
+    report = run_pipeline(lake)
+    assert report.errors == []
+    assert {found.entity: found.read for found in report.entities if found.read} == {"loans": 1}
+    assert {found.mart: found.status for found in report.marts} == {"loan_portfolio": "rebuilt"}
+    before = all_versions(lake)
+    monkeypatch.setattr("pipeline.session.start_session", lambda: pytest.fail("Spark was started"))
+    again = run_pipeline(lake)
+    assert (again.run_id, again.changed, again.errors) == (None, False, [])
+    assert all_versions(lake) == before
