@@ -3,6 +3,7 @@
 It stands alone: nothing here knows what the project on top of it does.
 """
 
-from emulator.native import NativeStack, StackError, StackStatus, find_home
+from emulator.native import NativeStack, StackStatus, find_home
+from emulator.process import StackError
 
 __all__ = ["NativeStack", "StackError", "StackStatus", "find_home"]

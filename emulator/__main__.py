@@ -12,11 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from emulator.native import PORT_VARIABLE, NativeStack, StackError, StackStatus, as_json, find_home
+from emulator.native import PORT_VARIABLE, NativeStack, StackStatus, as_json, find_home
+from emulator.process import StackError
 
 app = typer.Typer(
     name="emulator",
-    help="Start, stop and show the laptop's AWS (MiniStack, no Docker needed).",
+    help="Start, stop and show the laptop's AWS and its Spark server, without Docker.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,11 +40,10 @@ def up(port: Port = None, home: Home = None) -> None:
     """Start the stack and wait until it answers. Its earlier buckets and tables are back."""
     with _errors_for_people():
         stack = _stack(home, port)
-        was_up = stack.status().is_up
-        status = stack.up()
-        out.print(
-            f"The stack {'is already' if was_up else 'is'} up: {status.endpoint} (process {status.pid})"
-        )
+        before = stack.status()
+        status = stack.up(with_spark=True)
+        out.print(f"The stack {'is already' if status == before else 'is'} up: {status.endpoint}")
+        out.print(f"Spark: {status.spark}, its web pages: {status.spark_ui}")
         out.print(f"For other AWS tools: set -a; . {shlex.quote(str(stack.env_file))}; set +a")
 
 
@@ -89,6 +89,8 @@ def _status_table(status: StackStatus) -> Table:
     if status.pid is not None:
         table.add_row("endpoint", status.endpoint)
         table.add_row("process", f"{status.pid}, since {status.started}")
+    if status.spark is not None:
+        table.add_row("spark", f"{status.spark}, web pages {status.spark_ui}")
     table.add_row("home", status.home)
     return table
 

@@ -201,7 +201,7 @@ def check_port() -> Check:
     """The local stack is up, or its port is free."""
     name = "Local AWS"
     try:
-        from emulator import native
+        from emulator import native, process
     except ImportError as error:
         return Check(name, State.WARNING, f"not installed: {error}", "run make install")
     wanted = os.environ.get(native.PORT_VARIABLE) or str(native.DEFAULT_PORT)
@@ -210,13 +210,13 @@ def check_port() -> Check:
     port = int(wanted)
     try:
         status = native.NativeStack(native.find_home(Path.cwd())).status()
-    except native.StackError:
+    except process.StackError:
         status = None
     if status is not None and status.is_up:
         return Check(name, State.OK, f"up at {status.endpoint}")
-    if not native.is_listening(port):
+    if not process.is_listening(port):
         return Check(name, State.OK, f"not running; port {port} is free")
-    user = native.port_user(port) or "another program"
+    user = process.port_user(port) or "another program"
     advice = f"stop that, or set {native.PORT_VARIABLE}={port + 1}"
     return Check(name, State.WARNING, f"port {port} is used by {user}", advice)
 

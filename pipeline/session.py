@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.settings import find_home
+from pipeline.errors import FinlakeError
+from pipeline.settings import SPARK_REMOTE, find_home
 from pipeline.storage import http_endpoint
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 ONE_FILE_PER_TASK = str(2**40)
 
 MANAGED = "FINLAKE_SPARK_MANAGED"  # set by the Glue job's script
+CONNECT_SECONDS = 5
+# In milliseconds: 6 tries within some 10 seconds.
+RETRY_POLICY = {"max_retries": 6, "initial_backoff": 100, "max_backoff": 4000, "backoff_multiplier": 2.5}
 LOG_CONFIG = Path(__file__).parent / "log4j2.properties"
 
 # Most of a small run's processor time is the JVM compiling Spark's generated code. Ten times the
@@ -41,10 +47,11 @@ RUNTIME_CONF = {
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     "spark.sql.adaptive.enabled": "true",
-    # Adaptive execution for cached frames too: small batches then make one small file, not eight.
-    "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "256",
     "spark.databricks.delta.snapshotPartitions": "2",
+    # Deriving and comparing constraints took a third of the planning of these wide plans, for nothing:
+    # the filters that it could find are written out.
+    "spark.sql.constraintPropagation.enabled": "false",
 }
 
 STATIC_CONF = {
@@ -73,13 +80,20 @@ def start_session() -> SparkSession:
 
     With ``SPARK_REMOTE`` set, it is a session on that Spark Connect server. On AWS Glue, Spark is
     running already with Glue's own settings, and only the runtime settings are added.
-    """
-    from pyspark.sql import SparkSession
 
-    if os.environ.get("SPARK_REMOTE") or is_managed():
+    Raises:
+        FinlakeError: The Spark Connect server does not answer.
+    """
+    remote = os.environ.get(SPARK_REMOTE)
+    if remote:
+        spark = _remote_session(remote)
+    elif is_managed():
+        from pyspark.sql import SparkSession
+
         spark = SparkSession.builder.getOrCreate()
     else:
-        spark = _local_session()
+        os.environ.pop(SPARK_REMOTE, None)  # PySpark takes an empty one for an address
+        spark = local_session()
     for key, value in RUNTIME_CONF.items():
         spark.conf.set(key, value)
     return spark
@@ -90,7 +104,31 @@ def is_managed() -> bool:
     return MANAGED in os.environ
 
 
-def _local_session() -> SparkSession:
+def _remote_session(remote: str) -> SparkSession:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client import ChannelBuilder
+
+    channel = ChannelBuilder(remote)
+    host, _, port = channel.endpoint.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise FinlakeError(
+            f"the Spark server at {host}:{port} does not answer ({error.strerror or error})",
+            "start it again with `make up`, or set SPARK_REMOTE= (empty) for a Spark of this command's own",
+        ) from error
+    session = SparkSession.builder.remote(remote).getOrCreate()
+    # By default it tries for more than ten minutes to reach a server that is gone.
+    session.client._retry_policy.update(RETRY_POLICY)
+    return session
+
+
+def local_session(more: Mapping[str, str] | None = None) -> SparkSession:
+    """Start Spark in this process.
+
+    Args:
+        more: Settings besides finlake's own.
+    """
     from pyspark.sql import SparkSession
 
     from pipeline.jars import class_path, ensure_jars
@@ -100,7 +138,7 @@ def _local_session() -> SparkSession:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     cores = os.environ.get("FINLAKE_CORES", "*")
     builder = SparkSession.builder.master(f"local[{cores}]").appName("finlake")
-    conf = STATIC_CONF | RUNTIME_CONF | _endpoint_conf()
+    conf = STATIC_CONF | RUNTIME_CONF | _endpoint_conf() | dict(more or {})
     conf["spark.driver.extraClassPath"] = class_path()
     conf["spark.driver.extraJavaOptions"] = " ".join(
         [

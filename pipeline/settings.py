@@ -18,6 +18,7 @@ from pipeline.errors import FinlakeError, UsageError
 
 HOME_NAME = ".finlake"
 LOCAL_ENV_FILE = "local.env"
+SPARK_REMOTE = "SPARK_REMOTE"  # PySpark's own variable for the address of a Spark Connect server
 LAYERS = ("bronze", "silver", "gold", "quarantine", "ops")
 
 
@@ -68,11 +69,12 @@ class Settings(BaseSettings):
         return f"{self.bronze_uri}/{entity}"
 
     def table_uri(self, layer: str, table: str) -> str:
-        """Folder of a Delta table of layer ``silver``, ``quarantine``, ``ops`` or ``gold``."""
+        """Folder of a table of layer ``silver``, ``quarantine``, ``ops``, ``staging`` or ``gold``."""
         roots = {
             "silver": self.silver_uri,
             "quarantine": f"{self.silver_uri}/_quarantine",
             "ops": f"{self.silver_uri}/_ops",
+            "staging": f"{self.silver_uri}/_staging",
             "gold": self.gold_uri,
         }
         return f"{roots[layer]}/{table}"
@@ -116,4 +118,7 @@ def _use_local_stack() -> None:
             "the local stack is not running",
             "start it with `make up`, or set FINLAKE_ENV=dev|prod to work on AWS",
         )
-    os.environ.update({key: value for key, value in dotenv_values(file).items() if value is not None})
+    stack = {key: value for key, value in dotenv_values(file).items() if value is not None}
+    if SPARK_REMOTE in os.environ:  # whoever sets it, if only to nothing, has chosen a Spark
+        stack.pop(SPARK_REMOTE, None)
+    os.environ.update(stack)

@@ -1,13 +1,19 @@
 """One batch of one entity: Bronze rows -> Silver table and quarantine table, every row accounted for.
 
 Order of the writes: quarantine, Silver, and then (by the caller) the ledger. Each table gets one Delta
-commit. A batch that is done again after an interruption takes back
-what it had put into quarantine and merges into Silver, where nothing that is stored already counts
-as newer; so the tables come out the same, however often a batch is done.
+commit. A batch that is done again after an interruption first restores both tables to the versions
+it had found; so the tables come out the same, however often a batch is done.
+
+When a run is killed, Spark may still be writing for it, in a JVM that has not noticed yet or on a
+server. So a batch that is done again also puts up a fence: a commit that takes the number of Delta's
+idempotent writes (``txnAppId``, ``txnVersion``) further. An append that was begun before either is
+in the table by then, or can never get in. And it merges where it would append otherwise, because
+Delta lets only one of two merges pass.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
@@ -21,7 +27,15 @@ from pipeline import cleaning, dedupe, quality, reader
 from pipeline.entities import entity_module
 from pipeline.ledger import BRONZE, QUARANTINE, Batch, RowCount
 from pipeline.settings import Settings
-from pipeline.tables import ARRAY_OF_STRING, LAYOUT_STRUCT, TableColumn, table_version
+from pipeline.staging import staged
+from pipeline.tables import (
+    ARRAY_OF_STRING,
+    LAYOUT_STRUCT,
+    TableColumn,
+    read_version,
+    restore_and_fence,
+    table_version,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -75,28 +89,26 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     Returns:
         Rows by file and outcome. For each, ``read`` is the sum of the outcomes.
     """
+    if batch.redo:
+        undo_attempts(batch, settings)
     rows = incoming_rows(spark, batch, contract, settings)
     if rows is None:
-        if batch.redo:
-            _take_back(spark, batch, settings)
         return []
     judged = judge(rows, parent_keys(spark, batch, contract, settings), contract)
     # A replayed orphan whose parent is still unknown simply stays where it is.
     judged = judged.where((F.col("_origin") == BRONZE) | (F.col("_reasons") == ""))
     stored = stored_versions(spark, batch, contract, settings)
-    classified = dedupe.classify(judged, stored, contract).persist()
-    try:
+    everything = dedupe.classify(judged, stored, contract)
+    with staged(spark, everything, batch.entity, time.time_ns(), settings) as classified:
         counts = count_rows(classified)
         total = sum((count.outcomes for count in counts), Counter[str]())
         released = sum(count.read for count in counts if count.origin == QUARANTINE)
-        if total["quarantined"] or released or batch.redo:
+        if total["quarantined"] or released:
             write_quarantine(
                 spark, classified, batch, settings, quarantined=total["quarantined"], released=released
             )
         if total["inserted"] or total["updated"]:
             write_silver(spark, classified, batch, contract, settings, outcomes=total)
-    finally:
-        classified.unpersist()
     return counts
 
 
@@ -123,7 +135,9 @@ def replayed_rows(
 ) -> list[DataFrame]:
     """Quarantined rows that wait for nothing but their parent, parsed again; one frame per layout."""
     orphan_reasons = [quality.orphan_reason(column) for column in contract.parents]
-    quarantined = _read(spark, settings.table_uri("quarantine", batch.entity), batch.quarantine_version)
+    quarantined = read_version(
+        spark, settings.table_uri("quarantine", batch.entity), batch.quarantine_version
+    )
     orphans = quarantined.where(
         F.forall("_reasons", lambda reason: reason.isin(orphan_reasons)) & (F.size("_reasons") > 0)
     )
@@ -193,7 +207,7 @@ def parent_keys(
     keys = {}
     for column in contract.parents:
         entity = str(column.parent_entity)
-        parent = _read(spark, settings.table_uri("silver", entity), batch.parent_versions[entity])
+        parent = read_version(spark, settings.table_uri("silver", entity), batch.parent_versions[entity])
         keys[column.name] = parent.select(F.col(str(column.parent_column)).alias("_parent_key"))
     return keys
 
@@ -204,7 +218,7 @@ def stored_versions(
     """Key, version and row hash of what Silver holds; None when it has never been written."""
     if batch.silver_version == 0:
         return None
-    table = _read(spark, settings.table_uri("silver", batch.entity), batch.silver_version)
+    table = read_version(spark, settings.table_uri("silver", batch.entity), batch.silver_version)
     return table.select(
         dedupe.key_text(contract).alias("_group"),
         F.col(contract.version_column).alias("_stored_version"),
@@ -234,22 +248,16 @@ def write_quarantine(
     quarantined: int,
     released: int,
 ) -> None:
-    """Put bad rows into quarantine, and take out the orphans that found their parent, in one commit.
-
-    A batch that is done again takes its own earlier rows out first.
-    """
+    """Put bad rows into quarantine, and take out the orphans that found their parent, in one commit."""
     uri = settings.table_uri("quarantine", batch.entity)
-    if batch.redo:
-        _take_back(spark, batch, settings)
     held = classified.where(F.col("_disposition") == "quarantined").select(
         F.col("_raw"),
         F.split("_reasons", quality.SEPARATOR).alias("_reasons"),
         F.col("_layout"),
         *_lineage(batch),
     )
-    if not released:
-        if quarantined:
-            held.coalesce(_file_count(quarantined)).write.format("delta").mode("append").save(uri)
+    if not released and not batch.redo:
+        append(held.coalesce(_file_count(quarantined)), uri, batch)
         return
     back = classified.where(F.col("_origin") == QUARANTINE).select(
         *[
@@ -307,7 +315,7 @@ def write_silver(
     )
     winners = winners.coalesce(_file_count(outcomes["inserted"] + outcomes["updated"]))
     if not outcomes["updated"] and not batch.redo:
-        winners.write.format("delta").mode("append").save(uri)
+        append(winners, uri, batch)
         return
     view = f"winners_{batch.entity}"
     winners.createOrReplaceTempView(view)
@@ -324,10 +332,29 @@ def write_silver(
     spark.catalog.dropTempView(view)
 
 
-def _take_back(spark: SparkSession, batch: Batch, settings: Settings) -> None:
-    """Delete what an earlier attempt at the batch had put into quarantine."""
-    uri = settings.table_uri("quarantine", batch.entity)
-    spark.sql(f"DELETE FROM delta.`{uri}` WHERE _run_id = '{batch.run_id}'")
+def append(rows: DataFrame, uri: str, batch: Batch, *, begun_ns: int | None = None) -> None:
+    """Append to a Delta table, unless a later attempt at the batch has put up its fence.
+
+    Args:
+        rows: Rows of the table's columns.
+        uri: The table.
+        batch: The batch that they belong to.
+        begun_ns: When the attempt was begun, in nanoseconds since 1970; now, by default.
+    """
+    number = time.time_ns() if begun_ns is None else begun_ns
+    options = {"txnAppId": _writer(batch), "txnVersion": str(number)}
+    rows.write.format("delta").mode("append").options(**options).save(uri)
+
+
+def undo_attempts(batch: Batch, settings: Settings) -> None:
+    """Undo what earlier attempts at the batch have done to its tables, and fence off what they may do."""
+    versions = {"quarantine": batch.quarantine_version, "silver": batch.silver_version}
+    for layer, version in versions.items():
+        restore_and_fence(settings.table_uri(layer, batch.entity), version, _writer(batch), time.time_ns())
+
+
+def _writer(batch: Batch) -> str:
+    return f"{batch.run_id}/{batch.entity}"
 
 
 def _lineage(batch: Batch) -> list[Column]:
@@ -341,7 +368,3 @@ def _lineage(batch: Batch) -> list[Column]:
 
 def _file_count(rows: int) -> int:
     return max(1, ceil(rows / ROWS_PER_FILE))
-
-
-def _read(spark: SparkSession, uri: str, version: int) -> DataFrame:
-    return spark.read.format("delta").option("versionAsOf", version).load(uri)

@@ -7,6 +7,7 @@ handled here.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -131,6 +132,19 @@ def delete(uri: str) -> None:
         obstore.delete(store, key)
     except (NotFoundError, FileNotFoundError):
         return
+
+
+def delete_folder(uri: str) -> None:
+    """Delete all objects below a folder, and Hadoop's markers of folders; it may not exist."""
+    root, key = parts(uri)
+    if root == "file://":
+        shutil.rmtree(key, ignore_errors=True)
+        return
+    import boto3
+
+    session = boto3.session.Session()  # threads must not share the default one
+    bucket = session.resource("s3").Bucket(root.removeprefix("s3://"))
+    bucket.objects.filter(Prefix=f"{key}/").delete()
 
 
 def http_endpoint() -> bool:

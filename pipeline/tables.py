@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
-from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.schema import ArrayType, PrimitiveType, StructType
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipeline.storage import delta_options
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 ARROW_TYPES = {
     "string": pa.string(),
@@ -92,6 +95,18 @@ def table_version(uri: str) -> int:
     return table.version() if table else -1
 
 
+def read_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
+    """A version of a Delta table, as a Spark frame.
+
+    The newest one is not asked for by number: Spark has it in memory, if it has worked on the table
+    before, whereas it works out anew which files an older one consists of.
+    """
+    reader = spark.read.format("delta")
+    if version != table_version(uri):
+        reader = reader.option("versionAsOf", version)
+    return reader.load(uri)
+
+
 def read_table(uri: str) -> pl.DataFrame:
     """A small table, whole.
 
@@ -131,6 +146,23 @@ def replace_slice(
         predicate=predicate,
         storage_options=delta_options(),
     )
+
+
+def restore_and_fence(uri: str, version: int, writer: str, number: int) -> None:
+    """Bring a table back to an earlier version, and shut out older writes of ``writer``.
+
+    Args:
+        uri: The table.
+        version: Version to go back to. The way there stays in the table's history.
+        writer: Delta's ``txnAppId`` of the writes to shut out.
+        number: Writes with a ``txnVersion`` up to this number cannot get in any more.
+    """
+    table = DeltaTable(uri, storage_options=delta_options())
+    nothing = pa.Table.from_batches([], schema=pa.schema(table.schema().to_arrow()))
+    fence = CommitProperties(app_transactions=[Transaction(writer, number)])
+    write_deltalake(table, nothing, mode="append", commit_properties=fence)
+    table.update_incremental()
+    table.restore(version)
 
 
 def arrow_type(sql_type: str) -> pa.DataType:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +68,10 @@ class Lakehouse:
         """Run ``finlake``; it must succeed and print JSON."""
         return json.loads(self.must(*arguments).stdout)
 
+    def with_own_spark(self) -> Lakehouse:
+        """The same lake, whose commands start a Spark of their own instead of asking the server."""
+        return replace(self, variables=self.variables | QUICK_JVM | {"SPARK_REMOTE": ""})
+
     def client(self, service: str) -> Any:
         """A boto3 client of the stack."""
         return boto3.client(
@@ -126,9 +129,12 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeStack]:
-    """The emulator on a free port; commands that run beside its home find it by themselves."""
+    """The emulator and a Spark server, on free ports; commands beside its home find them by themselves."""
     stack = NativeStack(tmp_path_factory.mktemp("clone") / ".finlake", free_port())
-    stack.up()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+            patch.delenv(name)
+        stack.up(with_spark=True)
     yield stack
     stack.down()
 
@@ -138,7 +144,7 @@ def lakehouse(stack: NativeStack, prefix: str, **variables: str) -> Lakehouse:
     return Lakehouse(
         folder=stack.home.parent,
         settings=Settings(prefix=prefix, env="local"),
-        variables={"FINLAKE_PREFIX": prefix, **QUICK_JVM, **variables},
+        variables={"FINLAKE_PREFIX": prefix, **variables},
         aws=stack.environment(),
     ).create()
 
@@ -189,12 +195,3 @@ def table_versions(lake: Lakehouse) -> dict[str, int]:
             for layer in LAYERS[1:]
             for table in glue.get_tables(DatabaseName=lake.settings.database(layer))["TableList"]
         }
-
-
-def kill(process: subprocess.Popen[str], *, whole_group: bool) -> None:
-    """SIGKILL: the process alone, or with every process that it has started."""
-    if whole_group:
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.settings import Settings
-from pipeline.tables import TableColumn, open_table
+from pipeline.tables import TableColumn, open_table, read_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -67,9 +67,7 @@ def is_current(mart: Mart, versions: dict[str, int], settings: Settings) -> bool
 def refresh(spark: SparkSession, mart: Mart, versions: dict[str, int], settings: Settings) -> None:
     """Build a mart from these versions of Silver and put it in the place of the stored one."""
     silver = {
-        entity: spark.read.format("delta")
-        .option("versionAsOf", version)
-        .load(settings.table_uri("silver", entity))
+        entity: read_version(spark, settings.table_uri("silver", entity), version)
         for entity, version in versions.items()
     }
     built = mart.build(silver)

@@ -99,9 +99,10 @@ run "least_privilege" {
       ])) == toset([
       "arn:aws:s3:::lake-dev-silver/accounts/*",
       "arn:aws:s3:::lake-dev-silver/_quarantine/accounts/*",
+      "arn:aws:s3:::lake-dev-silver/_staging/accounts/*",
       "arn:aws:s3:::lake-dev-silver/_ops/*",
     ])
-    error_message = "The accounts job must write its own Silver table, quarantine and the ledger, nothing else."
+    error_message = "The accounts job must write its own Silver table, quarantine, staging and the ledger, nothing else."
   }
 
   assert {

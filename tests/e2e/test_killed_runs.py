@@ -1,7 +1,8 @@
 """A run that is killed, again and again, leaves a lake that the next run completes.
 
-Here whole processes die, as users kill them. An interruption after each single step of a load is
-tested in ``tests/spark``, where it needs no new JVM each time.
+Here whole processes die, as users kill them: with a Spark of their own, or as clients of a Spark
+server that goes on with what it was doing. An interruption after each single step of a load is
+tested in ``tests/spark``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
-from lakehouse import Lakehouse, Story, generate, kill, lakehouse
+from lakehouse import Lakehouse, Story, generate, lakehouse
 from polars.testing import assert_frame_equal
 
 from contracts import entities
@@ -39,7 +40,7 @@ class AtTime:
     line: str
     earliest: float
     latest: float
-    whole_group: bool
+    own_spark: bool = False
 
     def __str__(self) -> str:
         return f"{self.line!r} + {self.earliest} to {self.latest} s"
@@ -58,8 +59,9 @@ class After:
 
 # Each run goes on where the one before was killed. A second batch arrives between the two lists.
 INITIAL_LOAD = (
-    AtTime("customers: reading", 0.5, 5.0, whole_group=True),
-    AtTime("accounts: reading", 1.0, 6.0, whole_group=False),
+    AtTime("customers: reading", 0.5, 5.0, own_spark=True),
+    AtTime("customers: ", 0.5, 3.0),
+    AtTime("accounts: ", 0.1, 3.0),
     After("pipeline.silver:write_quarantine", "transactions"),
 )
 INCREMENT = (
@@ -69,18 +71,9 @@ INCREMENT = (
 
 
 @pytest.fixture(scope="module")
-def no_compiler(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Configuration for Spark: interpret plans. For a few rows, and a new JVM each time, that is quicker."""
-    folder = tmp_path_factory.mktemp("spark-conf")
-    text = "spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\n"
-    (folder / "spark-defaults.conf").write_text(text, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def survivor(stack: NativeStack, no_compiler: Path) -> Lakehouse:
+def survivor(stack: NativeStack) -> Lakehouse:
     """A lake whose runs were all killed, but for the last one."""
-    lake = lakehouse(stack, "killed", SPARK_CONF_DIR=str(no_compiler))
+    lake = lakehouse(stack, "killed")
     rng = random.Random(time.time_ns())  # noqa: S311 - other moments each time
     generate(lake, 0)
     for moment in INITIAL_LOAD:
@@ -98,7 +91,7 @@ def run_and_kill(lake: Lakehouse, moment: AtTime | After, rng: random.Random) ->
     if isinstance(moment, After):
         command = lake.command(moment.step, moment.entity, "run", script=CRASH)
     else:
-        command = lake.command("run")
+        command = (lake.with_own_spark() if moment.own_spark else lake).command("run")
     process = subprocess.Popen(
         **command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -109,7 +102,8 @@ def run_and_kill(lake: Lakehouse, moment: AtTime | After, rng: random.Random) ->
         time.sleep(delay)
         print(f"killed {delay:.2f} s after {moment.line!r}")  # noqa: T201 - shown when a test fails
         started = psutil.Process(process.pid).children(recursive=True)
-        kill(process, whole_group=moment.whole_group)
+        process.kill()
+        process.wait()
         # Spark's JVM is left behind when only Python is killed; it has to end by itself.
         _, alive = psutil.wait_procs(started, timeout=SECONDS_TO_DIE)
         assert not alive, f"processes are left over: {alive}"

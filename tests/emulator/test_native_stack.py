@@ -17,7 +17,8 @@ import boto3
 import psutil
 import pytest
 
-from emulator.native import NativeStack, StackError, find_home
+from emulator.native import NativeStack, find_home
+from emulator.process import StackError
 from emulator.server import SAVE_SECONDS, Receive, SavingApp, Scope, Send
 
 pytestmark = pytest.mark.emulator
@@ -186,7 +187,7 @@ def test_a_port_in_use_is_an_error_that_names_the_user_and_the_way_out(stack: Na
 
 def test_a_record_of_a_process_that_is_gone_does_not_hinder_a_start(stack: NativeStack) -> None:
     stack.up()
-    record = stack.home / "stack.json"
+    record = stack.home / "ministack.json"
     stale = record.read_text()
     stack.down()
     record.write_text(stale)
@@ -196,11 +197,11 @@ def test_a_record_of_a_process_that_is_gone_does_not_hinder_a_start(stack: Nativ
 
 def test_a_process_that_only_has_the_recorded_number_is_never_stopped(stack: NativeStack) -> None:
     stack.up()
-    record = json.loads((stack.home / "stack.json").read_text())
+    record = json.loads((stack.home / "ministack.json").read_text())
     stack.down()
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        (stack.home / "stack.json").write_text(json.dumps(record | {"pid": bystander.pid}))
+        (stack.home / "ministack.json").write_text(json.dumps(record | {"pid": bystander.pid}))
         assert stack.status().state == "down"
         assert stack.down() is False
         assert bystander.poll() is None
@@ -212,7 +213,7 @@ def test_a_process_that_only_has_the_recorded_number_is_never_stopped(stack: Nat
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "port": 1}'])
 def test_an_unreadable_record_counts_as_down(stack: NativeStack, content: str) -> None:
     stack.home.mkdir(parents=True)
-    (stack.home / "stack.json").write_text(content)
+    (stack.home / "ministack.json").write_text(content)
     assert stack.status().state == "down"
 
 
@@ -226,7 +227,7 @@ def test_down_stops_a_process_that_ignores_the_polite_signal(
     stack: NativeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = psutil.Process(stack.up().pid)
-    monkeypatch.setattr("emulator.native.STOP_SECONDS", 2)
+    monkeypatch.setattr("emulator.process.STOP_SECONDS", 2)
     process.suspend()  # so that it cannot react to SIGTERM, only to SIGKILL
     assert stack.down()
     process.wait(10)
@@ -236,12 +237,12 @@ def test_down_stops_a_process_that_ignores_the_polite_signal(
 def test_a_server_that_ends_at_once_is_reported_with_its_log(
     stack: NativeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emulator.native._SERVER", "emulator.no_such_module")
+    monkeypatch.setattr(stack.aws, "module", "emulator.no_such_module")
     started = time.monotonic()
     with pytest.raises(StackError, match=r"No module named emulator\.no_such_module"):
         stack.up()
     assert time.monotonic() - started < 10
-    assert not (stack.home / "stack.json").exists()
+    assert not (stack.home / "ministack.json").exists()
 
 
 def test_the_env_file_says_what_the_environment_says_and_goes_with_the_stack(stack: NativeStack) -> None:
@@ -259,7 +260,7 @@ def test_nothing_is_written_outside_of_the_home_folder(stack: NativeStack) -> No
     status = stack.up()
     fill(stack)
     opened = {Path(file.path) for file in psutil.Process(status.pid).open_files()}
-    assert opened <= {stack.log}
+    assert opened <= {stack.aws.log}
     assert {path.name for path in stack.home.parent.iterdir()} == {".finlake"}
 
 

@@ -179,7 +179,7 @@ import json, sys
 from pipeline.session import start_session
 spark = start_session()
 locations = json.load(sys.stdin)
-print(json.dumps({t: spark.read.format("delta").load(uri).count() for t, uri in locations.items()}))
+print(json.dumps({t: int(spark.read.format("delta").load(uri).count()) for t, uri in locations.items()}))
 """
 
 

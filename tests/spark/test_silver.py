@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import shutil
+import time
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from pipeline.dedupe import DISPOSITIONS
 from pipeline.gold import MARTS
 from pipeline.ledger import Ledger
 from pipeline.run import run_pipeline
+from pipeline.silver import append
 from pipeline.tables import ensure_table, read_table, table_version
 
 pytestmark = pytest.mark.spark
@@ -350,18 +352,15 @@ def interrupt(patch, step):
         patch.setattr(Ledger, "_replace", replace_and_die)
 
 
-def killed_run(lake, step):
+def killed_run(lake, step, entity="accounts"):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         interrupt(patch, step)
-        run_pipeline(lake, entities=["accounts"], layer="silver")
+        run_pipeline(lake, entities=[entity], layer="silver")
 
 
-@pytest.mark.parametrize("step", ["write_quarantine", "write_silver"])
-def test_a_run_killed_after_a_step_and_started_again_leaves_what_an_undisturbed_run_leaves(
-    story, undisturbed, step
-):
+def test_a_killed_run_that_is_started_again_leaves_what_an_undisturbed_run_leaves(story, undisturbed):
     story.restore()
-    killed_run(story.lake, step)
+    killed_run(story.lake, "write_quarantine")
     load(story.lake, "accounts")
     assert story.state() == undisturbed[0]
 
@@ -369,9 +368,9 @@ def test_a_run_killed_after_a_step_and_started_again_leaves_what_an_undisturbed_
 def test_a_run_killed_again_and_again_leaves_what_an_undisturbed_run_leaves(story, undisturbed):
     story.restore()
     killed_run(story.lake, "begin, half")
-    killed_run(story.lake, "begin")
+    killed_run(story.lake, "write_silver")
     begun = Ledger(story.lake).open_batches()[0].run_id
-    for step in ("write_silver", "row_counts", "files"):
+    for step in ("row_counts", "files"):
         killed_run(story.lake, step)
     load(story.lake, "accounts")
     assert story.state() == undisturbed[0]
@@ -392,9 +391,7 @@ def test_a_parent_that_arrives_before_an_interrupted_batch_is_done_again_release
 
 def test_an_interrupted_batch_whose_only_file_is_gone_takes_its_bad_rows_back(spark, lake):
     file = put(lake, "customers", "1.csv", [row("customers", customer_id="")])
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        interrupt(patch, "write_quarantine")
-        run_pipeline(lake, entities=["customers"], layer="silver")
+    killed_run(lake, "write_quarantine", entity="customers")
     assert quarantine(lake, "customers").height == 1
     file.unlink()
     report = load(lake, "customers")["customers"]
@@ -427,3 +424,33 @@ def test_a_run_loads_what_it_is_told_to_and_a_second_one_has_nothing_to_do(spark
     again = run_pipeline(lake)
     assert (again.run_id, again.changed, again.errors) == (None, False, [])
     assert all_versions(lake) == before
+
+
+def test_an_append_of_a_dead_run_cannot_get_in_once_its_batch_is_done_again(spark, lake):
+    put(lake, "customers", "1.csv", [row("customers"), row("customers", customer_id="")])
+    killed_run(lake, "begin", entity="customers")
+    batch = Ledger(lake).open_batches()[0]
+    before_the_kill = time.time_ns()
+    load(lake, "customers")
+    for layer in ("silver", "quarantine"):
+        uri = lake.table_uri(layer, "customers")
+        rows = spark.read.format("delta").load(uri)
+        assert rows.count() == 1
+        append(rows, uri, batch, begun_ns=before_the_kill)
+        assert spark.read.format("delta").load(uri).count() == 1
+        append(rows, uri, batch)  # which shows that it is the time that keeps it out
+        assert spark.read.format("delta").load(uri).count() == 2
+
+
+def test_rows_of_a_file_that_vanishes_before_its_batch_is_done_again_leave_silver_and_quarantine(spark, lake):
+    put(lake, "customers", "1.csv", [row("customers")])
+    gone = put(
+        lake, "customers", "2.csv", [row("customers", customer_id="C2"), row("customers", customer_id="")]
+    )
+    killed_run(lake, "write_silver", entity="customers")
+    assert (silver(lake, "customers").height, quarantine(lake, "customers").height) == (2, 1)
+    gone.unlink()
+    load(lake, "customers")
+    assert silver(lake, "customers")["customer_id"].to_list() == ["C1"]
+    assert quarantine(lake, "customers").is_empty()
+    check_accounting(lake, "customers")

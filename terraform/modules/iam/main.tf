@@ -13,6 +13,7 @@ locals {
   entities       = keys(var.entities)
   run_store      = "_ops"
   quarantine_dir = "_quarantine"
+  staging_dir    = "_staging"
 
   # Per job, the folders it may list and read, and those it may write too, by bucket.
   jobs = merge(
@@ -23,7 +24,7 @@ locals {
           silver = parents
         }
         write = merge(
-          { silver = [entity, "${local.quarantine_dir}/${entity}", local.run_store] },
+          { silver = [entity, "${local.quarantine_dir}/${entity}", "${local.staging_dir}/${entity}", local.run_store] },
           contains(local.public_layers, "silver") ? { public_silver = [entity] } : {},
         )
         # Tables as "database/table".

@@ -1,0 +1,74 @@
+"""The laptop's warm Spark: a Spark Connect server with Delta and S3 ready, in the foreground.
+
+    python -m pipeline.spark_server --port 15002
+
+A JVM is slow while it is new: half of a small run's time goes into loading and compiling code. This
+one stays, so that every ``finlake run`` after the first meets a JVM that knows its work. Clients
+find it by ``SPARK_REMOTE=sc://localhost:15002``.
+
+Whoever reaches the port can run code as this user, and Spark 3.5 can only listen on all interfaces.
+So its gRPC service is put behind a listener on one address, the loopback interface by default.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.session import local_session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+STOP_SECONDS = 3
+LARGEST_MESSAGE = 128 * 1024 * 1024  # Spark's own default of spark.connect.grpc.maxInboundMessageSize
+
+
+def main(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port for clients.")] = 15002,
+    ui_port: Annotated[int, typer.Option(help="Port of Spark's web pages.")] = 4040,
+    home: Annotated[str, typer.Option(hidden=True)] = "",  # by it, a stack knows its own server
+) -> None:
+    """Serve Spark until SIGTERM or Ctrl-C. Example: python -m pipeline.spark_server --port 15002."""
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda _signal, _frame: stop.set())
+    del home
+    os.environ.pop("SPARK_REMOTE", None)
+    os.environ["SPARK_LOCAL_IP"] = host
+    spark = local_session(
+        {
+            "spark.ui.enabled": "true",
+            "spark.ui.port": str(ui_port),
+            "spark.driver.host": "localhost",
+            "spark.driver.bindAddress": "127.0.0.1",
+        }
+    )
+    server = listen(spark, host, port)
+    print(f"Spark {spark.version} serves sc://{host}:{port}", flush=True)  # noqa: T201 - its log
+    stop.wait()
+    server.shutdownNow()
+    spark.stop()
+
+
+def listen(spark: SparkSession, host: str, port: int) -> Any:  # noqa: ANN401 - a Java object
+    """Serve Spark Connect on one address; returns the Java gRPC server.
+
+    What ``SparkConnectService.start`` does, but with an address.
+    """
+    jvm: Any = spark.sparkContext._jvm
+    address = jvm.java.net.InetSocketAddress(host, port)
+    builder = jvm.org.sparkproject.connect.grpc.netty.NettyServerBuilder.forAddress(address)
+    builder = builder.maxInboundMessageSize(LARGEST_MESSAGE)
+    builder = builder.addService(jvm.org.apache.spark.sql.connect.service.SparkConnectService(False))
+    return builder.build().start()
+
+
+if __name__ == "__main__":
+    typer.run(main)

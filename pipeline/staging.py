@@ -1,0 +1,41 @@
+"""Rows of a batch, written down once between judging them and writing them to their tables.
+
+Several statements need the judged rows: one counts them, one or two merge them. From a cached frame,
+Spark would plan each of these from the raw lines on, which for a small batch takes longer than all
+the work there is. From staged files, each is a plan of a few nodes. Spark Connect, which analyses a
+frame anew for each use, gains most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline.settings import Settings
+from pipeline.storage import delete_folder
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@contextmanager
+def staged(
+    spark: SparkSession, rows: DataFrame, entity: str, attempt: int, settings: Settings
+) -> Iterator[DataFrame]:
+    """Write rows down, and read them back as often as the block needs.
+
+    Args:
+        spark: Session.
+        rows: What to write.
+        entity: Whose rows; whoever stages them holds the entity's lock.
+        attempt: A number that no other attempt has. A run that was killed may still be writing.
+        settings: Where the lake is.
+    """
+    folder = settings.table_uri("staging", entity)
+    delete_folder(folder)  # what a killed run has left there
+    try:
+        rows.write.parquet(f"{folder}/{attempt}")
+        yield spark.read.parquet(f"{folder}/{attempt}")
+    finally:
+        delete_folder(folder)
