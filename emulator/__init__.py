@@ -3,7 +3,8 @@
 It stands alone: nothing here knows what the project on top of it does.
 """
 
-from emulator.native import NativeStack, StackStatus, find_home
+from emulator.native import NativeStack, find_home
 from emulator.process import StackError
+from emulator.status import StackStatus
 
 __all__ = ["NativeStack", "StackError", "StackStatus", "find_home"]

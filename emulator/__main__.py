@@ -12,12 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from emulator.native import PORT_VARIABLE, NativeStack, StackStatus, as_json, find_home
+from emulator.docker import DockerStack
+from emulator.native import PORT_VARIABLE, NativeStack, find_home
 from emulator.process import StackError
+from emulator.stack import chosen_stack, running_stack
+from emulator.status import StackStatus, as_json
 
 app = typer.Typer(
     name="emulator",
-    help="Start, stop and show the laptop's AWS and its Spark server, without Docker.",
+    help="Start, stop and show the laptop's AWS and its Spark server: in containers where a Docker engine "
+    "answers, as processes otherwise (STACK=docker|native).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,10 +43,11 @@ Port = Annotated[
 def up(port: Port = None, home: Home = None) -> None:
     """Start the stack and wait until it answers. Its earlier buckets and tables are back."""
     with _errors_for_people():
-        stack = _stack(home, port)
+        stack = chosen_stack(_home(home), port)
         before = stack.status()
-        status = stack.up(with_spark=True)
-        out.print(f"The stack {'is already' if status == before else 'is'} up: {status.endpoint}")
+        status = stack.up()
+        already = "already " if status == before else ""
+        out.print(f"The {status.kind} stack is {already}up: {status.endpoint}")
         out.print(f"Spark: {status.spark}, its web pages: {status.spark_ui}")
         out.print(f"For other AWS tools: set -a; . {shlex.quote(str(stack.env_file))}; set +a")
 
@@ -51,8 +56,11 @@ def up(port: Port = None, home: Home = None) -> None:
 def down(home: Home = None) -> None:
     """Stop the stack. Buckets, objects and tables are kept for the next start."""
     with _errors_for_people():
-        stopped = _stack(home).down()
-        out.print("The stack is down; its data is kept." if stopped else "The stack was not running.")
+        stack = running_stack(_home(home))
+        if stack and stack.down():
+            out.print(f"The {stack.kind} stack is down; its data is kept.")
+        else:
+            out.print("The stack was not running.")
 
 
 @app.command(epilog="Example: python -m emulator status --json")
@@ -62,7 +70,8 @@ def status(
 ) -> None:
     """Show whether the stack runs, and where."""
     with _errors_for_people():
-        found = _stack(home).status()
+        stack = running_stack(_home(home)) or NativeStack(_home(home))
+        found = stack.status()
         if as_json_:
             print(as_json(found))  # noqa: T201  (not through Rich: JSON must stay as it is)
         else:
@@ -73,24 +82,29 @@ def status(
 def clean(home: Home = None) -> None:
     """Stop the stack and delete all that it holds: every local bucket, object and table."""
     with _errors_for_people():
-        stack = _stack(home)
-        stack.clean()
-        out.print(f"The stack is down and its data is deleted ({stack.home}).")
+        NativeStack(_home(home)).clean()
+        docker = DockerStack(_home(home))
+        if docker.can_be_used():
+            docker.clean()
+        out.print(f"The stack is down and its data is deleted ({docker.home}).")
 
 
-def _stack(home: Path | None, port: int | None = None) -> NativeStack:
-    return NativeStack(home or find_home(Path.cwd()), port)
+def _home(home: Path | None) -> Path:
+    return home or find_home(Path.cwd())
 
 
 def _status_table(status: StackStatus) -> Table:
     colour = {"up": "green", "unhealthy": "red", "down": "yellow"}[status.state]
     table = Table(box=None, show_header=False)
-    table.add_row("stack", f"[{colour}]{status.state}[/{colour}]")
-    if status.pid is not None:
+    table.add_row("stack", f"[{colour}]{status.state}[/{colour}] ({status.kind})")
+    if status.endpoint is not None:
         table.add_row("endpoint", status.endpoint)
+    if status.pid is not None:
         table.add_row("process", f"{status.pid}, since {status.started}")
     if status.spark is not None:
         table.add_row("spark", f"{status.spark}, web pages {status.spark_ui}")
+    for service, state in status.services.items():
+        table.add_row(service, state)
     table.add_row("home", status.home)
     return table
 

@@ -12,13 +12,11 @@ All they keep is below one folder, their *home* (``.finlake`` in the root of a p
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from emulator.process import (
     require_free,
     write_whole,
 )
+from emulator.status import StackStatus
 
 DEFAULT_PORT = 4566
 PORT_VARIABLE = "FINLAKE_PORT"
@@ -48,47 +47,21 @@ SPARK_MODULE = "pipeline.spark_server"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-@dataclass(frozen=True)
-class StackStatus:
-    """What is known about the stack of one home folder.
-
-    Attributes:
-        state: ``up`` (answers), ``unhealthy`` (a process runs but does not answer) or ``down``.
-        home: The folder that holds its state and log.
-        pid: Process id of the AWS emulator, while it runs.
-        port: Its port on the loopback interface, while it runs.
-        endpoint: Its address for AWS clients, while it runs.
-        started: Time of its start in UTC, ISO 8601, while it runs.
-        spark: Address for Spark Connect clients, while a Spark server runs.
-        spark_ui: Address of Spark's web pages, while a Spark server runs.
-    """
-
-    state: str
-    home: str
-    pid: int | None = None
-    port: int | None = None
-    endpoint: str | None = None
-    started: str | None = None
-    spark: str | None = None
-    spark_ui: str | None = None
-
-    @property
-    def is_up(self) -> bool:
-        """Whether the stack runs and answers."""
-        return self.state == "up"
-
-
 class NativeStack:
     """Starts, stops and shows the processes of one home folder.
 
     Args:
         home: The folder for state, log and connection files; made when the stack starts.
         port: Port of the AWS emulator; :data:`DEFAULT_PORT` if none is given and none is running.
+        with_spark: Also start a Spark Connect server.
     """
 
-    def __init__(self, home: Path, port: int | None = None) -> None:
+    kind = "native"
+
+    def __init__(self, home: Path, port: int | None = None, *, with_spark: bool = False) -> None:
         self.home = home.resolve()
         self.port = port
+        self.with_spark = with_spark
         self.aws = Server("ministack", AWS_MODULE, self.home, _answers, AWS_SECONDS)
         self.spark = Server("spark", SPARK_MODULE, self.home, is_listening, SPARK_SECONDS)
 
@@ -97,11 +70,8 @@ class NativeStack:
         """The dotenv file with :meth:`environment`; it exists only while the stack is up."""
         return self.home / "local.env"
 
-    def up(self, *, with_spark: bool = False) -> StackStatus:
+    def up(self) -> StackStatus:
         """Start what is not running, and wait until it answers; what is up already is left alone.
-
-        Args:
-            with_spark: Also start a Spark Connect server.
 
         Raises:
             StackError: The port is taken, the stack runs on another port than the one asked for,
@@ -112,7 +82,7 @@ class NativeStack:
             started: list[Server] = []
             try:
                 aws = self._aws(started)
-                spark = self._spark(aws.port, started) if with_spark else self.spark.running()
+                spark = self._spark(aws.port, started) if self.with_spark else self.spark.running()
                 self.aws.wait(aws)
                 if spark:
                     self.spark.wait(spark)
@@ -173,7 +143,7 @@ class NativeStack:
         if aws is None:
             raise StackError(f"the stack of {self.home} is not running")
         remote = {"SPARK_REMOTE": f"sc://localhost:{spark.port}"} if spark else {}
-        return _client_environment(_endpoint(aws.port)) | remote
+        return client_environment(_endpoint(aws.port)) | remote
 
     def _aws(self, started: list[Server]) -> Record:
         record = self.aws.running()
@@ -194,7 +164,7 @@ class NativeStack:
         if record:
             return record
         port, web_port = free_port(SPARK_PORT), free_port(SPARK_UI_PORT)
-        environment = self._foreign_environment() | _client_environment(_endpoint(aws_port))
+        environment = self._foreign_environment() | client_environment(_endpoint(aws_port))
         started.append(self.spark)
         arguments = ("--port", str(port), "--ui-port", str(web_port), "--home")
         return self.spark.spawn(port, arguments, environment, web_port=web_port)
@@ -262,7 +232,8 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _client_environment(endpoint: str) -> dict[str, str]:
+def client_environment(endpoint: str) -> dict[str, str]:
+    """The variables by which AWS's SDKs, its CLI and Terraform find an emulator."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
@@ -272,8 +243,3 @@ def _client_environment(endpoint: str) -> dict[str, str]:
         "AWS_ALLOW_HTTP": "true",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-
-
-def as_json(status: StackStatus) -> str:
-    """A status as JSON, for scripts."""
-    return json.dumps(asdict(status), indent=2)

@@ -3,39 +3,41 @@
 Infrastructure by Terraform, an initial load, one increment, checks after each, and a run with
 nothing new. On a lake that already holds generated batches, the next two batches are loaded
 instead, so nothing that is there is ever deleted.
+
+What it does is done by the commands that a user would type, each shown before it runs: on the
+native stack here, on the Docker stack inside of its containers.
 """
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from contracts import load_contracts
-from datagen import generate, read_manifests
+from datagen import read_manifests
+from emulator import NativeStack, find_home
+from emulator.stack import Stack, running_stack
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
 from pipeline.infra import apply_local, find_project, plan_local
-from pipeline.present import out, print_table, progress_display, show_checks, show_report, show_result
-from pipeline.publish import publish
-from pipeline.query import run_query
-from pipeline.report import RunReport
-from pipeline.run import run_pipeline
+from pipeline.present import out, print_table
 from pipeline.settings import Settings, load_settings
 from pipeline.silver import input_versions
 from pipeline.tables import table_version
-from pipeline.verify import verify
 
-SAMPLE_QUERY = """
-SELECT segment, count(*) AS customers, sum(account_count)::BIGINT AS accounts,
+SAMPLE_QUERY = """SELECT segment, count(*) AS customers, sum(account_count)::BIGINT AS accounts,
        sum(loan_count)::BIGINT AS loans, round(avg(transaction_count_90d), 1) AS transactions_90d
-FROM gold.customer_360 GROUP BY segment ORDER BY segment
-"""
+FROM gold.customer_360 GROUP BY segment ORDER BY segment"""
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Story:
     """What has been done so far, and how long each step took."""
 
     settings: Settings
+    stack: Stack
     scale: int
     seed: int
     dirty: float
@@ -56,6 +59,25 @@ class Story:
         yield
         self.steps.append((name, time.monotonic() - clock))
 
+    def finlake(self, *arguments: str) -> None:
+        """Run a command of ``finlake`` where the stack runs it.
+
+        Raises:
+            FinlakeError: It failed; it has said why.
+        """
+        out.print(f"$ finlake {shlex.join(arguments)}", style="dim", highlight=False, soft_wrap=True)
+        tty = sys.stdout.isatty()
+        if isinstance(self.stack, NativeStack):
+            command = [sys.executable, "-m", "pipeline.cli", *arguments]
+        elif arguments[0] == "generate":  # its image's entry point is this command
+            command = self.stack.command("datagen", *arguments[1:], tty=tty)
+        else:
+            command = self.stack.command("spark", "finlake", *arguments, tty=tty)
+        sys.stdout.flush()
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            raise FinlakeError(f"`finlake {arguments[0]}` failed (exit code {code})", "see its message above")
+
 
 def main(
     *,
@@ -64,7 +86,10 @@ def main(
     dirty: Annotated[float, typer.Option(help="Share of dirty rows.")] = 0.02,
 ) -> None:
     """Run the whole story on the local stack. Example: python -m pipeline.e2e --scale 5000."""
-    story = Story(load_settings(), scale, seed, dirty)
+    stack = running_stack(find_home(Path.cwd()))
+    if stack is None:
+        raise FinlakeError("the local stack is not running", "start it with `make up`")
+    story = Story(load_settings(), stack, scale, seed, dirty)
     if story.settings.env != "local":
         raise FinlakeError(f"FINLAKE_ENV is {story.settings.env}", "this story is for the local stack only")
     clock = time.monotonic()
@@ -74,13 +99,9 @@ def main(
         load(story, batch)
     nothing_new(story)
     with story.step("Publish: masked copies for outside readers"):
-        copies = publish(story.settings)
-        masked = sum(len(copy.masked) for copy in copies)
-        written = sum(copy.written for copy in copies)
-        out.print(f"{written} of {len(copies)} copies written, {masked} columns masked", highlight=False)
+        story.finlake("publish")
     with story.step("Ask: finlake query"):
-        out.print(SAMPLE_QUERY.strip(), style="dim", highlight=False)
-        show_result(run_query(SAMPLE_QUERY, story.settings), "table")
+        story.finlake("query", SAMPLE_QUERY)
     summary(story, time.monotonic() - clock)
 
 
@@ -118,43 +139,29 @@ def load(story: Story, batch: int) -> None:
     """Generate a batch, run the pipeline, and check the lake."""
     what = "initial load" if batch == 0 else f"increment {batch}"
     with story.step(f"Generate: {what}"):
-        manifest = generate(
-            story.settings.bronze_uri, scale=story.scale, batch=batch, seed=story.seed, dirty=story.dirty
+        options = {"out": story.settings.bronze_uri, "batch": batch, "scale": story.scale}
+        options |= {"seed": story.seed, "dirty": story.dirty}
+        story.finlake(
+            "generate", *(text for name, value in options.items() for text in (f"--{name}", str(value)))
         )
-        rows = {entity: part.rows for entity, part in manifest.entities.items()}
-        out.print(", ".join(f"{count:,} {entity}" for entity, count in rows.items()), highlight=False)
+    before = versions(story.settings)
     with story.step(f"Run: {what}"):
-        with progress_display() as progress:
-            report = run_pipeline(story.settings, progress=progress)
-        show_report(report)
-        stop_on_errors(report)
-        if not report.changed:
-            raise FinlakeError(f"the run of the {what} loaded nothing")
-    check(story, what)
-
-
-def check(story: Story, what: str) -> None:
-    """Run ``finlake verify``."""
+        story.finlake("run")
+    if before == versions(story.settings):
+        raise FinlakeError(f"the run of the {what} loaded nothing")
     with story.step(f"Verify: {what}"):
-        checks = verify(story.settings)
-        failed = [item for item in checks if not item.ok]
-        show_checks(checks)
-        out.print(f"{len(checks) - len(failed)} of {len(checks)} checks hold.", highlight=False)
-        if failed:
-            raise FinlakeError(f"{len(failed)} checks failed: {', '.join(item.name for item in failed)}")
+        story.finlake("verify")
 
 
 def nothing_new(story: Story) -> None:
     """Run once more: no table may get a new version."""
+    before = versions(story.settings)
     with story.step("Run: nothing new"):
-        before = versions(story.settings)
-        report = run_pipeline(story.settings)
-        stop_on_errors(report)
-        show_report(report)
-        after = versions(story.settings)
-        if report.changed or before != after:
-            raise FinlakeError(f"a run with nothing new changed tables: {before} -> {after}")
-        out.print(f"All {len(after)} tables have the versions they had.", highlight=False)
+        story.finlake("run")
+    after = versions(story.settings)
+    if before != after:
+        raise FinlakeError(f"a run with nothing new changed tables: {before} -> {after}")
+    out.print(f"All {len(after)} tables have the versions they had.", highlight=False)
 
 
 def versions(settings: Settings) -> dict[str, int]:
@@ -165,12 +172,6 @@ def versions(settings: Settings) -> dict[str, int]:
         f"quarantine.{entity}": table_version(settings.table_uri("quarantine", entity)) for entity in entities
     }
     return found | {mart.name: table_version(settings.table_uri("gold", mart.name)) for mart in MARTS}
-
-
-def stop_on_errors(report: RunReport) -> None:
-    """Raise when a run had errors."""
-    if report.errors:
-        raise FinlakeError("; ".join(report.errors))
 
 
 def summary(story: Story, total: float) -> None:

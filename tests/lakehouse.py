@@ -130,11 +130,11 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeStack]:
     """The emulator and a Spark server, on free ports; commands beside its home find them by themselves."""
-    stack = NativeStack(tmp_path_factory.mktemp("clone") / ".finlake", free_port())
+    stack = NativeStack(tmp_path_factory.mktemp("clone") / ".finlake", free_port(), with_spark=True)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(FOREIGN)]:
             patch.delenv(name)
-        stack.up(with_spark=True)
+        stack.up()
     yield stack
     stack.down()
 

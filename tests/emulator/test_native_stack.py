@@ -289,7 +289,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, "-m", "emulator", *arguments],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={**os.environ, "STACK": "native", **environment},
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,0 +1,43 @@
+"""Which of the two stacks: containers where a Docker engine answers, processes otherwise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from emulator.docker import DockerStack
+from emulator.native import NativeStack
+from emulator.process import StackError
+
+KIND_VARIABLE = "STACK"
+KINDS = ("docker", "native")
+
+Stack = DockerStack | NativeStack
+
+
+def running_stack(home: Path) -> Stack | None:
+    """The stack that runs for this home, whichever it is."""
+    native = NativeStack(home)
+    if native.status().state != "down":
+        return native
+    docker = DockerStack(home)
+    return docker if docker.status().state != "down" else None
+
+
+def chosen_stack(home: Path, port: int | None = None) -> Stack:
+    """The stack to start: the one that ``STACK`` names, the one that runs, or the best there is.
+
+    Raises:
+        StackError: ``STACK`` names none, or the other one is running.
+    """
+    wanted = os.environ.get(KIND_VARIABLE) or None
+    if wanted not in (None, *KINDS):
+        raise StackError(f"{KIND_VARIABLE} is {wanted!r}; it can be {' or '.join(KINDS)}")
+    running = running_stack(home)
+    if running and wanted and running.kind != wanted:
+        raise StackError(f"the {running.kind} stack is running: stop it first (make down)")
+    if running:
+        wanted = running.kind
+    elif wanted is None:
+        wanted = "docker" if DockerStack(home).can_be_used() else "native"
+    return DockerStack(home, port) if wanted == "docker" else NativeStack(home, port, with_spark=True)
