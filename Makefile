@@ -1,4 +1,5 @@
 # `make` alone shows what there is. Works with GNU make 3.81 and later; all is done inside this folder.
+# STACK=docker|native chooses the stack; without it, Docker's where an engine answers.
 
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 
@@ -12,7 +13,7 @@ SOURCES := $(shell find contracts datagen pipeline emulator -type f -not -name '
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install doctor up down status e2e test test-unit lint format wheel tf-plan tf-apply clean need-env
+.PHONY: help install doctor up down status shell e2e test test-unit test-docker lint format wheel tf-plan tf-apply clean need-env
 
 help: ## Show these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -24,14 +25,17 @@ install: $(STAMP) ## Install everything into .venv and fetch Spark's jars (again
 doctor: $(STAMP) ## Check what a package manager cannot bring: Python, Java 17, Terraform, ...
 	@$(PY) -m pipeline.doctor
 
-up: install ## Start the local AWS (FINLAKE_PORT=4600 for another port than 4566)
+up: install ## Start the local AWS and Spark (STACK=docker|native; FINLAKE_PORT=4600 for another port than 4566)
 	@$(PY) -m emulator up
 
 down: $(STAMP) ## Stop the local AWS; its data is kept
 	@$(PY) -m emulator down
 
-status: $(STAMP) ## Show whether the local AWS runs, and where
+status: $(STAMP) ## Show which stack runs, and where
 	@$(PY) -m emulator status
+
+shell: $(STAMP) ## Open a Python shell on the stack's Spark, with the tables at hand
+	@$(PY) -m pipeline.cli shell
 
 e2e: install wheel ## Run the whole story: infrastructure, data, Silver and Gold, checks; leaves the stack up
 	@$(PY) -m emulator up
@@ -42,6 +46,9 @@ test: install lint ## Run every test that needs no Docker, and the linters
 
 test-unit: $(STAMP) ## Run the tests that need neither Java nor the local AWS
 	$(PY) -m pytest tests/unit
+
+test-docker: install ## Run the tests that need a Docker engine
+	$(PY) -m pytest tests/docker
 
 lint: $(STAMP) ## Check style, formatting and types
 	$(PY) -m ruff check .
@@ -60,8 +67,8 @@ tf-plan: need-env install wheel ## Show what Terraform would change: make tf-pla
 tf-apply: need-env install wheel ## Let Terraform change it: make tf-apply ENV=dev
 	@$(PY) -m pipeline.cli infra apply --env $(ENV)
 
-clean: ## Stop the local AWS and delete its data (.finlake): all local buckets and tables
-	@if [ -x $(PY) ]; then $(PY) -m emulator down; fi
+clean: ## Stop the local AWS and delete its data (.finlake, Docker's volumes): all local buckets and tables
+	@if [ -x $(PY) ]; then $(PY) -m emulator clean; fi
 	rm -rf .finlake
 
 # An ENV that merely happens to be in the shell's environment must not choose what is deployed to.

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from contracts import Contract
@@ -45,7 +46,10 @@ class CatalogTable:
 def glue_client() -> GlueClient:
     """Client for Glue at the endpoint that the AWS SDKs' variables name."""
     # boto3 alone among the SDKs does not read AWS_REGION.
-    return boto3.client("glue", region_name=boto3.Session().region_name or os.environ.get("AWS_REGION"))
+    region = boto3.Session().region_name or os.environ.get("AWS_REGION")
+    # With its defaults, boto3 takes 20 seconds to say that nobody answers.
+    config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+    return boto3.client("glue", region_name=region, config=config)
 
 
 def catalog_tables(contracts: dict[str, Contract], settings: Settings) -> list[CatalogTable]:

@@ -286,6 +286,18 @@ def query(
     show_result(run_query(text, load_settings()), fmt)
 
 
+@app.command()
+def shell() -> None:
+    """Open a Python shell on Spark, with the lake's tables at hand.
+
+    Example: echo 'table("silver.customers").show(3)' | finlake shell
+    """
+    from pipeline.settings import load_settings
+    from pipeline.shell import open_shell
+
+    open_shell(load_settings())
+
+
 def main() -> None:
     """Entry point of ``finlake``."""
     guarded(app)

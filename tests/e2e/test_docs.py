@@ -21,6 +21,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 # Run for real by tests/emulator/test_terraform.py; here only their names and options are checked.
 INFRASTRUCTURE = "finlake infra"
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", flags=re.MULTILINE | re.DOTALL)
+PIPE = " | finlake "
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
@@ -30,7 +31,7 @@ def commands() -> list[str]:
     for page in PAGES:
         for block in BLOCK.findall(page.read_text(encoding="utf-8")):
             for line in block.splitlines():
-                command = shlex.join(shlex.split(line, comments=True))
+                command = line.strip() if PIPE in line else shlex.join(shlex.split(line, comments=True))
                 if command:
                     found.append(command)
     return list(dict.fromkeys(found))
@@ -57,6 +58,15 @@ def test_commands_of_finlake_run_in_the_order_of_the_pages(lake: Lakehouse):
     assert rows == [{"n": 2}], "the example file has two good rows and one bad one"
 
 
+@pytest.mark.parametrize("line", [command for command in commands() if PIPE in command])
+def test_pipes_into_finlake_run(lake: Lakehouse, line: str):
+    feeder, _, arguments = line.partition(PIPE)
+    text = subprocess.run(shlex.split(feeder), capture_output=True, text=True, check=True).stdout
+    command = lake.command(*shlex.split(arguments)) | {"stdin": None, "input": text}
+    done = subprocess.run(**command, capture_output=True, timeout=120, check=False)
+    assert (done.returncode, bool(done.stdout.strip())) == (0, True), done.stderr
+
+
 def test_commands_for_infrastructure_exist_with_the_options_shown(lake: Lakehouse):
     shown = [shlex.split(command)[1:] for command in commands() if command.startswith(INFRASTRUCTURE)]
     assert shown
@@ -75,7 +85,7 @@ def test_targets_of_make_exist(command: str):
 
 
 def test_no_command_is_left_untested():
-    assert [c for c in commands() if not c.startswith(("finlake ", "make "))] == []
+    assert [c for c in commands() if not c.startswith(("finlake ", "make ")) and PIPE not in c] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
