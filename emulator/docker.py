@@ -185,6 +185,10 @@ class DockerStack:
         return [one for one in found if one.get("Service") != "datagen"]
 
     def _why_not_up(self) -> str:
+        images = self._run("config", "--images").stdout.split()
+        missing = [image for image in images if not _is_here(image)]
+        if missing:
+            return f"the image {missing[0]} is not here, and could not be fetched; docker says why above"
         bad = {name: state for name, state in self.status().services.items() if state != "healthy"}
         if not bad:
             return "`docker compose up` failed; its own message is above"
@@ -196,6 +200,11 @@ class DockerStack:
                 ).stdout
                 said.append(f"{name} is {state}. The end of its log:\n{log.rstrip()}")
         return "\n".join(said or [f"{', '.join(bad)} did not start; docker's own message is above"])
+
+
+def _is_here(image: str) -> bool:
+    command = ["docker", "image", "inspect", image]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _published(containers: list[dict[str, object]]) -> dict[tuple[str, int], int]:

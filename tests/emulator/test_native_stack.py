@@ -20,6 +20,7 @@ import pytest
 from emulator.native import NativeStack, find_home
 from emulator.process import StackError
 from emulator.server import SAVE_SECONDS, Receive, SavingApp, Scope, Send
+from emulator.stack import chosen_stack
 
 pytestmark = pytest.mark.emulator
 
@@ -367,3 +368,28 @@ def test_requests_that_write_are_saved_and_others_are_not() -> None:
 
 def test_a_save_that_fails_does_not_end_the_saving() -> None:
     assert saves_after("PUT", "PUT", "PUT", failing=1) == 3
+
+
+def test_without_a_docker_engine_the_native_stack_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
+    monkeypatch.delenv("STACK", raising=False)
+    (tmp_path / "docker-compose.yml").write_text("services: {}\n")
+    assert chosen_stack(tmp_path / ".finlake").kind == "native"
+
+
+def test_asking_for_docker_without_an_engine_names_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "docker-compose.yml").write_text("services: {}\n")
+    failed = run("up", cwd=tmp_path, STACK="docker", DOCKER_HOST=f"unix://{tmp_path}/no-engine.sock")
+    assert failed.returncode == 1
+    assert "the Docker engine does not answer" in failed.stderr
+    assert "STACK=native" in failed.stderr
+
+
+def test_a_stack_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    failed = run("up", cwd=tmp_path, STACK="podman")
+    assert failed.returncode == 1
+    assert "STACK is 'podman'; it can be docker or native" in failed.stderr
