@@ -54,13 +54,3 @@ def ansi(spark: SparkSession):
             spark.conf.set("spark.sql.ansi.enabled", before)
 
     return mode
-
-
-@pytest.fixture
-def compiled(spark: SparkSession) -> Iterator[None]:
-    """Spark compiles what it runs, as it does outside of tests."""
-    for key in NOT_COMPILED:
-        spark.conf.unset(key)
-    yield
-    for key, value in NOT_COMPILED.items():
-        spark.conf.set(key, value)

@@ -18,7 +18,7 @@ from pipeline import reader
 from pipeline.layout import Layout
 
 # Line numbers come from the code that Spark generates.
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("compiled")]
+pytestmark = pytest.mark.spark
 
 THREE = Contract(
     entity="things",
