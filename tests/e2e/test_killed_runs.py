@@ -60,7 +60,6 @@ class After:
 # Each run goes on where the one before was killed. A second batch arrives between the two lists.
 INITIAL_LOAD = (
     AtTime("customers: reading", 0.5, 5.0, own_spark=True),
-    AtTime("customers: ", 0.5, 3.0),
     AtTime("accounts: ", 0.1, 3.0),
     After("pipeline.silver:write_quarantine", "transactions"),
 )
