@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from containers import PORTS, Compose
+from containers import Compose, compose, engine
+
+__all__ = ["compose", "engine"]  # fixtures
 
 
 @pytest.fixture(scope="session", autouse=True)
-def engine() -> None:
-    """A Docker engine that answers, with Compose v2."""
-    if shutil.which("docker") is None:
-        pytest.skip("there is no docker command")
-    for command in (["docker", "version"], ["docker", "compose", "version"]):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode:
-            pytest.skip(f"`{' '.join(command)}` fails: {done.stderr.strip()[-300:]}")
-
-
-@pytest.fixture(scope="session")
-def compose(engine: None) -> Compose:
-    sockets = [socket.socket() for _ in PORTS]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = dict(zip(PORTS, (each.getsockname()[1] for each in sockets), strict=True))
-    for each in sockets:
-        each.close()
-    return Compose(f"finlake-test-{os.getpid()}", ports)
+def _only_with_an_engine(engine: None) -> None:
+    """Nothing here runs without Docker."""
 
 
 @pytest.fixture(scope="session")

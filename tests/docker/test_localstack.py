@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from containers import ROOT, Compose, aws_client
+from containers import ROOT, Compose, aws_client, behind_the_gateway
 
 pytestmark = pytest.mark.docker
 
@@ -19,20 +18,9 @@ def localstack_image(compose: Compose) -> str:
 
 
 @pytest.fixture(scope="module")
-def gateway_port(localstack_image: str, images: dict[str, Any]) -> Iterator[int]:
-    os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # read when testcontainers is imported
-    from testcontainers.community.localstack import LocalStackContainer
-    from testcontainers.core.container import DockerContainer
-    from testcontainers.core.network import Network
-    from testcontainers.core.wait_strategies import HttpWaitStrategy
-
-    with Network() as network:
-        localstack = LocalStackContainer(localstack_image).with_network(network)
-        gateway = DockerContainer("finlake-gateway").with_network(network).with_exposed_ports(4566)
-        gateway.with_env("FINLAKE_CATALOG_SERVICES", "")
-        health = HttpWaitStrategy(4566, "/_localstack/health").for_status_code(200)
-        with localstack.with_network_aliases("localstack"), gateway.waiting_for(health):
-            yield int(gateway.get_exposed_port(4566))
+def gateway_port(compose: Compose, images: dict[str, Any]) -> Iterator[int]:
+    with behind_the_gateway(compose, catalog=False) as port:
+        yield port
 
 
 @pytest.mark.filterwarnings("ignore:The wait_for_logs function:DeprecationWarning")  # testcontainers' own
