@@ -13,10 +13,10 @@ SOURCES := $(shell find contracts datagen pipeline emulator -type f -not -name '
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install doctor up down status shell e2e test test-unit test-docker lint format wheel tf-plan tf-apply clean need-env
+.PHONY: help install doctor up down status shell e2e test test-unit test-docker conformance lint format wheel tf-plan tf-apply clean need-env
 
 help: ## Show these targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## Install everything into .venv and fetch Spark's jars (again only if something changed)
 	@$(PY) -m pipeline.doctor --quiet
@@ -48,7 +48,10 @@ test-unit: $(STAMP) ## Run the tests that need neither Java nor the local AWS
 	$(PY) -m pytest tests/unit
 
 test-docker: install ## Run the tests that need a Docker engine
-	$(PY) -m pytest tests/docker
+	$(PY) -m pytest -m docker tests/docker tests/conformance
+
+conformance: install ## Try what each emulator does, and write it into docs/emulators.md (LocalStack: with Docker)
+	$(PY) -m pytest tests/conformance --write-table
 
 lint: $(STAMP) ## Check style, formatting and types
 	$(PY) -m ruff check .
