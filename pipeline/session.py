@@ -52,6 +52,12 @@ RUNTIME_CONF = {
     # Deriving and comparing constraints took a third of the planning of these wide plans, for nothing:
     # the filters that it could find are written out.
     "spark.sql.constraintPropagation.enabled": "false",
+    # Silver's tables have no partitions to prune, and looking for some took half of what is left.
+    "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",
+    # As few tasks as 64 MB each allow, instead of one per core however little there is to do.
+    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    # A merge's source is staged in files that do not change: Delta need not copy it once more.
+    "spark.databricks.delta.merge.materializeSource": "none",
 }
 
 STATIC_CONF = {
@@ -63,6 +69,8 @@ STATIC_CONF = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.scheduler.mode": "FAIR",
+    # A run needs some 270 generated classes. By default 100 are kept, so that none lasts to the next run.
+    "spark.sql.codegen.cache.maxEntries": "5000",
     "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
     "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
     "spark.hadoop.fs.s3a.experimental.input.fadvise": "normal",
@@ -146,6 +154,8 @@ def local_session(more: Mapping[str, str] | None = None) -> SparkSession:
             "-XX:+UseParallelGC",
             "-XX:-UsePerfData",
             "-XX:+DisplayVMOutputToStderr",  # stdout is for results, such as those of --json
+            # Otherwise Java searches all jars for an XML parser, for each listing that S3 answers with.
+            "-Dorg.xml.sax.driver=com.sun.org.apache.xerces.internal.parsers.SAXParser",
             *COMPILER_OPTIONS,
             f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}",
             f"-Dfinlake.log={_log_file()}",

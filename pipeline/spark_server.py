@@ -15,16 +15,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.session import local_session
+from pipeline.settings import SPARK_REMOTE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-STOP_SECONDS = 3
+SERVICE = Path(__file__).with_name("SharingConnectService.java")
 LARGEST_MESSAGE = 128 * 1024 * 1024  # Spark's own default of spark.connect.grpc.maxInboundMessageSize
 
 
@@ -40,7 +42,7 @@ def main(
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda _signal, _frame: stop.set())
     del home
-    os.environ.pop("SPARK_REMOTE", None)
+    os.environ.pop(SPARK_REMOTE, None)
     os.environ["SPARK_LOCAL_IP"] = host
     spark = local_session(
         {
@@ -66,8 +68,15 @@ def listen(spark: SparkSession, host: str, port: int) -> Any:  # noqa: ANN401 - 
     address = jvm.java.net.InetSocketAddress(host, port)
     builder = jvm.org.sparkproject.connect.grpc.netty.NettyServerBuilder.forAddress(address)
     builder = builder.maxInboundMessageSize(LARGEST_MESSAGE)
-    builder = builder.addService(jvm.org.apache.spark.sql.connect.service.SparkConnectService(False))
-    return builder.build().start()
+    return builder.addService(connect_service(jvm)).build().start()
+
+
+def connect_service(jvm: Any) -> Any:  # noqa: ANN401 - Java objects
+    """Spark Connect's service, with generated classes shared: see ``SharingConnectService.java``."""
+    compiler = jvm.org.codehaus.janino.SimpleCompiler()
+    compiler.setParentClassLoader(jvm.Thread.currentThread().getContextClassLoader())
+    compiler.cook(SERVICE.read_text(encoding="utf-8"))
+    return compiler.getClassLoader().loadClass(SERVICE.stem).newInstance()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,13 @@ from pipeline.storage import delete_folder
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+# Files are renamed once, by the task that wrote them, and not a second time when all are there. On S3 a
+# rename is a copy. What a task that failed may leave there is of an attempt that failed as a whole.
+STRAIGHT = {
+    "mapreduce.fileoutputcommitter.algorithm.version": "2",
+    "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+}
+
 
 @contextmanager
 def staged(
@@ -33,9 +40,8 @@ def staged(
         settings: Where the lake is.
     """
     folder = settings.table_uri("staging", entity)
-    delete_folder(folder)  # what a killed run has left there
     try:
-        rows.write.parquet(f"{folder}/{attempt}")
+        rows.write.options(**STRAIGHT).parquet(f"{folder}/{attempt}")
         yield spark.read.parquet(f"{folder}/{attempt}")
     finally:
-        delete_folder(folder)
+        delete_folder(folder)  # also what a killed run has left there

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +64,48 @@ def test_a_run_starts_no_jvm_of_its_own(lake: Lakehouse, stack: NativeStack):
     done = replace(lake, variables=lake.variables | without_java).finlake("run", "--entity", "customers")
     assert done.returncode == 0, done.stderr
     assert lake.json("query", "SELECT count(*) AS n FROM silver.customers", "--format", "json")[0]["n"] > 0
+
+
+def compiled(stack: NativeStack) -> int:
+    """How many classes Spark has generated and compiled so far, as its web pages tell."""
+    with urllib.request.urlopen(f"{stack.status().spark_ui}/metrics/json/", timeout=30) as answer:  # noqa: S310
+        histograms = json.load(answer)["histograms"]
+    (count,) = [
+        found["count"] for name, found in histograms.items() if name.endswith("CodeGenerator.compilationTime")
+    ]
+    return int(count)
+
+
+STATEMENT = """
+from pyspark.sql import SparkSession, functions as F
+spark = SparkSession.builder.remote({remote!r}).getOrCreate()
+frame = spark.range(1000).groupBy((F.col("id") % 7).alias("rest")).agg(F.sum("id").alias("total"))
+{before}
+print(frame.where("total > 10").count())
+"""
+
+
+def ask(stack: NativeStack, before: str = "") -> str:
+    """Run the same statement in a session of its own, after something else."""
+    script = STATEMENT.format(remote=stack.status().spark, before=before)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_what_one_session_has_compiled_serves_the_next_until_somebody_uploads_classes(
+    own_stack: NativeStack, tmp_path: Path
+):
+    assert ask(own_stack) == "7"
+    once = compiled(own_stack)
+    assert once > 0
+    assert ask(own_stack) == "7"
+    assert compiled(own_stack) == once
+    (tmp_path / "own.jar").write_bytes(b"not read, only sent")
+    assert ask(own_stack, f"spark.addArtifact({str(tmp_path / 'own.jar')!r})") == "7"
+    assert compiled(own_stack) > once
 
 
 def test_a_shell_has_the_tables_at_hand(lake: Lakehouse):
