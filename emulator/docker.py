@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from emulator.native import DEFAULT_PORT, PORT_VARIABLE, SPARK_PORT, SPARK_UI_PORT, client_environment
-from emulator.process import StackError, require_free, write_whole
+from emulator.process import StackError, require_free, without_aws_account, write_env_file
 from emulator.status import StackStatus
 
 COMPOSE_FILE = "docker-compose.yml"
@@ -88,8 +88,7 @@ class DockerStack:
         if self._compose_aloud("up", "--detach", "--wait", "--no-build"):
             raise StackError(self._why_not_up())
         status = self.status()
-        environment = client_environment(str(status.endpoint)) | {"SPARK_REMOTE": str(status.spark)}
-        write_whole(self.env_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
+        write_env_file(self.env_file, client_environment(str(status.endpoint), status.spark))
         return status
 
     def down(self) -> bool:
@@ -144,9 +143,7 @@ class DockerStack:
         return ["docker", "compose", "--file", str(self.project / COMPOSE_FILE)]
 
     def _environment(self) -> Mapping[str, str]:
-        # Nothing of the user's real AWS account is handed to the stack.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return inherited | {PORT_VARIABLE: str(self._ports()[0])}
+        return without_aws_account() | {PORT_VARIABLE: str(self._ports()[0])}
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -27,7 +27,8 @@ from emulator.process import (
     free_port,
     is_listening,
     require_free,
-    write_whole,
+    without_aws_account,
+    write_env_file,
 )
 from emulator.status import StackStatus
 
@@ -90,7 +91,7 @@ class NativeStack:
                 for server in started:
                     server.kill()
                 raise
-            self._write_env_file()
+            write_env_file(self.env_file, self.environment())
             return self.status()
 
     def down(self) -> bool:
@@ -142,8 +143,7 @@ class NativeStack:
         aws, spark = self.aws.running(), self.spark.running()
         if aws is None:
             raise StackError(f"the stack of {self.home} is not running")
-        remote = {"SPARK_REMOTE": f"sc://localhost:{spark.port}"} if spark else {}
-        return client_environment(_endpoint(aws.port)) | remote
+        return client_environment(_endpoint(aws.port), f"sc://localhost:{spark.port}" if spark else None)
 
     def _aws(self, started: list[Server]) -> Record:
         record = self.aws.running()
@@ -164,22 +164,24 @@ class NativeStack:
         if record:
             return record
         port, web_port = free_port(SPARK_PORT), free_port(SPARK_UI_PORT)
-        environment = self._foreign_environment() | client_environment(_endpoint(aws_port))
+        environment = self._process_environment() | client_environment(_endpoint(aws_port))
         started.append(self.spark)
         arguments = ("--port", str(port), "--ui-port", str(web_port), "--home")
         return self.spark.spawn(port, arguments, environment, web_port=web_port)
 
-    def _foreign_environment(self) -> dict[str, str]:
-        # Nothing of the user's real AWS account is handed to the stack.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    def _process_environment(self) -> dict[str, str]:
         package_root = str(Path(__file__).resolve().parents[1])
         python_path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
         scratch = str(self.home / "state" / "tmp")
-        return inherited | {"PYTHONPATH": python_path, "TMPDIR": scratch, "SPARK_LOCAL_DIRS": scratch}
+        return without_aws_account() | {
+            "PYTHONPATH": python_path,
+            "TMPDIR": scratch,
+            "SPARK_LOCAL_DIRS": scratch,
+        }
 
     def _aws_environment(self, port: int) -> dict[str, str]:
         state = self.home / "state"
-        return self._foreign_environment() | {
+        return self._process_environment() | {
             "GATEWAY_PORT": str(port),
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "localhost",
@@ -195,10 +197,6 @@ class NativeStack:
             # none, so it gets no way to reach those of others.
             "DOCKER_HOST": f"unix://{state / 'no-docker.sock'}",
         }
-
-    def _write_env_file(self) -> None:
-        lines = [f"{name}={value}" for name, value in self.environment().items()]
-        write_whole(self.env_file, "\n".join(lines) + "\n")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -232,9 +230,10 @@ def _answers(port: int) -> bool:
         return False
 
 
-def client_environment(endpoint: str) -> dict[str, str]:
-    """The variables by which AWS's SDKs, its CLI and Terraform find an emulator."""
-    return {
+def client_environment(endpoint: str, spark: str | None = None) -> dict[str, str]:
+    """The variables by which AWS's SDKs, its CLI, Terraform and PySpark find a stack."""
+    remote = {"SPARK_REMOTE": spark} if spark else {}
+    return remote | {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -237,6 +238,16 @@ def _bind(port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
         return int(probe.getsockname()[1])
+
+
+def without_aws_account() -> dict[str, str]:
+    """This process's variables, but nothing of the user's real AWS account: stacks get no more."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def write_env_file(path: Path, variables: Mapping[str, str]) -> None:
+    """Write variables as a dotenv file."""
+    write_whole(path, "".join(f"{name}={value}\n" for name, value in variables.items()))
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -113,11 +113,13 @@ def registered_tables(layer: str, settings: Settings) -> dict[str, dict[str, Any
     Raises:
         FinlakeError: The database is missing, or Glue cannot be reached.
     """
-    database = settings.database(layer)
+    database, glue = settings.database(layer), glue_client()
     found: dict[str, dict[str, Any]] = {}
     try:
-        for page in glue_client().get_paginator("get_tables").paginate(DatabaseName=database):
+        for page in glue.get_paginator("get_tables").paginate(DatabaseName=database):
             found |= {table["Name"]: dict(table) for table in page["TableList"]}
+        if not found:
+            glue.get_database(Name=database)  # MiniStack lists a database that is not there as an empty one
     except ClientError as error:
         if error.response["Error"]["Code"] == "EntityNotFoundException":
             raise FinlakeError(

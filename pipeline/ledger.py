@@ -11,27 +11,19 @@ The tables are small and are read and written without Spark.
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
-from deltalake.exceptions import TableNotFoundError
 
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.layout import Layout
 from pipeline.settings import Settings
-from pipeline.tables import (
-    ARRAY_OF_STRING,
-    TableColumn,
-    empty_frame,
-    ensure_table,
-    read_table,
-    replace_slice,
-)
+from pipeline.small_table import SmallTable
+from pipeline.tables import ARRAY_OF_STRING, TableColumn
 
 BRONZE, QUARANTINE = "bronze", "quarantine"
 
@@ -153,28 +145,25 @@ class RowCount:
 
 
 class Ledger:
-    """The ops tables of one lake. Safe to use from several threads of one process."""
+    """The ops tables of one lake. Safe to use from several threads of one process.
+
+    Each table is read once. So a ledger is made after the locks are taken, and not kept for long.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._ensured = False
+        self._tables = {
+            name: SmallTable(settings.table_uri("ops", name), columns, [] if name == "runs" else ["entity"])
+            for name, columns in OPS_TABLES.items()
+        }
 
-    def ensure(self) -> None:
-        """Create the ops tables that are not there yet."""
-        if self._ensured:
-            return
-        for name, columns in OPS_TABLES.items():
-            partition = [] if name == "runs" else ["entity"]
-            ensure_table(self._uri(name), columns, partition)
-        self._ensured = True
+    @property
+    def tables(self) -> tuple[SmallTable, ...]:
+        """The tables."""
+        return tuple(self._tables.values())
 
     def read(self, table: str) -> pl.DataFrame:
         """One of the ops tables, whole; empty when it is not there yet. Writes nothing."""
-        try:
-            return read_table(self._uri(table))
-        except TableNotFoundError:
-            return empty_frame(OPS_TABLES[table])
+        return self._tables[table].read()
 
     def start_run(self, run_id: str, layer: str) -> dict[str, Any]:
         """Write down that a run begins; returns the row, for :meth:`finish_run`."""
@@ -193,6 +182,8 @@ class Ledger:
         """Write down how a run ended."""
         status = "failed" if error else "succeeded"
         self._put_run(row | {"finished_at": datetime.now(UTC), "status": status, "error": error})
+        for table in self.tables:
+            table.compact()
 
     def begin(self, batch: Batch) -> None:
         """Write down what a batch is about to do, before it does it."""
@@ -278,9 +269,7 @@ class Ledger:
         return tuple(Layout(header, delimiter) for header, delimiter in sorted(written))
 
     def _put_run(self, row: dict[str, Any]) -> None:
-        self.ensure()
-        with self._lock:
-            replace_slice(self._uri("runs"), RUNS, [row], f"run_id = '{row['run_id']}'")
+        self._tables["runs"].replace_slice([row], run_id=row["run_id"])
 
     def _put_batch(self, batch: Batch, status: str, seconds: float | None) -> None:
         row = {
@@ -320,14 +309,8 @@ class Ledger:
             )
         self._replace("files", rows, batch)
 
-    def _replace(self, table: str, rows: Iterable[dict[str, Any]], batch: Batch) -> None:
-        self.ensure()
-        predicate = f"entity = '{batch.entity}' AND batch = {batch.number}"
-        with self._lock:
-            replace_slice(self._uri(table), OPS_TABLES[table], rows, predicate)
-
-    def _uri(self, table: str) -> str:
-        return self._settings.table_uri("ops", table)
+    def _replace(self, table: str, rows: list[dict[str, Any]], batch: Batch) -> None:
+        self._tables[table].replace_slice(rows, entity=batch.entity, batch=batch.number)
 
 
 def _batch(row: dict[str, Any], files: pl.DataFrame) -> Batch:

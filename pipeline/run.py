@@ -82,13 +82,13 @@ def run_pipeline(
     contracts = _chosen(entities)
     if entities and layer == ALL:
         layer = SILVER
-    ledger = Ledger(settings)
     if dry_run:
-        return _dry_run(make_plan(settings, ledger, contracts, layer), ledger, settings, layer)
+        return _dry_run(contracts, settings, layer)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
     names = [*(contracts if layer != GOLD else ()), *(["gold"] if layer != SILVER else ())]
     report = RunReport(run_id)
     with exclusive(names, run_id, settings):
+        ledger = Ledger(settings)
         _ensure_tables(load_contracts(), ledger, settings)
         plan = make_plan(settings, ledger, contracts, layer)
         report.seconds["plan"] = time.monotonic() - begun
@@ -371,12 +371,15 @@ def _ensure_tables(contracts: dict[str, Contract], ledger: Ledger, settings: Set
         ensure_table(settings.table_uri("quarantine", entity), QUARANTINE_COLUMNS)
 
     with ThreadPoolExecutor(max_workers=8) as pool:
-        pending = [pool.submit(ledger.ensure), *(pool.submit(both, entity) for entity in contracts)]
+        pending = [pool.submit(table.ensure) for table in ledger.tables]
+        pending += [pool.submit(both, entity) for entity in contracts]
         for future in pending:
             future.result()
 
 
-def _dry_run(plan: Plan, ledger: Ledger, settings: Settings, layer: str) -> RunReport:
+def _dry_run(contracts: dict[str, Contract], settings: Settings, layer: str) -> RunReport:
+    ledger = Ledger(settings)
+    plan = make_plan(settings, ledger, contracts, layer)
     report = RunReport(None, dry_run=True)
     for entity, infos in plan.files.items():
         entry = EntityReport(entity, files=len(infos))

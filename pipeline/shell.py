@@ -7,13 +7,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
+from pipeline.query import LAYERS
 from pipeline.session import start_session
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LAYERS = ("silver", "gold", "quarantine", "ops")
 BANNER = """Spark {version}. At hand:
   spark                          the session
   F                              pyspark.sql.functions

@@ -43,6 +43,16 @@ def list_objects(prefix_uri: str) -> list[ObjectInfo]:
     return sorted(found, key=lambda info: info.uri)
 
 
+def names_after(folder_uri: str, name: str) -> list[str]:
+    """Names of the objects in a folder that sort after ``name``; none when there is no folder."""
+    store, _, key = _locate(folder_uri)
+    try:
+        pages = obstore.list(store, prefix=key, offset=f"{key}/{name}")
+        return [meta["path"].removeprefix(f"{key}/") for page in pages for meta in page]
+    except NotFoundError:
+        return []
+
+
 def read_head(uri: str, length: int) -> bytes:
     """First ``length`` bytes of an object, fewer when it is shorter.
 

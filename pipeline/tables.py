@@ -1,4 +1,4 @@
-"""Delta tables without Spark: create, version, read small ones, replace a slice. Uses delta-rs.
+"""Delta tables without Spark: create, version, commits, restore. Uses delta-rs.
 
 Tables are created here, before Spark writes to them, because here each column carries its comment
 and its PII class as Delta column metadata, and because it takes milliseconds.
@@ -6,18 +6,18 @@ and its PII class as Delta column metadata, and because it takes milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, PrimitiveType, StructType
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipeline.storage import delta_options
+from pipeline.storage import delta_options, names_after, read_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -34,6 +34,7 @@ ARROW_TYPES = {
 }
 DELTA_TYPES = {"bigint": "long", "int": "integer"}
 ARRAY_OF_STRING = "array<string>"
+LOG_FILE = re.compile(r"(\d{20})\.(?:json|checkpoint\..*)$")
 LAYOUT_STRUCT = "struct<header:array<string>,delimiter:string>"
 
 
@@ -57,7 +58,11 @@ class TableColumn:
 
 
 def ensure_table(
-    uri: str, columns: Sequence[TableColumn], partition_by: Sequence[str] = (), description: str = ""
+    uri: str,
+    columns: Sequence[TableColumn],
+    partition_by: Sequence[str] = (),
+    description: str = "",
+    configuration: Mapping[str, str | None] | None = None,
 ) -> DeltaTable:
     """Create the Delta table when it is not there; add columns that it lacks.
 
@@ -73,6 +78,7 @@ def ensure_table(
             mode="ignore",
             partition_by=list(partition_by) or None,
             description=description or None,
+            configuration=configuration,
             storage_options=delta_options(),
         )
     present = {field.name for field in table.schema().fields}
@@ -90,9 +96,27 @@ def open_table(uri: str) -> DeltaTable | None:
 
 
 def table_version(uri: str) -> int:
-    """Newest version of the table, or -1 when there is none."""
-    table = open_table(uri)
-    return table.version() if table else -1
+    """Newest version of the table, or -1 when there is none.
+
+    Only the names of the log's files are looked at, those since the last checkpoint.
+    """
+    log = f"{uri}/_delta_log"
+    hint = read_bytes(f"{log}/_last_checkpoint")
+    begin = int(json.loads(hint)["version"]) if hint else 0
+    names = names_after(log, f"{begin:020}")
+    return max((int(found[1]) for name in names if (found := LOG_FILE.match(name))), default=-1)
+
+
+def newest_metadata(uri: str) -> str | None:
+    """``userMetadata`` of the table's newest commit that has any, or None."""
+    for version in range(table_version(uri), -1, -1):
+        commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
+        if commit is None:  # older commits are gone as well
+            return None
+        for action in map(json.loads, commit.splitlines()):
+            if metadata := action.get("commitInfo", {}).get("userMetadata"):
+                return str(metadata)
+    return None
 
 
 def read_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
@@ -105,47 +129,6 @@ def read_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
     if version != table_version(uri):
         reader = reader.option("versionAsOf", version)
     return reader.load(uri)
-
-
-def read_table(uri: str) -> pl.DataFrame:
-    """A small table, whole.
-
-    Raises:
-        TableNotFoundError: There is no table.
-    """
-    table = DeltaTable(uri, storage_options=delta_options())
-    frame = pl.from_arrow(table.to_pyarrow_table())
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker; a table is a frame
-    return frame
-
-
-def empty_frame(columns: Sequence[TableColumn]) -> pl.DataFrame:
-    """No rows, in the columns of a small table."""
-    frame = pl.from_arrow(_arrow_schema(columns).empty_table())
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker; a table is a frame
-    return frame
-
-
-@retry(
-    retry=retry_if_exception_type(CommitFailedError),
-    stop=stop_after_attempt(8),
-    wait=wait_random_exponential(multiplier=0.1, max=3),
-    reraise=True,
-)
-def replace_slice(
-    uri: str, columns: Sequence[TableColumn], rows: Iterable[dict[str, Any]], predicate: str
-) -> None:
-    """Put ``rows`` in the place of all rows that ``predicate`` selects, in one commit.
-
-    Doing it again gives the same table. All ``rows`` must satisfy the predicate.
-    """
-    write_deltalake(
-        uri,
-        pa.Table.from_pylist(list(rows), schema=_arrow_schema(columns)),
-        mode="overwrite",
-        predicate=predicate,
-        storage_options=delta_options(),
-    )
 
 
 def restore_and_fence(uri: str, version: int, writer: str, number: int) -> None:
@@ -180,10 +163,6 @@ def delta_type(sql_type: str) -> PrimitiveType | ArrayType | StructType:
         header = Field("header", ArrayType(PrimitiveType("string"), contains_null=True), nullable=True)
         return StructType([header, Field("delimiter", PrimitiveType("string"), nullable=True)])
     return PrimitiveType(DELTA_TYPES.get(sql_type, sql_type))
-
-
-def _arrow_schema(columns: Sequence[TableColumn]) -> pa.Schema:
-    return pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])
 
 
 def _field(column: TableColumn) -> Field:

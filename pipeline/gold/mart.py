@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.settings import Settings
-from pipeline.tables import TableColumn, open_table, read_version
+from pipeline.tables import TableColumn, newest_metadata, read_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -50,13 +50,8 @@ class Mart:
 
 def built_from(mart: Mart, settings: Settings) -> dict[str, object] | None:
     """What the stored mart was built from, or None when it has never been built."""
-    table = open_table(settings.table_uri("gold", mart.name))
-    if table is None:
-        return None
-    for commit in table.history():
-        if metadata := commit.get("userMetadata"):
-            return dict(json.loads(metadata))
-    return None
+    metadata = newest_metadata(settings.table_uri("gold", mart.name))
+    return dict(json.loads(metadata)) if metadata else None
 
 
 def is_current(mart: Mart, versions: dict[str, int], settings: Settings) -> bool:

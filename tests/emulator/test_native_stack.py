@@ -16,6 +16,7 @@ from pathlib import Path
 import boto3
 import psutil
 import pytest
+from lakehouse import free_port
 
 from emulator.native import NativeStack, find_home
 from emulator.process import StackError
@@ -27,12 +28,6 @@ pytestmark = pytest.mark.emulator
 BUCKET = "lake-under-test"
 BODY = os.urandom(300_000)
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -19,11 +19,13 @@ from lakehouse import LAYERS, Lakehouse, Story, clean_environment, lakehouse
 
 from contracts import Contract, load_contracts
 from emulator.native import NativeStack
+from pipeline.catalog import registered_tables
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
 from pipeline.ledger import OPS_TABLES
 from pipeline.lock import exclusive
 from pipeline.query import connect
+from pipeline.settings import Settings
 from pipeline.storage import delta_options, read_bytes, write_bytes
 
 pytestmark = [pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(1200)]
@@ -294,3 +296,8 @@ def test_a_statement_from_stdin_is_run(lake: Lakehouse):
     process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate("SELECT count(*) AS marts FROM gold.loan_portfolio WHERE false")
     assert (process.returncode, out, err) == (0, "marts\n0\n", "")
+
+
+def test_a_database_that_is_not_there_is_named_with_the_way_to_create_it(lake: Lakehouse):
+    with lake.reachable(), pytest.raises(FinlakeError, match="Glue database nowhere_local_silver does not"):
+        registered_tables("silver", Settings(prefix="nowhere", env="local"))

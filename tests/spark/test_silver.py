@@ -7,12 +7,13 @@ import random
 import shutil
 import time
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 from chispa import assert_df_equality
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from makers import as_csv, put, row
 
 import pipeline.plan as plan_module
@@ -24,7 +25,7 @@ from pipeline.gold import MARTS
 from pipeline.ledger import Ledger
 from pipeline.run import run_pipeline
 from pipeline.silver import append
-from pipeline.tables import ensure_table, read_table, table_version
+from pipeline.tables import ensure_table, table_version
 
 pytestmark = pytest.mark.spark
 
@@ -41,12 +42,11 @@ def outcome(report):
     return tuple(report.outcomes[name] for name in DISPOSITIONS)
 
 
-def silver(lake, entity):
-    return read_table(lake.table_uri("silver", entity))
+def rows_of(layer, lake, entity):
+    return pl.from_arrow(DeltaTable(lake.table_uri(layer, entity)).to_pyarrow_table())
 
 
-def quarantine(lake, entity):
-    return read_table(lake.table_uri("quarantine", entity))
+silver, quarantine = partial(rows_of, "silver"), partial(rows_of, "quarantine")
 
 
 def check_accounting(lake, *entities):

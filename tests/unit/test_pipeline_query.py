@@ -7,7 +7,8 @@ import pytest
 from pipeline import query
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.query import attach, attach_uri, connect, run_query, tables_in
-from pipeline.tables import TableColumn, ensure_table, replace_slice
+from pipeline.small_table import SmallTable
+from pipeline.tables import TableColumn
 
 COLUMNS = (
     TableColumn("loan_id", "string", "Loan."),
@@ -20,14 +21,14 @@ COLUMNS = (
 def loans(tmp_path):
     """URI of a small Delta table, in a folder whose name needs quoting."""
     uri = f"file://{tmp_path}/o'clock/loans"
-    ensure_table(uri, COLUMNS)
+    table = SmallTable(uri, COLUMNS)
     row = {
         "loan_id": "L1",
         "start_date": date(2024, 2, 29),
         "updated_at": datetime(2024, 5, 1, 12, tzinfo=UTC),
     }
-    replace_slice(uri, COLUMNS, [row], "loan_id = 'L1'")
-    replace_slice(uri, COLUMNS, [row, row | {"loan_id": "L2"}], "true")
+    for name in ("L1", "L1", "L2"):  # the first file is no longer a part of the table
+        table.replace_slice([row | {"loan_id": name}], loan_id=name)
     return uri
 
 

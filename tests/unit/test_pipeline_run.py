@@ -216,4 +216,4 @@ def test_a_failing_entity_stops_its_children_and_no_other(lake, monkeypatch):
         "loans": 1,
         "payments": 1,
     }
-    assert ledger.open_batches() == []
+    assert Ledger(lake).open_batches() == []

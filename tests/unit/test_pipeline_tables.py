@@ -1,15 +1,23 @@
-"""Delta tables without Spark: created, extended, and rewritten slice by slice."""
+"""Delta tables without Spark: created, extended, and asked for their versions."""
 
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from contracts import load_contracts
 from pipeline.gold import MARTS
 from pipeline.ledger import OPS_TABLES
 from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
-from pipeline.tables import TableColumn, ensure_table, open_table, read_table, replace_slice, table_version
+from pipeline.tables import (
+    TableColumn,
+    arrow_type,
+    ensure_table,
+    newest_metadata,
+    open_table,
+    table_version,
+)
 
 COLUMNS = (
     TableColumn("entity", "string", "Entity.", nullable=False),
@@ -28,8 +36,13 @@ def row(entity, rows):
     return {"entity": entity, "rows": rows, "at": NOON}
 
 
+def arrow(*rows):
+    fields = [pa.field(column.name, arrow_type(column.type), column.nullable) for column in COLUMNS]
+    return pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
+
+
 def contents(uri):
-    return sorted((found["entity"], found["rows"]) for found in read_table(uri).iter_rows(named=True))
+    return DeltaTable(uri).to_pyarrow_table().to_pylist()
 
 
 def test_a_table_that_is_not_there_has_version_minus_one(uri):
@@ -48,19 +61,19 @@ def test_a_created_table_carries_comments_pii_and_nullability(uri):
 
 def test_ensuring_a_table_again_changes_nothing(uri):
     ensure_table(uri, COLUMNS, ["entity"])
-    replace_slice(uri, COLUMNS, [row("a", 1)], "entity = 'a'")
+    write_deltalake(uri, arrow(row("a", 1)), mode="append")
     version = table_version(uri)
     ensure_table(uri, COLUMNS, ["entity"])
     assert table_version(uri) == version
-    assert contents(uri) == [("a", 1)]
+    assert contents(uri) == [row("a", 1)]
 
 
 def test_columns_that_a_table_lacks_are_added_and_its_rows_are_kept(uri):
     ensure_table(uri, COLUMNS[:2])
-    replace_slice(uri, COLUMNS[:2], [{"entity": "a", "rows": 1}], "entity = 'a'")
+    write_deltalake(uri, arrow(row("a", 1)).select(["entity", "rows"]), mode="append")
     ensure_table(uri, COLUMNS)
     assert [field.name for field in DeltaTable(uri).schema().fields] == ["entity", "rows", "at"]
-    assert read_table(uri).to_dicts() == [{"entity": "a", "rows": 1, "at": None}]
+    assert contents(uri) == [{"entity": "a", "rows": 1, "at": None}]
 
 
 def test_columns_that_a_table_has_beyond_the_wanted_ones_stay(uri):
@@ -69,27 +82,27 @@ def test_columns_that_a_table_has_beyond_the_wanted_ones_stay(uri):
     assert len(DeltaTable(uri).schema().fields) == len(COLUMNS)
 
 
-def test_a_slice_is_replaced_and_the_rest_is_left_alone(uri):
-    ensure_table(uri, COLUMNS, ["entity"])
-    replace_slice(uri, COLUMNS, [row("a", 1), row("a", 2)], "entity = 'a'")
-    replace_slice(uri, COLUMNS, [row("b", 3)], "entity = 'b'")
-    replace_slice(uri, COLUMNS, [row("a", 4)], "entity = 'a'")
-    assert contents(uri) == [("a", 4), ("b", 3)]
+def test_the_version_is_that_of_the_newest_commit_with_and_without_checkpoints(uri):
+    table = ensure_table(uri, COLUMNS)
+    for version in range(1, 13):
+        write_deltalake(table, arrow(row("a", version)), mode="append")
+        assert table_version(uri) == table.version() == version
+        if version % 5 == 0:
+            table.create_checkpoint()
+    table.cleanup_metadata()
+    assert table_version(uri) == DeltaTable(uri).version() == 12
 
 
-def test_replacing_a_slice_twice_is_like_once(uri):
-    ensure_table(uri, COLUMNS)
-    for _ in range(2):
-        replace_slice(uri, COLUMNS, [row("a", 1), row("a", 1)], "entity = 'a'")
-    assert contents(uri) == [("a", 1), ("a", 1)]
-
-
-def test_replacing_a_slice_by_nothing_empties_it(uri):
-    ensure_table(uri, COLUMNS)
-    replace_slice(uri, COLUMNS, [row("a", 1)], "entity = 'a'")
-    replace_slice(uri, COLUMNS, [row("b", 2)], "entity = 'b'")
-    replace_slice(uri, COLUMNS, [], "entity = 'a'")
-    assert contents(uri) == [("b", 2)]
+def test_the_newest_metadata_of_a_commit_is_found_behind_commits_without_any(uri):
+    assert newest_metadata(uri) is None
+    table = ensure_table(uri, COLUMNS)
+    assert newest_metadata(uri) is None
+    for text in ("old", "new"):
+        properties = CommitProperties(custom_metadata={"userMetadata": text})
+        write_deltalake(table, arrow(row("a", 1)), mode="append", commit_properties=properties)
+    assert newest_metadata(uri) == "new"
+    write_deltalake(table, arrow(row("a", 2)), mode="append")
+    assert newest_metadata(uri) == "new"
 
 
 def test_all_tables_of_the_project_can_be_created(tmp_path):
