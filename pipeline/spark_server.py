@@ -48,7 +48,8 @@ def main(
             "spark.ui.port": str(ui_port),
             "spark.driver.host": "localhost",
             "spark.driver.bindAddress": "127.0.0.1",
-        }
+        },
+        log_to_console=True,
     )
     server = listen(spark, host, port)
     print(f"Spark {spark.version} serves sc://{host}:{port}", flush=True)  # noqa: T201 - its log
