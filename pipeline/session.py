@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -67,10 +68,10 @@ STATIC_CONF = {
     "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
     "spark.hadoop.fs.s3a.experimental.input.fadvise": "normal",
     "spark.hadoop.fs.s3a.connection.maximum": "64",
-    # S3 that does not answer is waited for three quarters of a minute, as everywhere (see storage.PATIENCE):
-    # five times six seconds by the SDK, whose pauses begin at 0.1 s and double, and fifteen between these.
-    # Hadoop's own numbers come to more than an hour, in which a run would say nothing.
-    "spark.hadoop.fs.s3a.attempts.maximum": "8",
+    # S3 that does not answer is waited for half a minute, as everywhere (see storage.PATIENCE): five times
+    # three seconds by the SDK, whose pauses begin at 0.1 s and double, and fifteen between these. Hadoop's
+    # own numbers come to more than an hour, in which a run would say nothing.
+    "spark.hadoop.fs.s3a.attempts.maximum": "7",
     "spark.hadoop.fs.s3a.retry.limit": "4",
     "spark.hadoop.fs.s3a.retry.interval": "500ms",
     "spark.hadoop.fs.s3a.retry.throttle.limit": "4",
@@ -125,6 +126,8 @@ def _remote_session(remote: str) -> SparkSession:
             f"the Spark server at {host}:{port} does not answer ({error.strerror or error})",
             "start it again with `make up`, or set SPARK_REMOTE= (empty) for a Spark of this command's own",
         ) from error
+    # When the server is gone, this is said in finlake's words.
+    warnings.filterwarnings("ignore", "ReleaseExecute failed", module="pyspark.sql.connect")
     session = SparkSession.builder.remote(remote).getOrCreate()
     # By default it tries for more than ten minutes to reach a server that is gone.
     session.client._retry_policy.update(RETRY_POLICY)

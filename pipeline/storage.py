@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # How long a request is tried again while S3 does not answer: longer than an emulator takes to start
 # again, yet short enough that a run whose storage is gone for good soon says so.
-PATIENCE = timedelta(seconds=45)
+PATIENCE = timedelta(seconds=30)
 FIRST_PAUSE, LONGEST_PAUSE, GROWTH = timedelta(milliseconds=100), timedelta(seconds=3), 2
 MOST_RETRIES = 1_000  # the time is what counts
 # botocore pauses for half a second on average, then for twice as long each time: 25 seconds in all.
