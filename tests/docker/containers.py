@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,14 @@ def aws_client(service: str, port: int, **more: Any) -> Any:
         aws_secret_access_key="test",
         config=Config(**({"s3": {"addressing_style": "path"}} | more)),
     )
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
+    """Ask until it is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.3)
 
 
 @dataclass(frozen=True)

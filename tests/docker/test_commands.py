@@ -8,7 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 from commands import Clone, assert_fails_clearly, disturbed_run, own_variables
+from containers import wait_for
 from lakehouse import Lakehouse
+
+KILL_JVM = """
+import os, signal
+for pid in filter(str.isdigit, os.listdir('/proc')):
+    if open(f'/proc/{pid}/comm').read().strip() == 'java':
+        os.kill(int(pid), signal.SIGKILL)
+"""
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
 
@@ -73,6 +81,22 @@ def test_a_run_whose_spark_container_is_killed_fails_clearly_and_the_next_one_co
     assert [check for check in lake.json("verify", "--json") if not check["ok"]] == []
 
 
+def test_a_jvm_that_was_killed_for_want_of_memory_is_started_again(clone: Clone, lake: Lakehouse):
+    clone.compose("exec", "--no-TTY", "spark", "python", "-c", KILL_JVM)
+    wait_for(lambda: "Spark's JVM has ended" in clone.compose("logs", "spark"))
+    clone.must("up")
+    assert "FINLAKE_SPARK_MEMORY is its limit" in clone.compose("logs", "spark")
+    lake.must("shell")
+
+
+@pytest.mark.parametrize("command", ["up", "status", "down", "clean"])
+def test_an_engine_that_was_stopped_is_not_taken_for_a_stack_that_is_down(
+    clone: Clone, up: subprocess.CompletedProcess[str], command: str
+):
+    done = clone.emulator(command, DOCKER_HOST=f"unix://{clone.folder}/no-engine.sock")
+    assert_fails_clearly(done, "the Docker engine does not answer", "its data is kept", "start Docker")
+
+
 def test_down_keeps_the_tables_and_the_catalogue(lake: Lakehouse, clone: Clone):
     ask = ("query", "SELECT count(*) AS n FROM silver.transactions", "--format", "json")
     before = lake.json(*ask)
@@ -102,3 +126,28 @@ def test_an_image_that_is_not_there_is_an_error_and_leaves_nothing_running(clone
     assert "no/such:1" in done.stderr
     assert "Traceback" not in done.stderr
     assert clone.status(**own)["state"] == "down"
+
+
+def test_a_spark_without_memory_ends_with_its_log_and_the_way_out(clone: Clone):
+    own = own_variables("no-memory")
+    try:
+        done = clone.emulator("up", STACK="docker", FINLAKE_SPARK_MEMORY="200m", **own)
+        assert done.returncode == 1
+        error = done.stderr.partition("error: ")[2]
+        assert error.startswith("spark is "), done.stderr
+        assert "The end of its log:" in error
+        assert "FINLAKE_SPARK_MEMORY is its limit" in error
+        assert "Traceback" not in error
+        # The same stack, with what it needs.
+        clone.must("up", STACK="docker", **own)
+    finally:
+        clone.emulator("clean", **own)
+
+
+def test_a_localstack_without_s3_is_noticed(clone: Clone):
+    own = own_variables("no-s3")
+    try:
+        done = clone.emulator("up", STACK="docker", LOCALSTACK_SERVICES="s4", **own)
+        assert_fails_clearly(done, "does not serve s3", "LOCALSTACK_SERVICES")
+    finally:
+        clone.emulator("clean", **own)
