@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-import pytest
-from containers import ROOT, Compose, aws_client
+os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # read when testcontainers is imported
 
-pytestmark = pytest.mark.docker
+import pytest
+from containers import REGION, ROOT, Compose, aws_client
+from testcontainers.community.localstack import LocalStackContainer
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
+from testcontainers.core.wait_strategies import HttpWaitStrategy, LogMessageWaitStrategy
+
+pytestmark = [
+    pytest.mark.docker,
+    # testcontainers' own
+    pytest.mark.filterwarnings("ignore:The wait_for_logs function:DeprecationWarning"),
+]
+
+
+CLIENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ALLOW_HTTP": "true",
+    "FINLAKE_ENV": "local",
+}
 
 
 @pytest.fixture(scope="module")
@@ -19,29 +41,79 @@ def localstack_image(compose: Compose) -> str:
 
 
 @pytest.fixture(scope="module")
-def gateway_port(localstack_image: str, images: dict[str, Any]) -> Iterator[int]:
-    os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # read when testcontainers is imported
-    from testcontainers.community.localstack import LocalStackContainer
-    from testcontainers.core.container import DockerContainer
-    from testcontainers.core.network import Network
-    from testcontainers.core.wait_strategies import HttpWaitStrategy
+def catalog_image(compose: Compose) -> str:
+    return str(compose.config()["services"]["catalog"]["image"])
 
+
+@dataclass(frozen=True)
+class Containers:
+    """A stack without Compose: one container each, on one network.
+
+    Attributes:
+        network: Where they reach each other, by the names that Compose gives them.
+        gateway_port: The gateway's port on this machine.
+    """
+
+    network: Network
+    gateway_port: int
+
+    def client(self, image: str) -> DockerContainer:
+        """A container that is a client of the stack, not started yet."""
+        container = DockerContainer(image).with_network(self.network)
+        return container.with_envs(AWS_ENDPOINT_URL="http://gateway:4566", **CLIENT)
+
+
+@pytest.fixture(scope="module")
+def containers(localstack_image: str, catalog_image: str, images: dict[str, Any]) -> Iterator[Containers]:
+    healthy = HttpWaitStrategy(4566, "/_localstack/health").for_status_code(200)
     with Network() as network:
         localstack = LocalStackContainer(localstack_image).with_network(network)
+        catalog = DockerContainer(catalog_image).with_network(network).with_exposed_ports(4566)
+        catalog.with_envs(GATEWAY_PORT="4566", MINISTACK_REGION=REGION)
         gateway = DockerContainer("finlake-gateway").with_network(network).with_exposed_ports(4566)
-        gateway.with_env("FINLAKE_CATALOG_SERVICES", "")
-        health = HttpWaitStrategy(4566, "/_localstack/health").for_status_code(200)
-        with localstack.with_network_aliases("localstack"), gateway.waiting_for(health):
-            yield int(gateway.get_exposed_port(4566))
+        with (
+            localstack.with_network_aliases("localstack"),
+            catalog.with_network_aliases("catalog").waiting_for(healthy),
+            gateway.with_network_aliases("gateway").waiting_for(healthy),
+        ):
+            yield Containers(network, int(gateway.get_exposed_port(4566)))
 
 
-@pytest.mark.filterwarnings("ignore:The wait_for_logs function:DeprecationWarning")  # testcontainers' own
-def test_the_gateway_image_stands_in_front_of_any_localstack(gateway_port: int) -> None:
-    s3, sts = aws_client("s3", gateway_port), aws_client("sts", gateway_port)
-    s3.create_bucket(Bucket="alone", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+def test_the_gateway_image_stands_in_front_of_any_localstack(containers: Containers) -> None:
+    s3, sts = aws_client("s3", containers.gateway_port), aws_client("sts", containers.gateway_port)
+    s3.create_bucket(Bucket="alone", CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket="alone", Key="k", Body=b"v" * 1_000_000)
     assert s3.get_object(Bucket="alone", Key="k")["ContentLength"] == 1_000_000
     assert sts.get_caller_identity()["Account"] == "000000000000"
+
+
+def test_the_whole_pipeline_runs_without_compose(containers: Containers) -> None:
+    s3, glue = (aws_client(service, containers.gateway_port) for service in ("s3", "glue"))
+    for name in ("bronze", "silver", "gold"):
+        s3.create_bucket(
+            Bucket=f"finlake-local-{name}", CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+    for name in ("silver", "gold", "quarantine", "ops"):
+        glue.create_database(DatabaseInput={"Name": f"finlake_local_{name}"})
+
+    with containers.client("finlake-datagen").with_command(
+        ["--scale", "20", "--out", "s3://finlake-local-bronze"]
+    ) as generator:
+        ended = generator.get_wrapped_container().wait(timeout=60)
+        assert ended["StatusCode"] == 0, generator.get_logs()
+
+    serves = LogMessageWaitStrategy("serves sc://").with_startup_timeout(120)
+    spark = containers.client("finlake-spark").with_env("SPARK_REMOTE", "sc://localhost:15002")
+    with spark.waiting_for(serves):
+        run = spark.exec(["finlake", "run", "--json"])
+        assert run.exit_code == 0, run.output.decode()
+        checks = json.loads(spark.exec(["finlake", "verify", "--json"]).output)
+
+    assert [check for check in checks if not check["ok"]] == []
+    names = {check["check"] for check in checks}
+    assert {"transactions: as the generator wrote it", "gold.customer_360: reconciles with Silver"} <= names
+    marts = glue.get_tables(DatabaseName="finlake_local_gold")["TableList"]
+    assert "customer_360" in {table["Name"] for table in marts}
 
 
 def test_another_version_of_localstack_is_left_alone(localstack_image: str) -> None:
