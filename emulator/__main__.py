@@ -82,8 +82,9 @@ def status(
 def clean(home: Home = None) -> None:
     """Stop the stack and delete all that it holds: every local bucket, object and table."""
     with _errors_for_people():
-        NativeStack(_home(home)).clean()
         docker = DockerStack(_home(home))
+        docker.require_engine()
+        NativeStack(_home(home)).clean()
         if docker.can_be_used():
             docker.clean()
         out.print(f"The stack is down and its data is deleted ({docker.home}).")

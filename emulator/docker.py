@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from emulator.native import DEFAULT_PORT, PORT_VARIABLE, SPARK_PORT, SPARK_UI_PORT, client_environment
+from emulator.native import (
+    DEFAULT_PORT,
+    DIRECT,
+    HEALTH_PATH,
+    PORT_VARIABLE,
+    SPARK_PORT,
+    SPARK_UI_PORT,
+    client_environment,
+)
 from emulator.process import StackError, require_free, without_aws_account, write_env_file
 from emulator.status import StackStatus
 
@@ -18,7 +26,11 @@ COMPOSE_FILE = "docker-compose.yml"
 SPARK_PORT_VARIABLE = "FINLAKE_SPARK_PORT"
 SPARK_UI_PORT_VARIABLE = "FINLAKE_SPARK_UI_PORT"
 ENGINE_SECONDS = 10
+LOOK_SECONDS = 30
+UP_SECONDS = 300  # from nothing to all healthy takes 15 seconds; a slow and busy machine may need minutes
 LOG_LINES = 12
+ENV_HEADER = "# The docker stack\n"
+NEEDED = ("s3", "glue")  # without these there is no lake
 
 
 def engine_problem() -> str | None:
@@ -61,12 +73,28 @@ class DockerStack:
         """Whether this project has a compose file, and a Docker engine answers."""
         return (self.project / COMPOSE_FILE).is_file() and engine_problem() is None
 
+    def require_engine(self) -> None:
+        """See that an engine answers, if it ran the stack when that was last looked at.
+
+        Without this, a stack whose engine was stopped would be taken for one that is down, or another
+        one, which knows nothing of its tables, would be started in its place.
+
+        Raises:
+            StackError: It does not answer.
+        """
+        was_up = self.env_file.is_file() and self.env_file.read_text(encoding="utf-8").startswith(ENV_HEADER)
+        if was_up and (problem := engine_problem()):
+            raise StackError(
+                f"the Docker engine does not answer: {problem}. The stack was up there, and its data is "
+                "kept: start Docker, then `make up`; or use STACK=native, which has data of its own"
+            )
+
     def up(self) -> StackStatus:
         """Build the images that have changed, start what is not running, and wait until all is healthy.
 
         Raises:
-            StackError: There is no engine, a port is taken, an image is missing, or a service does
-                not become healthy; the message says which, with the end of its log.
+            StackError: There is no engine, a port is taken, an image is missing, or a service does not
+                become healthy in time; the message says which, with the end of its log.
         """
         if problem := engine_problem():
             raise StackError(
@@ -85,10 +113,12 @@ class DockerStack:
             for variable, port in zip(variables, wanted, strict=True):
                 require_free(port, f"{variable}={port + 1} in the environment")
         self._compose_aloud("build", "--quiet")
-        if self._compose_aloud("up", "--detach", "--wait", "--no-build"):
+        if self._compose_aloud("up", "--detach", "--wait", "--wait-timeout", str(UP_SECONDS), "--no-build"):
             raise StackError(self._why_not_up())
         status = self.status()
-        write_env_file(self.env_file, client_environment(str(status.endpoint), status.spark))
+        _require_services(str(status.endpoint))
+        found = client_environment(str(status.endpoint), status.spark)
+        write_env_file(self.env_file, found, ENV_HEADER)
         return status
 
     def down(self) -> bool:
@@ -145,12 +175,13 @@ class DockerStack:
     def _environment(self) -> Mapping[str, str]:
         return without_aws_account() | {PORT_VARIABLE: str(self._ports()[0])}
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*self._compose(), *arguments],
             env=self._environment(),
             capture_output=True,
             text=True,
+            timeout=seconds,
             check=False,
         )
 
@@ -171,7 +202,10 @@ class DockerStack:
         """What ``docker compose ps`` says, one entry per container; none when no engine answers."""
         if not (self.project / COMPOSE_FILE).is_file() or shutil.which("docker") is None:
             return []
-        done = self._run("ps", "--all", "--format", "json")
+        try:
+            done = self._run("ps", "--all", "--format", "json", seconds=LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            return []
         if done.returncode:
             return []
         found: list[dict[str, object]] = []
@@ -192,11 +226,43 @@ class DockerStack:
         said = []
         for name, state in bad.items():
             if state != "created":
-                log = self._run(
-                    "logs", "--no-color", "--no-log-prefix", "--tail", str(LOG_LINES), name
-                ).stdout
-                said.append(f"{name} is {state}. The end of its log:\n{log.rstrip()}")
+                said.append(f"{name} is {state}{self._last_words(name)}")
         return "\n".join(said or [f"{', '.join(bad)} did not start; docker's own message is above"])
+
+    def _last_words(self, service: str) -> str:
+        """How often a service was started, if more than once, and the end of its log."""
+        container = self._run("ps", "--all", "--quiet", service).stdout.strip()
+        count = ["docker", "inspect", "--format", "{{.RestartCount}}", container]
+        restarts = subprocess.run(count, capture_output=True, text=True, check=False).stdout.strip()
+        # Not by `docker compose logs`, which puts a control sequence before each line.
+        log = subprocess.run(
+            ["docker", "logs", "--tail", str(LOG_LINES), container],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        ).stdout
+        again = "" if restarts in ("", "0") else f" (restarts: {restarts})"
+        return f"{again}. The end of its log:\n{log.rstrip()}"
+
+
+def _require_services(endpoint: str) -> None:
+    """See that what is healthy also serves what a lake needs.
+
+    Raises:
+        StackError: It does not.
+    """
+    try:
+        with DIRECT.open(f"{endpoint}{HEALTH_PATH}", timeout=ENGINE_SECONDS) as answer:
+            services: dict[str, str] = json.load(answer)["services"]
+    except OSError as error:
+        raise StackError(f"the containers are healthy, but {endpoint} does not answer: {error}") from error
+    missing = [name for name in NEEDED if services.get(name, "disabled") == "disabled"]
+    if missing:
+        raise StackError(
+            f"the stack is up, but does not serve {' and '.join(missing)}: check LOCALSTACK_SERVICES and "
+            "FINLAKE_CATALOG_SERVICES in the environment, or unset them; then `make up` again"
+        )
 
 
 def _is_here(image: str) -> bool:

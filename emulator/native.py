@@ -45,7 +45,7 @@ AWS_MODULE = "emulator.server"
 # Any module will do that serves Spark Connect on --port, and Spark's web pages on --ui-port.
 SPARK_MODULE = "pipeline.spark_server"
 # No proxy: the emulator is on this machine, whatever HTTP_PROXY says.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class NativeStack:
@@ -224,7 +224,7 @@ def _endpoint(port: int) -> str:
 
 def _answers(port: int) -> bool:
     try:
-        with _DIRECT.open(f"http://127.0.0.1:{port}{HEALTH_PATH}", timeout=2) as response:
+        with DIRECT.open(f"http://127.0.0.1:{port}{HEALTH_PATH}", timeout=2) as response:
             return bool(response.status == HTTPStatus.OK)
     except OSError:
         return False

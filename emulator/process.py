@@ -245,9 +245,9 @@ def without_aws_account() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
-def write_env_file(path: Path, variables: Mapping[str, str]) -> None:
-    """Write variables as a dotenv file."""
-    write_whole(path, "".join(f"{name}={value}\n" for name, value in variables.items()))
+def write_env_file(path: Path, variables: Mapping[str, str], header: str = "") -> None:
+    """Write variables as a dotenv file, below a comment."""
+    write_whole(path, header + "".join(f"{name}={value}\n" for name, value in variables.items()))
 
 
 def write_whole(path: Path, text: str) -> None:

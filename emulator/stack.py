@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from emulator.docker import DockerStack
+from emulator.docker import DockerStack, engine_problem
 from emulator.native import NativeStack
 from emulator.process import StackError
 
@@ -16,11 +16,16 @@ Stack = DockerStack | NativeStack
 
 
 def running_stack(home: Path) -> Stack | None:
-    """The stack that runs for this home, whichever it is."""
+    """The stack that runs for this home, whichever it is.
+
+    Raises:
+        StackError: It may be Docker's, whose engine does not answer.
+    """
     native = NativeStack(home)
     if native.status().state != "down":
         return native
     docker = DockerStack(home)
+    docker.require_engine()
     return docker if docker.status().state != "down" else None
 
 
@@ -33,6 +38,10 @@ def chosen_stack(home: Path, port: int | None = None) -> Stack:
     wanted = os.environ.get(KIND_VARIABLE) or None
     if wanted not in (None, *KINDS):
         raise StackError(f"{KIND_VARIABLE} is {wanted!r}; it can be {' or '.join(KINDS)}")
+    if wanted == "native" and engine_problem():
+        return NativeStack(
+            home, port, with_spark=True
+        )  # whatever may have run in containers, it does not now
     running = running_stack(home)
     if running and wanted and running.kind != wanted:
         raise StackError(f"the {running.kind} stack is running: stop it first (make down)")

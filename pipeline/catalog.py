@@ -13,15 +13,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.config import Config
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError
 
 from contracts import Contract
-from pipeline.errors import FinlakeError
+from pipeline.errors import FinlakeError, explain
 from pipeline.gold import MARTS
 from pipeline.ledger import OPS_TABLES
 from pipeline.settings import Settings
 from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
+from pipeline.storage import boto_config
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def glue_client() -> GlueClient:
     """Client for Glue at the endpoint that the AWS SDKs' variables name."""
     # boto3 alone among the SDKs does not read AWS_REGION.
     region = boto3.Session().region_name or os.environ.get("AWS_REGION")
-    # With its defaults, boto3 takes 20 seconds to say that nobody answers.
-    config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-    return boto3.client("glue", region_name=region, config=config)
+    return boto3.client("glue", region_name=region, config=boto_config())
 
 
 def catalog_tables(contracts: dict[str, Contract], settings: Settings) -> list[CatalogTable]:
@@ -126,9 +124,7 @@ def registered_tables(layer: str, settings: Settings) -> dict[str, dict[str, Any
                 f"the Glue database {database} does not exist",
                 f"create it with `finlake infra apply --env {settings.env}`",
             ) from error
-        raise FinlakeError(f"Glue refused to list {database}: {error}") from error
-    except EndpointConnectionError as error:
-        raise FinlakeError(f"cannot reach Glue: {error}", "is the stack up? `make status` tells") from error
+        raise explain(error) or FinlakeError(f"Glue refused to list {database}: {error}") from error
     return found
 
 

@@ -54,9 +54,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, 
 @wraps(generate_batch)
 def generate(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401, D103 - the generator's own command
     if str(kwargs.get("out", "")).startswith("s3://"):
-        from pipeline.settings import load_settings
+        from pipeline.settings import reachable_settings
 
-        load_settings()
+        reachable_settings()
     generate_batch(*args, **kwargs)
 
 
@@ -121,12 +121,12 @@ def ingest(
     """
     from contracts import load_contracts
     from pipeline.ingest import ingest as ingest_files
-    from pipeline.settings import load_settings
+    from pipeline.settings import reachable_settings
 
     known = load_contracts()
     if entity not in known:
         raise UsageError(f"there is no entity {entity!r}", f"entities are: {', '.join(known)}")
-    done = ingest_files(files, known[entity], load_settings())
+    done = ingest_files(files, known[entity], reachable_settings())
     if as_json:
         rows = [
             {"file": str(item.source), "uri": item.uri, "new": item.is_new, "notes": item.notes}
@@ -158,9 +158,9 @@ def run(
     Example: finlake run --entity customers --entity accounts
     """
     from pipeline.run import run_pipeline
-    from pipeline.settings import load_settings
+    from pipeline.settings import reachable_settings
 
-    settings = load_settings()
+    settings = reachable_settings()
     try:
         with progress_display(quiet=as_json) as progress:
             report = run_pipeline(
@@ -189,10 +189,10 @@ def status(
 
     Example: finlake status --runs 3
     """
-    from pipeline.settings import load_settings
+    from pipeline.settings import reachable_settings
     from pipeline.status import lake_status
 
-    found = lake_status(load_settings(), runs)
+    found = lake_status(reachable_settings(), runs)
     if as_json:
         print(json.dumps(found, default=plain, indent=2))  # noqa: T201 - for scripts
         return
@@ -233,10 +233,10 @@ def verify(*, as_json: AsJson = False) -> None:
 
     Example: finlake verify
     """
-    from pipeline.settings import load_settings
+    from pipeline.settings import reachable_settings
     from pipeline.verify import verify as verify_lake
 
-    checks = verify_lake(load_settings())
+    checks = verify_lake(reachable_settings())
     failed = [check for check in checks if not check.ok]
     if as_json:
         rows = [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in checks]
@@ -255,9 +255,9 @@ def publish(*, as_json: AsJson = False) -> None:
     Example: finlake publish
     """
     from pipeline.publish import publish as publish_copies
-    from pipeline.settings import load_settings
+    from pipeline.settings import reachable_settings
 
-    done = publish_copies(load_settings())
+    done = publish_copies(reachable_settings())
     if as_json:
         print(json.dumps([asdict(copy) for copy in done], indent=2))  # noqa: T201 - for scripts
         return
@@ -278,12 +278,12 @@ def query(
     Example: finlake query "select segment, count(*) from silver.customers group by all"
     """
     from pipeline.query import run_query
-    from pipeline.settings import load_settings
+    from pipeline.settings import reachable_settings
 
     if fmt not in ("table", "csv", "json"):
         raise UsageError(f"there is no format {fmt!r}", "formats are: table, csv, json")
     text = sys.stdin.read() if sql == "-" else sql
-    show_result(run_query(text, load_settings()), fmt)
+    show_result(run_query(text, reachable_settings()), fmt)
 
 
 @app.command()
@@ -292,10 +292,10 @@ def shell() -> None:
 
     Example: echo 'table("silver.customers").show(3)' | finlake shell
     """
-    from pipeline.settings import load_settings
+    from pipeline.settings import reachable_settings
     from pipeline.shell import open_shell
 
-    open_shell(load_settings())
+    open_shell(reachable_settings())
 
 
 def main() -> None:

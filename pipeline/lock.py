@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
-from pipeline.errors import FinlakeError
+from pipeline.errors import FinlakeError, NoAnswerError, explain
 from pipeline.settings import Settings
 from pipeline.storage import delete, etag_of, read_bytes, replace_bytes, write_bytes
 
@@ -27,10 +27,14 @@ RENEW_EVERY_SECONDS = 20.0
 def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator[None]:
     """Hold the locks of ``names`` (entities, or ``gold``) while the block runs.
 
+    When the block ends because the storage does not answer any more, the locks stay: the next run takes
+    them over, because this process is gone by then.
+
     Raises:
         FinlakeError: Another run holds one of them; the message says which run, where, since when.
     """
     held: list[str] = []
+    can_release = True
     stop = threading.Event()
     since = datetime.now(UTC)
     renewer = threading.Thread(target=_renew, args=(held, run_id, since, stop), daemon=True)
@@ -42,12 +46,16 @@ def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator
             held.append(uri)
         renewer.start()
         yield
+    except Exception as error:
+        can_release = not isinstance(explain(error), NoAnswerError)
+        raise
     finally:
         stop.set()
-        if renewer.is_alive():
-            renewer.join()
-        for uri in held:
-            delete(uri)
+        if can_release:
+            if renewer.is_alive():
+                renewer.join()
+            for uri in held:
+                delete(uri)
 
 
 def _take(uri: str, name: str, claim: bytes) -> None:
@@ -55,7 +63,9 @@ def _take(uri: str, name: str, claim: bytes) -> None:
         return
     etag = etag_of(uri)  # asked for before the content, so that a newer claim is never replaced
     holder = json.loads(read_bytes(uri) or b"{}")
-    if holder and not _is_dead(holder):
+    # A request whose answer got lost is sent again: what it then finds is its own claim.
+    is_own = holder and holder["run_id"] == json.loads(claim)["run_id"]
+    if holder and not is_own and not _is_dead(holder):
         raise FinlakeError(
             f"another run is working on {name}: run {holder['run_id']} on {holder['host']} "
             f"(process {holder['pid']}), since {holder['since']}",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from contracts import Contract, load_contracts, load_order
 from pipeline.catalog import catalog_tables, gold_tables, register
-from pipeline.errors import FinlakeError, UsageError
+from pipeline.errors import FinlakeError, NoAnswerError, UsageError, explain
 from pipeline.files import gzip_problem, inspect_files
 from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import is_current, refresh
@@ -118,6 +118,7 @@ def _execute(
     run_id = str(report.run_id)
     entry = ledger.start_run(run_id, layer)
     error: str | None = "interrupted"
+    can_write = True
     try:
         with ThreadPoolExecutor(max_workers=1) as pool:
             registering = pool.submit(_register, settings)
@@ -138,9 +139,11 @@ def _execute(
         error = "; ".join(report.errors) or None
     except Exception as exception:
         error = str(exception)
+        can_write = not isinstance(explain(exception), NoAnswerError)
         raise
     finally:
-        ledger.finish_run(entry, error)
+        if can_write:  # otherwise the run shows as interrupted, as one that was killed
+            ledger.finish_run(entry, error)
 
 
 def load_silver(engine: Engine, plan: Plan) -> list[EntityReport]:
@@ -166,7 +169,11 @@ def load_silver(engine: Engine, plan: Plan) -> list[EntityReport]:
 
 
 def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str, int] | None) -> EntityReport:
-    """Finish an interrupted batch of the entity, then load what is new. Errors go into the report."""
+    """Finish an interrupted batch of the entity, then load what is new. Errors go into the report.
+
+    Raises:
+        NoAnswerError: The storage is gone, so that there is nothing that could go on.
+    """
     clock = time.monotonic()
     contract = plan.contracts[entity]
     report = EntityReport(entity)
@@ -202,8 +209,11 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
             engine.ledger.begin(batch)
             _load(engine, batch, contract, report)
         engine.progress(entity, "done")
+    except NoAnswerError:
+        engine.progress(entity, "failed")
+        raise
     except FinlakeError as error:
-        report.error = str(error)
+        report.error = error.with_hint
         engine.progress(entity, "failed")
     report.seconds = time.monotonic() - clock
     return report
@@ -219,6 +229,8 @@ def _load(engine: Engine, batch: Batch, contract: Contract, report: EntityReport
         except Exception as error:
             if not is_spark_error(error):
                 raise
+            if isinstance(known := explain(error), NoAnswerError):
+                raise known from error
             batch = _set_aside(batch, error)
             engine.ledger.begin(batch)
     counted = {count.path for count in counts}
@@ -266,10 +278,16 @@ def _set_aside(batch: Batch, error: Exception) -> Batch:
         files = [_without_broken_gzip(file) for file in batch.files]
         found = files != list(batch.files)
     if not found:
-        raise FinlakeError(
-            f"Spark failed: {root_cause(message)}", "Spark's own log is .finlake/logs/spark.log"
-        ) from error
+        raise spark_failure(error) from error
     return replace(batch, files=tuple(files), redo=True)
+
+
+def spark_failure(error: Exception) -> FinlakeError:
+    """What Spark's error means for people."""
+    if known := explain(error):
+        return type(known)(f"Spark failed: {known}", known.hint)
+    log = "Spark's own log is .finlake/logs/spark.log, or in `docker compose logs spark`"
+    return FinlakeError(f"Spark failed: {root_cause(str(error))}", log)
 
 
 def _without_broken_gzip(file: BronzeFile) -> BronzeFile:
@@ -327,7 +345,10 @@ def refresh_gold(engine: Engine) -> list[MartReport]:
         except Exception as error:
             if not is_spark_error(error):
                 raise
-            return MartReport(mart.name, "failed", time.monotonic() - clock, root_cause(str(error)))
+            failure = spark_failure(error)
+            if isinstance(failure, NoAnswerError):
+                raise failure from error
+            return MartReport(mart.name, "failed", time.monotonic() - clock, failure.with_hint)
         engine.progress(mart.name, "done")
         return MartReport(mart.name, "rebuilt", time.monotonic() - clock)
 

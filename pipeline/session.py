@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -75,6 +76,14 @@ STATIC_CONF = {
     "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
     "spark.hadoop.fs.s3a.experimental.input.fadvise": "normal",
     "spark.hadoop.fs.s3a.connection.maximum": "64",
+    # S3 that does not answer is waited for half a minute, as everywhere (see storage.PATIENCE): five times
+    # three seconds by the SDK, whose pauses begin at 0.1 s and double, and fifteen between these. Hadoop's
+    # own numbers come to more than an hour, in which a run would say nothing.
+    "spark.hadoop.fs.s3a.attempts.maximum": "7",
+    "spark.hadoop.fs.s3a.retry.limit": "4",
+    "spark.hadoop.fs.s3a.retry.interval": "500ms",
+    "spark.hadoop.fs.s3a.retry.throttle.limit": "4",
+    "spark.hadoop.fs.s3a.retry.throttle.interval": "500ms",
     "spark.hadoop.fs.s3a.aws.credentials.provider": "com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
     "spark.delta.logStore.s3.impl": "io.delta.storage.S3SingleDriverLogStore",
     # Version checksums are written by a rename, which S3A can only do by copying; no reader needs them.
@@ -125,17 +134,20 @@ def _remote_session(remote: str) -> SparkSession:
             f"the Spark server at {host}:{port} does not answer ({error.strerror or error})",
             "start it again with `make up`, or set SPARK_REMOTE= (empty) for a Spark of this command's own",
         ) from error
+    # When the server is gone, this is said in finlake's words.
+    warnings.filterwarnings("ignore", "ReleaseExecute failed", module="pyspark.sql.connect")
     session = SparkSession.builder.remote(remote).getOrCreate()
     # By default it tries for more than ten minutes to reach a server that is gone.
     session.client._retry_policy.update(RETRY_POLICY)
     return session
 
 
-def local_session(more: Mapping[str, str] | None = None) -> SparkSession:
+def local_session(more: Mapping[str, str] | None = None, *, log_to_console: bool = False) -> SparkSession:
     """Start Spark in this process.
 
     Args:
         more: Settings besides finlake's own.
+        log_to_console: Spark's warnings go to stderr; otherwise to a file, so that people see finlake's only.
     """
     from pyspark.sql import SparkSession
 
@@ -158,7 +170,8 @@ def local_session(more: Mapping[str, str] | None = None) -> SparkSession:
             "-Dorg.xml.sax.driver=com.sun.org.apache.xerces.internal.parsers.SAXParser",
             *COMPILER_OPTIONS,
             f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}",
-            f"-Dfinlake.log={_log_file()}",
+            f"-Dfinlake.log={os.devnull if log_to_console else _log_file()}",
+            f"-Dfinlake.log.to={'console' if log_to_console else 'file'}",
         ]
     )
     for key, value in conf.items():
@@ -167,7 +180,7 @@ def local_session(more: Mapping[str, str] | None = None) -> SparkSession:
 
 
 def _log_file() -> str:
-    """Where Spark's own warnings go, so that people see finlake's messages only."""
+    """Where the warnings of a command's own Spark go."""
     home = find_home()
     if home is None:
         return os.devnull

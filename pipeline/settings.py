@@ -8,7 +8,9 @@ that the local stack writes when it starts, so that a local run can never reach 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, model_validator
@@ -19,6 +21,7 @@ from pipeline.errors import FinlakeError, UsageError
 HOME_NAME = ".finlake"
 LOCAL_ENV_FILE = "local.env"
 SPARK_REMOTE = "SPARK_REMOTE"  # PySpark's own variable for the address of a Spark Connect server
+ANSWER_SECONDS = 5
 LAYERS = ("bronze", "silver", "gold", "quarantine", "ops")
 
 
@@ -102,10 +105,37 @@ def load_settings() -> Settings:
         problem = error.errors()[0]
         name = f"FINLAKE_{problem['loc'][0]}".upper()
         raise UsageError(f"{name} is {problem['input']!r}", problem["msg"]) from error
-    roots = (settings.bronze_uri, settings.silver_uri, settings.gold_uri)
-    if settings.env == "local" and any(uri.startswith("s3://") for uri in roots):
+    if _is_on_local_stack(settings):
         _use_local_stack()
     return settings
+
+
+def reachable_settings() -> Settings:
+    """:func:`load_settings`; also sees at once that a local stack answers.
+
+    Requests would be tried again for a while, since later on it may just be starting again.
+
+    Raises:
+        UsageError: A variable has a value that cannot be.
+        FinlakeError: The environment is local, and no stack is known or it does not answer.
+    """
+    settings = load_settings()
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    address = urlsplit(endpoint)
+    if _is_on_local_stack(settings) and address.hostname and address.port:
+        try:
+            socket.create_connection((address.hostname, address.port), timeout=ANSWER_SECONDS).close()
+        except OSError as error:
+            raise FinlakeError(
+                f"cannot reach {endpoint} ({error.strerror or error})",
+                "is the stack up? `make status` tells, `make up` starts it",
+            ) from error
+    return settings
+
+
+def _is_on_local_stack(settings: Settings) -> bool:
+    roots = (settings.bronze_uri, settings.silver_uri, settings.gold_uri)
+    return settings.env == "local" and any(uri.startswith("s3://") for uri in roots)
 
 
 def _use_local_stack() -> None:

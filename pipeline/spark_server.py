@@ -12,13 +12,17 @@ So its gRPC service is put behind a listener on one address, the loopback interf
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 
 from pipeline.session import local_session
 from pipeline.settings import SPARK_REMOTE
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SERVICE = Path(__file__).with_name("SharingConnectService.java")
+WATCH_SECONDS = 1
 LARGEST_MESSAGE = 128 * 1024 * 1024  # Spark's own default of spark.connect.grpc.maxInboundMessageSize
 
 
@@ -42,21 +47,34 @@ def main(
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda _signal, _frame: stop.set())
     del home
+    logging.disable()  # Py4J logs stack traces of what it raises anyway; Spark's own log is the JVM's
     os.environ.pop(SPARK_REMOTE, None)
     os.environ["SPARK_LOCAL_IP"] = host
-    spark = local_session(
-        {
-            "spark.ui.enabled": "true",
-            "spark.ui.port": str(ui_port),
-            "spark.driver.host": "localhost",
-            "spark.driver.bindAddress": "127.0.0.1",
-        }
-    )
-    server = listen(spark, host, port)
+    settings = {
+        "spark.ui.enabled": "true",
+        "spark.ui.port": str(ui_port),
+        "spark.driver.host": "localhost",
+        "spark.driver.bindAddress": "127.0.0.1",
+    }
+    try:
+        spark = local_session(settings, log_to_console=True)
+        server = listen(spark, host, port)
+    except (Py4JError, PySparkException) as error:
+        _give_up(f"Spark cannot start: {error}")
     print(f"Spark {spark.version} serves sc://{host}:{port}", flush=True)  # noqa: T201 - its log
-    stop.wait()
+    jvm: Any = spark.sparkContext._gateway
+    while not stop.wait(WATCH_SECONDS):
+        if jvm.proc.poll() is not None:
+            _give_up("Spark's JVM has ended")
     server.shutdownNow()
     spark.stop()
+
+
+def _give_up(why: str) -> NoReturn:
+    """End, so that whoever watches over this process starts it again."""
+    said = f"{why}\nIf the JVM was killed, it lacks memory. In Docker, FINLAKE_SPARK_MEMORY is its limit."
+    print(said, file=sys.stderr, flush=True)  # noqa: T201 - its log
+    os._exit(1)  # an orderly exit would ask the JVM first
 
 
 def listen(spark: SparkSession, host: str, port: int) -> Any:  # noqa: ANN401 - a Java object

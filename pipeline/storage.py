@@ -9,14 +9,29 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, S3Store
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+    from obstore.store import RetryConfig
+
+
+# How long a request is tried again while S3 does not answer: longer than an emulator takes to start
+# again, yet short enough that a run whose storage is gone for good soon says so.
+PATIENCE = timedelta(seconds=30)
+FIRST_PAUSE, LONGEST_PAUSE, GROWTH = timedelta(milliseconds=100), timedelta(seconds=3), 2
+MOST_RETRIES = 1_000  # the time is what counts
+# botocore pauses for half a second on average, then for twice as long each time: 25 seconds in all.
+BOTO_ATTEMPTS = 7
+CONNECT_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -153,7 +168,7 @@ def delete_folder(uri: str) -> None:
     import boto3
 
     session = boto3.session.Session()  # threads must not share the default one
-    bucket = session.resource("s3").Bucket(root.removeprefix("s3://"))
+    bucket = session.resource("s3", config=boto_config()).Bucket(root.removeprefix("s3://"))
     bucket.objects.filter(Prefix=f"{key}/").delete()
 
 
@@ -163,13 +178,33 @@ def http_endpoint() -> bool:
     return endpoint.startswith("http://")
 
 
+def boto_config() -> Config:
+    """How boto3's clients try again."""
+    from botocore.config import Config
+
+    # With its defaults, boto3 takes 20 seconds to say that nobody answers.
+    retries: Any = {"mode": "standard", "total_max_attempts": BOTO_ATTEMPTS}
+    return Config(connect_timeout=CONNECT_SECONDS, retries=retries)
+
+
 def delta_options() -> dict[str, str]:
     """Storage options for delta-rs that obstore's own variables do not cover."""
-    options = {"aws_conditional_put": "etag"}
+    options = {
+        "aws_conditional_put": "etag",
+        "retry_timeout": _written(PATIENCE),
+        "max_retries": str(MOST_RETRIES),
+        "backoff_config.init_backoff": _written(FIRST_PAUSE),
+        "backoff_config.max_backoff": _written(LONGEST_PAUSE),
+        "backoff_config.base": str(GROWTH),
+    }
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(http_endpoint()).lower()}
     return options
+
+
+def _written(time: timedelta) -> str:
+    return f"{time // timedelta(milliseconds=1)}ms"
 
 
 def parts(uri: str) -> tuple[str, str]:
@@ -191,5 +226,12 @@ def _locate(uri: str) -> tuple[ObjectStore, str, str]:
 @lru_cache
 def _store(root: str, allow_http: bool) -> ObjectStore:
     if root.startswith("s3://"):
-        return S3Store(root.removeprefix("s3://"), client_options={"allow_http": allow_http})
+        retries: RetryConfig = {
+            "retry_timeout": PATIENCE,
+            "max_retries": MOST_RETRIES,
+            "backoff": {"init_backoff": FIRST_PAUSE, "max_backoff": LONGEST_PAUSE, "base": GROWTH},
+        }
+        return S3Store(
+            root.removeprefix("s3://"), client_options={"allow_http": allow_http}, retry_config=retries
+        )
     return LocalStore("/")

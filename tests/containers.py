@@ -7,7 +7,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,23 @@ import boto3
 import pytest
 from botocore.config import Config
 
+os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # read when testcontainers is imported
+
+from testcontainers.community.localstack import LocalStackContainer
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
+from testcontainers.core.wait_strategies import HttpWaitStrategy
+
 ROOT = Path(__file__).resolve().parents[1]
 REGION = "eu-central-1"
+CLIENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ALLOW_HTTP": "true",
+    "FINLAKE_ENV": "local",
+}
 PORTS = {"gateway": "FINLAKE_PORT", "spark": "FINLAKE_SPARK_PORT", "web pages": "FINLAKE_SPARK_UI_PORT"}
 
 
@@ -32,6 +48,14 @@ def aws_client(service: str, port: int, **more: Any) -> Any:
         aws_secret_access_key="test",
         config=Config(**({"s3": {"addressing_style": "path"}} | more)),
     )
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
+    """Ask until it is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.3)
 
 
 @dataclass(frozen=True)
@@ -103,20 +127,32 @@ def compose(engine: None) -> Compose:
     return Compose(f"finlake-test-{os.getpid()}", ports)
 
 
+@dataclass(frozen=True)
+class Containers:
+    """A stack without Compose: one container each, on one network.
+
+    Attributes:
+        network: Where they reach each other, by the names that Compose gives them.
+        port: The gateway's port on this machine.
+    """
+
+    network: Network
+    port: int
+
+    def client(self, image: str) -> DockerContainer:
+        """A container that is a client of the stack, not started yet."""
+        container = DockerContainer(image).with_network(self.network)
+        return container.with_envs(AWS_ENDPOINT_URL="http://gateway:4566", **CLIENT)
+
+
 @contextmanager
-def behind_the_gateway(compose: Compose, *, catalog: bool) -> Iterator[int]:
-    """LocalStack behind the gateway's image, without Compose; the gateway's port.
+def behind_the_gateway(compose: Compose, *, catalog: bool) -> Iterator[Containers]:
+    """LocalStack behind the gateway's image, without Compose.
 
     Args:
         compose: Names the images, and what the emulators find in their environment.
         catalog: Whether the emulator of the catalogue stands behind the gateway, too.
     """
-    os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # read when testcontainers is imported
-    from testcontainers.community.localstack import LocalStackContainer
-    from testcontainers.core.container import DockerContainer
-    from testcontainers.core.network import Network
-    from testcontainers.core.wait_strategies import HttpWaitStrategy
-
     services = compose.config()["services"]
     health = HttpWaitStrategy(4566, "/_localstack/health").for_status_code(200)
     with ExitStack() as running:
@@ -138,4 +174,4 @@ def behind_the_gateway(compose: Compose, *, catalog: bool) -> Iterator[int]:
         served = services["gateway"]["environment"]["FINLAKE_CATALOG_SERVICES"] if catalog else ""
         gateway = DockerContainer(services["gateway"]["image"]).with_exposed_ports(4566)
         start("gateway", gateway.waiting_for(health), FINLAKE_CATALOG_SERVICES=served)
-        yield int(gateway.get_exposed_port(4566))
+        yield Containers(network, int(gateway.get_exposed_port(4566)))

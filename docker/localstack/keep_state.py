@@ -10,6 +10,8 @@ LocalStack runs this file inside its own process before it serves the first requ
 
 S3 is written before a request is answered, so that not even ``kill -9`` loses what a client was told
 is there: a Delta log with a hole would be a broken table. (A power cut may: nothing waits for the disk.)
+When the disk is full, what cannot be stored is refused in words that say so; a little room is kept back,
+so that objects can still be deleted.
 The other services are saved a moment after a change, and when LocalStack stops. What they do by
 themselves, such as schedules of EventBridge, begins again only when it is set up again.
 
@@ -28,6 +30,7 @@ import io
 import logging
 import os
 import pickle
+import shutil
 import threading
 import time
 import uuid
@@ -60,8 +63,11 @@ else:
 MADE_FOR = ("4.14.",)
 FOLDER_VARIABLE = "KEEP_STATE_DIR"
 SAVE_SECONDS = 1.0
+RETRY_SECONDS = 5.0
 JOURNAL_RECORDS = 5_000  # then a new snapshot begins a new journal
 CHUNK = 1024 * 1024
+# Objects are refused while less than this is free: deleting some has to be written down, too.
+RESERVE = 16 * 1024 * 1024
 ATTEMPTS = 5
 
 # The file of an object or a part: an attribute that is kept with the rest of LocalStack's description.
@@ -79,6 +85,15 @@ UPLOADS = frozenset(
     }
 )
 FORGETTABLE = frozenset({"sts"})
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_CODE, FULL_MESSAGE = "StorageFull", "No space left on device: the volume of LocalStack is full."
+# Not a 5xx, although it is the server's fault: clients would try these again for a minute, in vain.
+FULL_STATUS = HTTPStatus.BAD_REQUEST
+FULL_ANSWER = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    f"<Error><Code>{FULL_CODE}</Code><Message>{FULL_MESSAGE}</Message></Error>"
+)
 
 LOG = logging.getLogger("localstack.keep_state")
 
@@ -106,6 +121,9 @@ class StoredFile:
             self._file: IO[bytes] = files.path(self.name).open("w+b" if mode == "w" else "rb")
         except FileNotFoundError as error:  # overwritten or deleted since it was looked up
             raise CommonServiceException("SlowDown", "Please try again.", status_code=503) from error
+        except OSError as error:
+            _raise_as_full(error)
+            raise
 
     def read(self, size: int | None = -1) -> bytes:
         """Read on from the position."""
@@ -126,21 +144,29 @@ class StoredFile:
         self._digest = self._new_digest()
         self._file.seek(0)
         self._file.truncate()
-        while chunk := source.read(CHUNK):
-            self._file.write(chunk)
-            etag.update(chunk)
-            if self._digest:
-                self._digest.update(chunk)
-        self.s3_object.etag = etag.hexdigest()
-        self.finish()
+        try:
+            while chunk := source.read(CHUNK):
+                self._add(chunk)
+                etag.update(chunk)
+                if self._digest:
+                    self._digest.update(chunk)
+            self.s3_object.etag = etag.hexdigest()
+            self.finish()
+        except OSError as error:
+            _raise_as_full(error, source)
+            raise
         self._file.seek(0)
         return self._size
 
     def append(self, part: StoredFile) -> int:
         """Add the contents of a part."""
         before = self._file.tell()
-        while chunk := part.read(CHUNK):
-            self._file.write(chunk)
+        try:
+            while chunk := part.read(CHUNK):
+                self._add(chunk)
+        except OSError as error:
+            _raise_as_full(error)
+            raise
         return self._file.tell() - before
 
     def finish(self) -> None:
@@ -156,6 +182,9 @@ class StoredFile:
             self.closed = True
             try:
                 self._file.close()
+            except OSError as error:  # it had not written all
+                _raise_as_full(error)
+                raise
             finally:
                 if self._done:
                     self._done(self)
@@ -193,6 +222,10 @@ class StoredFile:
     def __iter__(self) -> Iterator[bytes]:
         while chunk := self._file.read(CHUNK):
             yield chunk
+
+    def _add(self, chunk: bytes) -> None:
+        self._files.require_room(len(chunk))
+        self._file.write(chunk)
 
     def _new_digest(self) -> Foreign:
         algorithm = self.s3_object.checksum_algorithm
@@ -303,7 +336,11 @@ class Files:
             return self.open(dest_bucket, dest_object)
         with self.open(src_bucket, src_object) as source:
             target = self.open(dest_bucket, dest_object, "w")
-            target.write(source)
+            try:
+                target.write(source)
+            except BaseException:
+                target.close()
+                raise
         return target
 
     def get_multipart(self, bucket: str, s3_multipart: Foreign) -> Upload:
@@ -330,6 +367,15 @@ class Files:
 
     def reset(self) -> None:
         """What nothing refers to any more goes with the next start."""
+
+    def require_room(self, size: int) -> None:
+        """See that the disk has room for so many bytes.
+
+        Raises:
+            OSError: It has not, or only what is kept back.
+        """
+        if shutil.disk_usage(self._folder).free - size < RESERVE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def discard(self, name: str | None) -> None:
         """Delete a file once this request is in the journal."""
@@ -420,10 +466,11 @@ class S3State:
         """
         with self._snapshot_lock:
             with self._journal_lock:
+                journal = self._path(self._generation + 1, "journal").open("ab", buffering=0)
                 self._generation += 1
                 if self._journal:
                     self._journal.close()
-                self._journal = self._path(self._generation, "journal").open("ab", buffering=0)
+                self._journal = journal
                 self._records = self._length = 0
             data = _encode(partial(_describe, [s3_stores]))
             _write_whole(self._path(self._generation, "state"), data)
@@ -490,8 +537,9 @@ class Keeper:
         )
 
     def save_changes(self) -> None:
-        """Save the services that have changed."""
+        """Save the services that have changed; those that cannot be saved are left for the next time."""
         with self._saving:
+            failed: set[str] = set()
             while self._changed:
                 service = self._changed.pop()
                 try:
@@ -500,10 +548,12 @@ class Keeper:
                     else:
                         data = _encode(partial(_describe, _containers(service)))
                         _write_whole(self._folder / f"{service}.state", data)
-                except Exception:  # the next change tries again; requests are served meanwhile
+                except Exception:  # it is tried again; requests are served meanwhile
+                    failed.add(service)
                     if service not in self._failed:
-                        self._failed.add(service)
                         LOG.exception("the state of %s cannot be saved", service)
+            self._failed = failed
+            self._changed |= failed
 
     def _after_request(self, _chain: object, context: Foreign, response: Foreign) -> None:
         if not context.service or not context.operation:
@@ -515,11 +565,13 @@ class Keeper:
             try:
                 self._after_s3(operation, context, is_done=response.status_code < HTTPStatus.BAD_REQUEST)
                 self._files.sweep()
-            except OSError:
+            except OSError as error:
                 LOG.exception("%s cannot be written down, so it is not confirmed either", operation)
                 self._files.spare()
-                response.data = b""
-                response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+                self._mark("s3")  # it has happened, though: the next snapshot that succeeds has it
+                is_full = error.errno in FULL
+                response.data = FULL_ANSWER.encode() if is_full else b""
+                response.status_code = FULL_STATUS if is_full else HTTPStatus.SERVICE_UNAVAILABLE
         else:
             self._mark(service)
 
@@ -544,7 +596,7 @@ class Keeper:
 
     def _save_soon(self) -> None:
         while True:
-            self._wake.wait()
+            self._wake.wait(RETRY_SECONDS if self._failed else None)
             # Many changes come in bursts (terraform apply): one save serves all of them.
             time.sleep(SAVE_SECONDS)
             self._wake.clear()
@@ -679,8 +731,25 @@ def _encode(describe: Callable[[], Foreign]) -> bytes:
 
 def _write_whole(path: Path, data: bytes) -> None:
     draft = path.with_suffix(".new")
-    draft.write_bytes(data)
-    draft.replace(path)
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)  # it would only take room
+        raise
+
+
+def _raise_as_full(error: OSError, unread: Foreign = None) -> None:
+    """Say in S3's way that the disk is full, if that is what is wrong.
+
+    Raises:
+        CommonServiceException: It is. What the client still sends is read first: otherwise it might see a
+            connection that breaks off, and no answer.
+    """
+    if error.errno in FULL:
+        while unread is not None and unread.read(CHUNK):
+            pass
+        raise CommonServiceException(FULL_CODE, FULL_MESSAGE, status_code=FULL_STATUS) from error
 
 
 def keep_state() -> None:

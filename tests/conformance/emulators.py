@@ -47,8 +47,8 @@ def localstack(fixture: Fixture) -> Iterator[str]:
     """LocalStack and MiniStack behind the gateway, in containers."""
     compose = fixture("compose")
     compose.run("build", "gateway", timeout=600)
-    with behind_the_gateway(compose, catalog=True) as port:
-        yield f"http://127.0.0.1:{port}"
+    with behind_the_gateway(compose, catalog=True) as stack:
+        yield f"http://127.0.0.1:{stack.port}"
 
 
 @contextmanager

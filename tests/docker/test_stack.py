@@ -7,12 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from containers import Compose
+from containers import Compose, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -36,13 +35,6 @@ def bucket(stack: Compose, name: str, *, versions: bool = False) -> Any:
     if versions:
         s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return s3
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.3)
 
 
 def is_up(stack: Compose, service: str) -> bool:

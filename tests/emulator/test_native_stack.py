@@ -18,6 +18,7 @@ import psutil
 import pytest
 from lakehouse import free_port
 
+from emulator.docker import ENV_HEADER
 from emulator.native import NativeStack, find_home
 from emulator.process import StackError
 from emulator.server import SAVE_SECONDS, Receive, SavingApp, Scope, Send
@@ -372,6 +373,21 @@ def test_without_a_docker_engine_the_native_stack_is_chosen(
     monkeypatch.delenv("STACK", raising=False)
     (tmp_path / "docker-compose.yml").write_text("services: {}\n")
     assert chosen_stack(tmp_path / ".finlake").kind == "native"
+
+
+def test_the_native_stack_can_be_used_while_the_engine_of_the_other_one_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
+    monkeypatch.delenv("STACK", raising=False)
+    home = tmp_path / ".finlake"
+    home.mkdir()
+    (home / "local.env").write_text(f"{ENV_HEADER}AWS_REGION=eu-central-1\n")
+    (tmp_path / "docker-compose.yml").write_text("services: {}\n")
+    with pytest.raises(StackError, match=r"the Docker engine does not answer.*STACK=native"):
+        chosen_stack(home)
+    monkeypatch.setenv("STACK", "native")
+    assert chosen_stack(home).kind == "native"
 
 
 def test_asking_for_docker_without_an_engine_names_the_way_out(tmp_path: Path) -> None:
