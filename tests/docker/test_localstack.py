@@ -13,6 +13,7 @@ os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # read when testcontainers 
 
 import pytest
 from containers import REGION, ROOT, Compose, aws_client
+from lakehouse import QUICK_JVM
 from testcontainers.community.localstack import LocalStackContainer
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
@@ -103,7 +104,7 @@ def test_the_whole_pipeline_runs_without_compose(containers: Containers) -> None
         assert ended["StatusCode"] == 0, generator.get_logs()
 
     serves = LogMessageWaitStrategy("serves sc://").with_startup_timeout(120)
-    spark = containers.client("finlake-spark").with_env("SPARK_REMOTE", "sc://localhost:15002")
+    spark = containers.client("finlake-spark").with_envs(SPARK_REMOTE="sc://localhost:15002", **QUICK_JVM)
     with spark.waiting_for(serves):
         run = spark.exec(["finlake", "run", "--json"])
         assert run.exit_code == 0, run.output.decode()
