@@ -100,6 +100,7 @@ def run_pipeline(
             report.entities = [EntityReport(entity) for entity in contracts] if layer != GOLD else []
             report.marts = [MartReport(mart.name, "current") for mart in MARTS] if layer != SILVER else []
             _register(settings)
+            _register_gold(settings)
     report.seconds["total"] = time.monotonic() - begun
     return report
 

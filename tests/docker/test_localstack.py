@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from containers import REGION, ROOT, Compose, Containers, aws_client, behind_the_gateway
+from lakehouse import QUICK_JVM
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 pytestmark = [
@@ -53,7 +54,7 @@ def test_the_whole_pipeline_runs_without_compose(containers: Containers) -> None
         assert ended["StatusCode"] == 0, generator.get_logs()
 
     serves = LogMessageWaitStrategy("serves sc://").with_startup_timeout(120)
-    spark = containers.client("finlake-spark").with_env("SPARK_REMOTE", "sc://localhost:15002")
+    spark = containers.client("finlake-spark").with_envs(SPARK_REMOTE="sc://localhost:15002", **QUICK_JVM)
     with spark.waiting_for(serves):
         run = spark.exec(["finlake", "run", "--json"])
         assert run.exit_code == 0, run.output.decode()

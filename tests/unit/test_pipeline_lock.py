@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline import lock
-from pipeline.errors import FinlakeError
+from pipeline.errors import FinlakeError, NoAnswerError
 from pipeline.lock import exclusive
 from pipeline.storage import read_bytes, write_bytes
 
@@ -105,3 +105,17 @@ def test_a_lock_is_renewed_while_it_is_held_and_keeps_its_beginning(lake, monkey
             time.sleep(0.1)
         assert now["expires"] > first["expires"]
         assert now["since"] == first["since"]
+
+
+def test_its_own_claim_is_no_other_run(lake):
+    # The answer to the request that made it got lost, so that it was sent again.
+    held_by(lake, run_id="r1")
+    with exclusive(["loans"], "r1", lake):
+        assert json.loads(read_bytes(uri_of("loans", lake)))["run_id"] == "r1"
+    assert read_bytes(uri_of("loans", lake)) is None
+
+
+def test_a_run_whose_storage_is_gone_does_not_wait_for_it_again(lake):
+    with pytest.raises(NoAnswerError), exclusive(["loans"], "r1", lake):
+        raise NoAnswerError("the storage is gone")
+    assert read_bytes(uri_of("loans", lake)) is not None
