@@ -32,6 +32,7 @@ GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
 # Java's URIs keep these ASCII characters, and all others that are neither space nor control.
 IN_JAVA_URIS = frozenset(ascii_letters + digits + "_-!.~'()*,;:$&+=@/")
 
+LINEAGE = ("_source_file", "_source_row")
 LINE_SCHEMA = T.StructType(
     [
         T.StructField("_raw", T.StringType()),
@@ -86,20 +87,23 @@ def read_lines(spark: SparkSession, uris: Sequence[str], layout: Layout) -> Data
     return lines.where((F.col("_source_row") >= first) & (F.trim("_raw") != ""))
 
 
-def parse_lines(lines: DataFrame, layout: Layout, contract: Contract) -> DataFrame:
+def parse_lines(
+    lines: DataFrame, layout: Layout, contract: Contract, passed: Sequence[str] = LINEAGE
+) -> DataFrame:
     """Split lines into the contract's columns, by header name and never by position.
 
     Args:
-        lines: At least ``_raw``; further columns are passed through.
+        lines: ``_raw`` and the columns ``passed``. (Asking the frame for its columns would have Spark
+            Connect analyse it.)
         layout: How the lines are written.
         contract: Names the columns to give back.
+        passed: Columns to pass through.
 
     Returns:
-        The columns of ``lines`` with ``_raw`` as valid text, ``_layout`` (how the line is to be
+        ``_raw`` as valid text, the columns ``passed``, ``_layout`` (how the line is to be
         split if it is read again), ``_problem`` (a reason why the line could not be split, or null)
         and every source column of the contract as a string, null when it is missing.
     """
-    passed = [name for name in lines.columns if name != "_raw"]
     names = [column.name for column in contract.source_columns]
     how = F.struct(
         F.array(*[F.lit(name) for name in layout.header]).cast("array<string>").alias("header"),

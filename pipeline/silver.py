@@ -56,6 +56,18 @@ QUARANTINE_COLUMNS = (
     *LINEAGE,
 )
 
+# What is known about a judged row, besides its source columns.
+JUDGEMENT = {
+    "_source_file": "string",
+    "_source_row": "bigint",
+    "_layout": LAYOUT_STRUCT,
+    "_origin": "string",
+    "_held_by": "string",
+    "_reasons": "string",
+    "_raw": "string",
+    "_row_hash": "binary",
+}
+
 
 def silver_columns(contract: Contract) -> tuple[TableColumn, ...]:
     """Columns of an entity's Silver table: the contract's, then lineage and row hash."""
@@ -99,7 +111,8 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     judged = judged.where((F.col("_origin") == BRONZE) | (F.col("_reasons") == ""))
     stored = stored_versions(spark, batch, contract, settings)
     everything = dedupe.classify(judged, stored, contract)
-    with staged(spark, everything, batch.entity, time.time_ns(), settings) as classified:
+    schema, folder = classified_schema(contract), settings.table_uri("staging", batch.entity)
+    with staged(spark, everything, schema, folder, time.time_ns()) as classified:
         counts = count_rows(classified)
         total = sum((count.outcomes for count in counts), Counter[str]())
         released = sum(count.read for count in counts if count.origin == QUARANTINE)
@@ -147,7 +160,7 @@ def replayed_rows(
             (F.col("_layout.delimiter") == layout.delimiter)
             & (F.col("_layout.header") == F.array(*[F.lit(name) for name in layout.header]))
         ).select("_raw", "_source_file", "_source_row", F.col("_run_id").alias("_held_by"))
-        parsed = reader.parse_lines(lines, layout, contract)
+        parsed = reader.parse_lines(lines, layout, contract, (*reader.LINEAGE, "_held_by"))
         frames.append(parsed.withColumn("_origin", F.lit(QUARANTINE)))
     return frames
 
@@ -187,17 +200,19 @@ def judge(rows: DataFrame, parents: dict[str, DataFrame], contract: Contract) ->
         )
     judged = typed.withColumn("_reasons", quality.join_reasons(*found))
     valid = F.col("_reasons") == ""
-    return judged.select(
-        *names,
-        "_source_file",
-        "_source_row",
-        "_layout",
-        "_origin",
-        "_held_by",
-        "_reasons",
-        F.when(~valid, F.col("_raw")).alias("_raw"),
-        F.when(valid, dedupe.row_hash(contract)).alias("_row_hash"),
-    )
+    return judged.withColumns(
+        {
+            "_raw": F.when(~valid, F.col("_raw")),
+            "_row_hash": F.when(valid, dedupe.row_hash(contract)),
+        }
+    ).select(*names, *JUDGEMENT)
+
+
+def classified_schema(contract: Contract) -> str:
+    """Columns of a batch's judged and classified rows, as DDL."""
+    typed = {column.name: column.physical_type for column in contract.source_columns}
+    columns = typed | JUDGEMENT | {"_disposition": "string"}
+    return ", ".join(f"`{name}` {type_}" for name, type_ in columns.items())
 
 
 def parent_keys(

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.settings import Settings
 from pipeline.storage import delete_folder
 
 if TYPE_CHECKING:
@@ -28,20 +27,19 @@ STRAIGHT = {
 
 @contextmanager
 def staged(
-    spark: SparkSession, rows: DataFrame, entity: str, attempt: int, settings: Settings
+    spark: SparkSession, rows: DataFrame, schema: str, folder: str, attempt: int
 ) -> Iterator[DataFrame]:
     """Write rows down, and read them back as often as the block needs.
 
     Args:
         spark: Session.
         rows: What to write.
-        entity: Whose rows; whoever stages them holds the entity's lock.
+        schema: Their columns as DDL, so that Spark need not look into the files for each use of them.
+        folder: Where to, as a URI; whoever stages there is alone there.
         attempt: A number that no other attempt has. A run that was killed may still be writing.
-        settings: Where the lake is.
     """
-    folder = settings.table_uri("staging", entity)
     try:
         rows.write.options(**STRAIGHT).parquet(f"{folder}/{attempt}")
-        yield spark.read.parquet(f"{folder}/{attempt}")
+        yield spark.read.schema(schema).parquet(f"{folder}/{attempt}")
     finally:
         delete_folder(folder)  # also what a killed run has left there

@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from makers import judged, row
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import types as T  # noqa: N812
 
-from contracts import Column, Contract, load_contract
+from contracts import Column, Contract, entities, load_contract
 from pipeline.dedupe import classify, row_hash
+from pipeline.silver import classified_schema
 
 pytestmark = pytest.mark.spark
 
@@ -298,3 +300,13 @@ def test_the_newest_of_two_versions_wins_whichever_file_and_line_it_stands_in(sp
     found = classify(judged(spark, "loans", rows), None, load_contract("loans"))
     winner = found.where(F.col("_disposition") == "inserted").collect()
     assert [f["_source_row"] for f in winner] == [1]
+
+
+@pytest.mark.parametrize("entity", entities())
+def test_rows_that_are_staged_have_the_columns_that_they_are_read_back_with(spark, entity):
+    contract = load_contract(entity)
+    frame = classify(judged(spark, entity, [row(entity)]), None, contract)
+    expected = T._parse_datatype_string(classified_schema(contract))
+    assert [(field.name, field.dataType.simpleString()) for field in frame.schema] == [
+        (field.name, field.dataType.simpleString()) for field in expected
+    ]

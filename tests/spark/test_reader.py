@@ -58,7 +58,7 @@ def read(spark, tmp_path):
 def parse(spark, lines, layout=ABC):
     """Rows that lines are parsed to, in order."""
     frame = spark.createDataFrame(list(enumerate(lines)), "_line int, _raw string").coalesce(1)
-    return reader.parse_lines(frame, layout, THREE).orderBy("_line").collect()
+    return reader.parse_lines(frame, layout, THREE, ["_line"]).orderBy("_line").collect()
 
 
 def test_lines_are_numbered_as_an_editor_does_also_with_blank_lines_and_any_line_end(read):
