@@ -83,11 +83,15 @@ def test_runs_whose_spark_container_is_killed_fail_clearly_and_the_next_ones_go_
 
 
 def test_a_jvm_that_was_killed_for_want_of_memory_is_started_again(clone: Clone, lake: Lakehouse):
+    scratch = ("exec", "--no-TTY", "spark", "sh", "-c")
     clone.compose("exec", "--no-TTY", "spark", "python", "-c", KILL_JVM)
     wait_for(lambda: "Spark's JVM has ended" in clone.compose("logs", "spark"))
     clone.must("up")
     assert "FINLAKE_SPARK_MEMORY is its limit" in clone.compose("logs", "spark")
     lake.must("shell")
+    assert len(clone.compose(*scratch, "ls -d /var/tmp/blockmgr-*").split()) == 1, (
+        "the dead one's is left over"
+    )
 
 
 @pytest.mark.parametrize("command", ["up", "status", "down", "clean"])
