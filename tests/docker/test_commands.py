@@ -69,14 +69,12 @@ def test_a_run_on_the_containers_is_verified_to_the_row(lake: Lakehouse):
 def test_runs_whose_spark_container_is_killed_fail_clearly_and_the_next_ones_go_on(
     lake: Lakehouse, clone: Clone
 ):
-    # Each run goes on where the one before was killed; while it does, another day arrives.
-    for batch, line in enumerate(
-        ("customers: reading", "transactions: reading", "daily_transactions: building")
-    ):
-        number = str(batch + 1)
-        lake.must("generate", "--scale", "30", "--batch", number, "--out", lake.settings.bronze_uri)
+    # Each run goes on where the one before was killed: with the second half of a day, then with Gold.
+    lake.must("generate", "--scale", "30", "--batch", "1", "--out", lake.settings.bronze_uri)
+    for line in ("customers: reading", "transactions: reading", "daily_transactions: building"):
         failed = disturbed_run(lake, {line: lambda: clone.compose("kill", "spark")})
         assert_fails_clearly(failed, "the Spark server does not answer any more", "make up")
+        assert line in failed.stderr
         clone.must("up")
     lake.must("run")
     assert [check for check in lake.json("verify", "--json") if not check["ok"]] == []

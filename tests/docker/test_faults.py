@@ -18,7 +18,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 from commands import Clone, assert_fails_clearly, disturbed_run
-from lakehouse import QUICK_JVM, Lakehouse
+from lakehouse import Lakehouse
 from polars.testing import assert_frame_equal
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
@@ -57,7 +57,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     for name, size in DISKS.items():
         options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size}m,mode=1777"}
         stack["volumes"][name] = {"driver_opts": options}
-    stack["services"]["spark"]["environment"] |= QUICK_JVM
     file.write_text(yaml.safe_dump(stack))
     return clone
 
