@@ -39,9 +39,8 @@ def chosen_stack(home: Path, port: int | None = None) -> Stack:
     if wanted not in (None, *KINDS):
         raise StackError(f"{KIND_VARIABLE} is {wanted!r}; it can be {' or '.join(KINDS)}")
     if wanted == "native" and engine_problem():
-        return NativeStack(
-            home, port, with_spark=True
-        )  # whatever may have run in containers, it does not now
+        # Whatever may have run in containers, it does not now.
+        return NativeStack(home, port, with_spark=True)
     running = running_stack(home)
     if running and wanted and running.kind != wanted:
         raise StackError(f"the {running.kind} stack is running: stop it first (make down)")

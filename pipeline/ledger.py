@@ -179,11 +179,12 @@ class Ledger:
         return row
 
     def finish_run(self, row: dict[str, Any], error: str | None = None) -> None:
-        """Write down how a run ended."""
+        """Write down how a run ended; after one that succeeded, make few files out of many."""
         status = "failed" if error else "succeeded"
         self._put_run(row | {"finished_at": datetime.now(UTC), "status": status, "error": error})
-        for table in self.tables:
-            table.compact()
+        if not error:  # tidying up must not get in the way of what went wrong
+            for table in self.tables:
+                table.compact()
 
     def begin(self, batch: Batch) -> None:
         """Write down what a batch is about to do, before it does it."""
