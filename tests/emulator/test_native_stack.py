@@ -404,3 +404,14 @@ def test_a_stack_that_does_not_exist_is_named(tmp_path: Path) -> None:
     failed = run("up", cwd=tmp_path, STACK="podman")
     assert failed.returncode == 1
     assert "STACK is 'podman'; it can be docker or native" in failed.stderr
+
+
+def test_head_and_body_of_an_answer_come_in_one_piece(stack: NativeStack) -> None:
+    port = stack.up().port
+    assert port
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        for _ in range(20):
+            client.sendall(b"GET /_localstack/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head, _, body = client.recv(1 << 16).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert body.startswith(b"{"), "Terraform takes it for a broken connection, and asks again"
