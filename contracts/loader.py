@@ -102,6 +102,8 @@ def read_contract(path: Path) -> Contract:
         key=tuple(str(prop.name) for prop in keyed),
         version_column=str(version_column),
         row_rules=tuple(_row_rules(table.quality or [], path.name)),
+        operation_column=_custom(table.customProperties, "operationColumn"),
+        keeps_history=_keeps_history(_custom(table.customProperties, "history"), path.name),
     )
     _check(contract, path.name)
     return contract
@@ -150,6 +152,12 @@ def _row_rules(rules: Iterable[DataQuality], file: str) -> Iterable[RowRule]:
         yield RowRule(rule.name, str(rule.implementation), rule.description or "")
 
 
+def _keeps_history(value: str | None, file: str) -> bool:
+    if value not in (None, "scd2"):
+        raise ContractError(f"{file}: customProperties.history is 'scd2' or left out, not {value!r}")
+    return value == "scd2"
+
+
 def _custom(properties: list[CustomProperty] | None, name: str) -> str | None:
     return next((str(item.value) for item in properties or [] if item.property == name), None)
 
@@ -163,6 +171,8 @@ def _check(contract: Contract, file: str) -> None:
         problems.append("no column has 'primaryKey: true'")
     if contract.version_column not in names:
         problems.append("customProperties.versionColumn names no column")
+    if contract.operation_column in names:
+        problems.append("customProperties.operationColumn names a column that Silver keeps")
     for column in contract.columns:
         if not PHYSICAL_TYPE.fullmatch(column.physical_type):
             problems.append(f"{column.name}: physicalType {column.physical_type!r} is not supported")

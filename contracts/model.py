@@ -82,7 +82,20 @@ class RowRule:
 
 @dataclass(frozen=True)
 class Contract:
-    """An entity: its columns in contract order, its key, its version column and its rules."""
+    """An entity: its columns in contract order, its key, its version column and its rules.
+
+    Attributes:
+        entity: Name of the entity.
+        version: Version of the contract.
+        description: What one row is.
+        columns: Columns in contract order.
+        key: Names of the columns that make the business key.
+        version_column: Column that orders the versions of a key.
+        row_rules: Rules over several columns of a row.
+        operation_column: Column of change data (``I``, ``U``, ``D``) that files may have, or None.
+            Silver does not keep it.
+        keeps_history: Whether all versions are kept, as slowly changing dimension (SCD) type 2.
+    """
 
     entity: str
     version: str
@@ -91,11 +104,24 @@ class Contract:
     key: tuple[str, ...]
     version_column: str
     row_rules: tuple[RowRule, ...] = ()
+    operation_column: str | None = None
+    keeps_history: bool = False
 
     @property
     def source_columns(self) -> tuple[Column, ...]:
         """Columns that Bronze holds, in contract order."""
         return tuple(column for column in self.columns if not column.derived)
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """Names that a file may have in its header: source columns, and the operation column."""
+        names = tuple(column.name for column in self.source_columns)
+        return (*names, self.operation_column) if self.operation_column else names
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Columns that say which version of which key a row is: all that a deletion has."""
+        return (*self.key, self.version_column)
 
     @property
     def derived_columns(self) -> tuple[Column, ...]:

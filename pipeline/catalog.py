@@ -20,7 +20,7 @@ from pipeline.errors import FinlakeError, explain
 from pipeline.gold import MARTS
 from pipeline.ledger import OPS_TABLES
 from pipeline.settings import Settings
-from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
+from pipeline.silver import QUARANTINE_COLUMNS, silver_tables
 from pipeline.storage import boto_config
 from pipeline.tables import TableColumn
 
@@ -54,8 +54,9 @@ def catalog_tables(contracts: dict[str, Contract], settings: Settings) -> list[C
     """Silver, quarantine and ops tables as the catalogue should show them."""
     tables = []
     for entity, contract in contracts.items():
-        uri = settings.table_uri("silver", entity)
-        tables.append(CatalogTable("silver", entity, uri, silver_columns(contract), contract.description))
+        for table in silver_tables(contract):
+            uri = settings.table_uri("silver", table.name)
+            tables.append(CatalogTable("silver", table.name, uri, table.columns, table.description))
         uri = settings.table_uri("quarantine", entity)
         text = f"Rows of {entity} that cannot enter Silver, with every reason."
         tables.append(CatalogTable("quarantine", entity, uri, QUARANTINE_COLUMNS, text))

@@ -24,10 +24,21 @@ def row_hash(contract: Contract) -> Column:
 
     Each value is written as its length, a colon and its text, and a null as ``-``. So no two
     different rows are written the same, whatever separators their texts hold; instants are written
-    as microseconds since 1970 in UTC, so no time zone plays a part.
+    as microseconds since 1970 in UTC, so no time zone plays a part. A deletion (``_is_deleted``) is
+    marked, and so never has the hash of a row.
     """
     written = [_written(column.name, column.physical_type) for column in contract.source_columns]
-    return F.unhex(F.sha2(F.concat(*written), 256))
+    mark = F.when(F.col("_is_deleted"), "D").otherwise("")
+    return F.unhex(F.sha2(F.concat(mark, *written), 256))
+
+
+def precedence(contract: Contract) -> Column:
+    """What orders the versions of a key, totally: the greatest is the newest.
+
+    First the version column. At the same instant a deletion comes after what it deletes, and the row
+    hash settles the rest, so that the order in which files arrive never matters.
+    """
+    return F.struct(F.col(contract.version_column).alias("at"), "_is_deleted", "_row_hash")
 
 
 def group_key(contract: Contract, valid: Column) -> Column:
@@ -48,47 +59,43 @@ def classify(rows: DataFrame, stored: DataFrame | None, contract: Contract) -> D
     """Say of every row what becomes of it.
 
     Args:
-        rows: Typed rows with ``_reasons`` (empty when valid), ``_row_hash`` and lineage.
-        stored: Newest stored versions: ``_group``, ``_stored_version``, ``_stored_hash``; None when
+        rows: Typed rows with ``_reasons`` (empty when valid), ``_is_deleted``, ``_row_hash`` and lineage.
+        stored: Newest stored versions: ``_group`` and ``_stored``, their :func:`precedence`; None when
             the table is empty.
         contract: Gives key and version column.
 
     Returns:
-        ``rows`` with ``_disposition``. Of the rows of one business key, the newest wins; ties are
-        broken by row hash, so that the order in which files arrive does not matter.
+        ``rows`` with ``_disposition``. Of the rows of one business key, the newest wins.
     """
     valid = F.col("_reasons") == ""
     grouped = rows.withColumn("_group", group_key(contract, valid))
     if stored is None:
-        grouped = grouped.withColumn("_stored_hash", F.lit(None).cast("binary"))
-        stored_is_newer = F.lit(False)
+        stored_hash, stored_is_newer = F.lit(None).cast("binary"), F.lit(False)
     else:
         grouped = grouped.join(stored, "_group", "left")
-        version = F.col(contract.version_column)
-        stored_is_newer = F.coalesce(
-            (F.col("_stored_version") > version)
-            | ((F.col("_stored_version") == version) & (F.col("_stored_hash") > F.col("_row_hash"))),
-            F.lit(False),
-        )
+        stored_hash = F.col("_stored._row_hash")
+        stored_is_newer = F.coalesce(F.col("_stored") > precedence(contract), F.lit(False))
     newest_first = Window.partitionBy("_group").orderBy(
-        F.col(contract.version_column).desc(), F.col("_row_hash").desc(), "_source_file", "_source_row"
+        F.col(contract.version_column).desc(),
+        F.col("_is_deleted").desc(),
+        F.col("_row_hash").desc(),
+        "_source_file",
+        "_source_row",
     )
     ranked = grouped.withColumn("_rank", F.row_number().over(newest_first)).withColumn(
         "_hash_before", F.lag("_row_hash").over(newest_first)
     )
     same = F.coalesce(F.col("_row_hash") == F.col("_hash_before"), F.lit(False)) | F.coalesce(
-        F.col("_row_hash") == F.col("_stored_hash"), F.lit(False)
+        F.col("_row_hash") == stored_hash, F.lit(False)
     )
     disposition = (
         F.when(~valid, "quarantined")
         .when(same, "duplicate")
         .when((F.col("_rank") > 1) | stored_is_newer, "stale")
-        .when(F.col("_stored_hash").isNull(), "inserted")
+        .when(stored_hash.isNull(), "inserted")
         .otherwise("updated")
     )
-    return ranked.withColumn("_disposition", disposition).drop(
-        "_group", "_rank", "_hash_before", "_stored_hash", "_stored_version"
-    )
+    return ranked.withColumn("_disposition", disposition).drop("_group", "_rank", "_hash_before", "_stored")
 
 
 def _written(name: str, physical_type: str) -> Column:

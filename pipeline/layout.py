@@ -97,7 +97,7 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
         first_line = ""
     delimiter, header = find_header(first_line, contract)
     notes = [] if encoding == "UTF-8" else [f"encoding {encoding}"]
-    known = [column.name for column in contract.source_columns]
+    known = contract.input_columns
     if not set(header) & set(known):
         return Inspection(
             "loadable",
@@ -113,7 +113,8 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
         )
     if delimiter != ",":
         notes.append(f"delimiter {delimiter!r}")
-    if missing := [name for name in known if name not in header]:
+    expected = (name for name in known if name != contract.operation_column)
+    if missing := [name for name in expected if name not in header]:
         notes.append(f"missing columns: {', '.join(missing)}")
     if extra := [name for name in header if name not in known]:
         notes.append(f"additional columns, not loaded: {', '.join(name or '(no name)' for name in extra)}")
@@ -150,7 +151,7 @@ def find_encoding(sample: bytes) -> str | None:
 
 def find_header(line: str, contract: Contract) -> tuple[str, tuple[str, ...]]:
     """Delimiter and normalised column names of a header line."""
-    known = {column.name for column in contract.source_columns}
+    known = set(contract.input_columns)
     candidates = {delimiter: _split_header(line, delimiter) for delimiter in DELIMITERS}
     best = max(candidates, key=lambda delimiter: len(known & set(candidates[delimiter])))
     return best, candidates[best]
@@ -183,7 +184,7 @@ def gunzip_head(data: bytes) -> bytes:
 
 def _begins_with_header(head: bytes, contract: Contract) -> bool:
     line = next(iter(head.splitlines()), b"")
-    known = {column.name for column in contract.source_columns}
+    known = set(contract.input_columns)
     return not known.isdisjoint(find_header(_decode(line, "UTF-8"), contract)[1])
 
 

@@ -43,6 +43,7 @@ BATCHES = (
     TableColumn("ingested_at", "timestamp", "Instant (UTC) that the rows carry as _ingested_at."),
     TableColumn("silver_version", "bigint", "Version of the Silver table that the batch was compared with."),
     TableColumn("quarantine_version", "bigint", "Version of the quarantine table that it looked at."),
+    TableColumn("history_version", "bigint", "Version of the history table; null when there is none."),
     TableColumn("parent_versions", "string", "Versions of the parents' Silver tables, as JSON."),
     TableColumn("replays", "boolean", "Whether quarantined orphans were tried again."),
     TableColumn("seconds", "double", "Seconds it took."),
@@ -122,6 +123,7 @@ class Batch:
     files: tuple[BronzeFile, ...]
     replay_layouts: tuple[Layout, ...] = ()
     redo: bool = False
+    history_version: int = -1
 
     @property
     def loadable(self) -> dict[str, Layout]:
@@ -281,6 +283,7 @@ class Ledger:
             "ingested_at": batch.ingested_at,
             "silver_version": batch.silver_version,
             "quarantine_version": batch.quarantine_version,
+            "history_version": batch.history_version if batch.history_version >= 0 else None,
             "parent_versions": json.dumps(batch.parent_versions, sort_keys=True),
             "replays": bool(batch.replay_layouts),
             "seconds": seconds,
@@ -324,6 +327,7 @@ def _batch(row: dict[str, Any], files: pl.DataFrame) -> Batch:
         ingested_at=row["ingested_at"],
         silver_version=row["silver_version"],
         quarantine_version=row["quarantine_version"],
+        history_version=-1 if row["history_version"] is None else row["history_version"],
         parent_versions=json.loads(row["parent_versions"]),
         # An interruption just before the last write of a commit leaves files that count as loaded.
         files=tuple(

@@ -20,19 +20,26 @@ if TYPE_CHECKING:
 
 SEPARATOR = ";"
 UNKNOWN_PARENT = "unknown_parent"
+UNKNOWN_OPERATION = "unknown_operation"
+DELETE = "D"
+OPERATIONS = ("I", "U", DELETE)  # insert, update, delete
 
 
 def reasons(contract: Contract) -> Column:
     """Reasons of a row, joined by ``;``, in contract order; an empty string when there is none.
 
-    Needs for each column ``c`` of the contract the text ``c`` and the typed value ``_typed.c``, and
-    ``_problem`` (see ``reader.parse_lines``). A line that could not be split has that one reason.
+    Needs for each column ``c`` of the contract the text ``c`` and the typed value ``_typed.c``,
+    ``_problem`` (see ``reader.parse_lines``), ``_operation`` and ``_is_deleted``. A line that could not
+    be split has that one reason. A deletion needs nothing but its key and version.
     """
     checks = [
         F.when(failed, F.lit(f"{rule}:{column.name}"))
         for column in contract.source_columns
-        for rule, failed in _column_checks(column, is_key=column.name in contract.key)
+        for rule, failed in _column_checks(column, contract)
     ]
+    if contract.operation_column:
+        unknown = ~F.col("_operation").isin(*OPERATIONS)
+        checks.append(F.when(unknown, F.lit(f"{UNKNOWN_OPERATION}:{contract.operation_column}")))
     return F.coalesce(F.col("_problem"), F.concat_ws(SEPARATOR, *checks))
 
 
@@ -52,10 +59,12 @@ def orphan_reason(column: ContractColumn) -> str:
     return f"{UNKNOWN_PARENT}:{column.name}"
 
 
-def _column_checks(column: ContractColumn, *, is_key: bool) -> Iterator[tuple[str, Column]]:
+def _column_checks(column: ContractColumn, contract: Contract) -> Iterator[tuple[str, Column]]:
     raw, value = F.col(column.name), F.col(f"_typed.{column.name}")
-    if column.required:
-        yield "missing_key" if is_key else "missing_value", raw.isNull()
+    if column.required and column.name in contract.identity:
+        yield "missing_key" if column.name in contract.key else "missing_value", raw.isNull()
+    elif column.required:
+        yield "missing_value", raw.isNull() & ~F.col("_is_deleted")
     if column.physical_type != "string":
         yield malformed(column), raw.isNotNull() & value.isNull()
     if column.allowed_values:

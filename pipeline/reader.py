@@ -102,9 +102,9 @@ def parse_lines(
     Returns:
         ``_raw`` as valid text, the columns ``passed``, ``_layout`` (how the line is to be
         split if it is read again), ``_problem`` (a reason why the line could not be split, or null)
-        and every source column of the contract as a string, null when it is missing.
+        and every input column of the contract as a string, null when it is missing.
     """
-    names = [column.name for column in contract.source_columns]
+    names = contract.input_columns
     how = F.struct(
         F.array(*[F.lit(name) for name in layout.header]).cast("array<string>").alias("header"),
         F.lit(layout.delimiter).alias("delimiter"),

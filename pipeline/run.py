@@ -24,12 +24,13 @@ from pipeline.errors import FinlakeError, NoAnswerError, UsageError, explain
 from pipeline.files import gzip_problem, inspect_files
 from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import is_current, refresh
+from pipeline.history import table_name
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.lock import exclusive
 from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, make_plan, may_release
 from pipeline.report import EntityReport, MartReport, RunReport
 from pipeline.settings import Settings
-from pipeline.silver import QUARANTINE_COLUMNS, input_versions, load_batch, silver_columns
+from pipeline.silver import QUARANTINE_COLUMNS, input_versions, load_batch, silver_tables
 from pipeline.storage import etag_of
 from pipeline.tables import ensure_table, table_version
 
@@ -203,6 +204,7 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
                 ingested_at=datetime.now(UTC),
                 silver_version=table_version(engine.settings.table_uri("silver", entity)),
                 quarantine_version=table_version(engine.settings.table_uri("quarantine", entity)),
+                history_version=table_version(engine.settings.table_uri("silver", table_name(entity))),
                 parent_versions=parents,
                 files=inspect_files(infos, contract),
                 replay_layouts=engine.ledger.orphan_layouts(entity) if replays else (),
@@ -388,8 +390,9 @@ def _register_gold(settings: Settings) -> None:
 def _ensure_tables(contracts: dict[str, Contract], ledger: Ledger, settings: Settings) -> None:
     def both(entity: str) -> None:
         contract = contracts[entity]
-        silver = settings.table_uri("silver", entity)
-        ensure_table(silver, silver_columns(contract), description=contract.description)
+        for table in silver_tables(contract):
+            uri = settings.table_uri("silver", table.name)
+            ensure_table(uri, table.columns, description=table.description)
         ensure_table(settings.table_uri("quarantine", entity), QUARANTINE_COLUMNS)
 
     with ThreadPoolExecutor(max_workers=8) as pool:

@@ -1,14 +1,8 @@
 """One batch of one entity: Bronze rows -> Silver table and quarantine table, every row accounted for.
 
-Order of the writes: quarantine, Silver, and then (by the caller) the ledger. Each table gets one Delta
-commit. A batch that is done again after an interruption first restores both tables to the versions
-it had found; so the tables come out the same, however often a batch is done.
-
-When a run is killed, Spark may still be writing for it, in a JVM that has not noticed yet or on a
-server. So a batch that is done again also puts up a fence: a commit that takes the number of Delta's
-idempotent writes (``txnAppId``, ``txnVersion``) further. An append that was begun before either is
-in the table by then, or can never get in. And it merges where it would append otherwise, because
-Delta lets only one of two merges pass.
+Order of the writes: quarantine, Silver, its history, and then (by the caller) the ledger. Each table
+gets one Delta commit. A batch that is done again after an interruption first restores the tables to
+the versions it had found; so they come out the same, however often a batch is done.
 """
 
 from __future__ import annotations
@@ -17,30 +11,21 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
-from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Contract
-from pipeline import cleaning, dedupe, quality, reader
+from pipeline import cleaning, dedupe, history, quality, reader
 from pipeline.entities import entity_module
 from pipeline.ledger import BRONZE, QUARANTINE, Batch, RowCount
 from pipeline.settings import Settings
 from pipeline.staging import staged
-from pipeline.tables import (
-    ARRAY_OF_STRING,
-    LAYOUT_STRUCT,
-    TableColumn,
-    read_version,
-    restore_and_fence,
-    table_version,
-)
+from pipeline.tables import ARRAY_OF_STRING, LAYOUT_STRUCT, TableColumn, read_version, table_version
+from pipeline.writes import append, file_count, lineage, merge, undo_attempts
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
-
-ROWS_PER_FILE = 1_000_000
 
 LINEAGE = (
     TableColumn("_ingested_at", "timestamp", "Instant (UTC) of the run that wrote this version."),
@@ -49,6 +34,9 @@ LINEAGE = (
     TableColumn("_run_id", "string", "Run that wrote this version."),
 )
 ROW_HASH = TableColumn("_row_hash", "binary", "SHA2-256 over the source columns; equal rows are equal here.")
+DELETED_AT = TableColumn(
+    "_deleted_at", "timestamp", "Instant (UTC) at which the key was deleted; null while it is there."
+)
 QUARANTINE_COLUMNS = (
     TableColumn("_raw", "string", "The line as it stands in the file.", pii_class="raw_record"),
     TableColumn("_reasons", ARRAY_OF_STRING, "Every rule that the row broke, as rule:column."),
@@ -65,12 +53,13 @@ JUDGEMENT = {
     "_held_by": "string",
     "_reasons": "string",
     "_raw": "string",
+    "_is_deleted": "boolean",
     "_row_hash": "binary",
 }
 
 
 def silver_columns(contract: Contract) -> tuple[TableColumn, ...]:
-    """Columns of an entity's Silver table: the contract's, then lineage and row hash."""
+    """Columns of an entity's Silver table: the contract's, then lineage, row hash, deletion."""
     columns = [
         TableColumn(
             column.name,
@@ -81,7 +70,26 @@ def silver_columns(contract: Contract) -> tuple[TableColumn, ...]:
         )
         for column in contract.columns
     ]
-    return (*columns, *LINEAGE, ROW_HASH)
+    return (*columns, *LINEAGE, ROW_HASH, DELETED_AT)
+
+
+class SilverTable(NamedTuple):
+    """A table of Silver: its name, its columns, and what one row is."""
+
+    name: str
+    columns: tuple[TableColumn, ...]
+    description: str
+
+
+def silver_tables(contract: Contract) -> list[SilverTable]:
+    """The tables that an entity has in Silver: its own and, if the contract says so, its history."""
+    columns = silver_columns(contract)
+    tables = [SilverTable(contract.entity, columns, contract.description)]
+    if contract.keeps_history:
+        text = f"Every version of {contract.entity}, with the time in which it held (SCD type 2)."
+        kept = history.history_columns(columns)
+        tables.append(SilverTable(history.table_name(contract.entity), kept, text))
+    return tables
 
 
 def input_versions(entities: Sequence[str], settings: Settings) -> dict[str, int]:
@@ -102,7 +110,7 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
         Rows by file and outcome. For each, ``read`` is the sum of the outcomes.
     """
     if batch.redo:
-        undo_attempts(batch, settings)
+        undo_attempts(batch, _found(batch, contract, settings))
     rows = incoming_rows(spark, batch, contract, settings)
     if rows is None:
         return []
@@ -122,7 +130,20 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
             )
         if total["inserted"] or total["updated"]:
             write_silver(spark, classified, batch, contract, settings, outcomes=total)
+        if contract.keeps_history and (total["inserted"] or total["updated"] or total["stale"]):
+            write_history(spark, classified, batch, contract, settings, outcomes=total)
     return counts
+
+
+def _found(batch: Batch, contract: Contract, settings: Settings) -> dict[str, int]:
+    """Versions that the batch had found, by the URIs of the tables that it writes."""
+    found = {
+        settings.table_uri("quarantine", batch.entity): batch.quarantine_version,
+        settings.table_uri("silver", batch.entity): batch.silver_version,
+    }
+    if contract.keeps_history:
+        found[settings.table_uri("silver", history.table_name(batch.entity))] = batch.history_version
+    return found
 
 
 def incoming_rows(
@@ -179,11 +200,18 @@ def judge(rows: DataFrame, parents: dict[str, DataFrame], contract: Contract) ->
     """
     passed = ["_raw", "_source_file", "_source_row", "_layout", "_origin", "_held_by", "_problem"]
     names = [column.name for column in contract.source_columns]
+    operation = F.lit(None).cast("string")
+    if contract.operation_column:
+        operation = F.upper(cleaning.text(F.col(contract.operation_column)))
     normalised = entity_module(contract.entity).clean()
     unknown = set(normalised) - set(names)
     if unknown:
         raise ValueError(f"pipeline/entities/{contract.entity}.py cleans unknown columns: {sorted(unknown)}")
-    trimmed = rows.select(*passed, *[cleaning.text(F.col(name)).alias(name) for name in names])
+    marked = rows.withColumn("_operation", operation).withColumn(
+        "_is_deleted", F.coalesce(F.col("_operation") == quality.DELETE, F.lit(False))
+    )
+    passed += ["_operation", "_is_deleted"]
+    trimmed = marked.select(*passed, *[_known_text(name, contract) for name in names])
     clean = trimmed.withColumns(normalised) if normalised else trimmed
     both = clean.withColumn(
         "_typed", F.struct(*[cleaning.typed(column).alias(column.name) for column in contract.source_columns])
@@ -208,6 +236,12 @@ def judge(rows: DataFrame, parents: dict[str, DataFrame], contract: Contract) ->
     ).select(*names, *JUDGEMENT)
 
 
+def _known_text(name: str, contract: Contract) -> Column:
+    """The trimmed text of a column. A deletion says nothing about others than key and version."""
+    text = cleaning.text(F.col(name))
+    return (text if name in contract.identity else F.when(~F.col("_is_deleted"), text)).alias(name)
+
+
 def classified_schema(contract: Contract) -> str:
     """Columns of a batch's judged and classified rows, as DDL."""
     typed = {column.name: column.physical_type for column in contract.source_columns}
@@ -230,14 +264,13 @@ def parent_keys(
 def stored_versions(
     spark: SparkSession, batch: Batch, contract: Contract, settings: Settings
 ) -> DataFrame | None:
-    """Key, version and row hash of what Silver holds; None when it has never been written."""
+    """Key and precedence of what Silver holds; None when it has never been written."""
     if batch.silver_version == 0:
         return None
     table = read_version(spark, settings.table_uri("silver", batch.entity), batch.silver_version)
-    return table.select(
-        dedupe.key_text(contract).alias("_group"),
-        F.col(contract.version_column).alias("_stored_version"),
-        F.col("_row_hash").alias("_stored_hash"),
+    marked = table.withColumn("_is_deleted", F.col("_deleted_at").isNotNull())
+    return marked.select(
+        dedupe.key_text(contract).alias("_group"), dedupe.precedence(contract).alias("_stored")
     )
 
 
@@ -269,10 +302,10 @@ def write_quarantine(
         F.col("_raw"),
         F.split("_reasons", quality.SEPARATOR).alias("_reasons"),
         F.col("_layout"),
-        *_lineage(batch),
+        *lineage(batch),
     )
     if not released and not batch.redo:
-        append(held.coalesce(_file_count(quarantined)), uri, batch)
+        append(held.coalesce(file_count(quarantined)), uri, batch)
         return
     back = classified.where(F.col("_origin") == QUARANTINE).select(
         *[
@@ -287,17 +320,17 @@ def write_quarantine(
     changes = held.withColumn("_released", F.lit(False)).unionByName(
         back.withColumn("_released", F.lit(True))
     )
-    view = f"quarantine_{batch.entity}"
-    changes.coalesce(_file_count(quarantined + released)).createOrReplaceTempView(view)
     values = ", ".join(f"new.`{column.name}`" for column in QUARANTINE_COLUMNS)
     names = ", ".join(f"`{column.name}`" for column in QUARANTINE_COLUMNS)
-    spark.sql(
-        f"MERGE INTO delta.`{uri}` AS held USING {view} AS new ON held._source_file = new._source_file "
-        "AND held._source_row = new._source_row AND held._run_id = new._run_id "
-        "WHEN MATCHED AND new._released THEN DELETE "
-        f"WHEN NOT MATCHED AND NOT new._released THEN INSERT ({names}) VALUES ({values})"
+    merge(
+        spark,
+        changes.coalesce(file_count(quarantined + released)),
+        uri,
+        f"quarantine_{batch.entity}",
+        "stored._source_file = new._source_file AND stored._source_row = new._source_row "
+        "AND stored._run_id = new._run_id WHEN MATCHED AND new._released THEN DELETE "
+        f"WHEN NOT MATCHED AND NOT new._released THEN INSERT ({names}) VALUES ({values})",
     )
-    spark.catalog.dropTempView(view)
 
 
 def write_silver(
@@ -311,6 +344,70 @@ def write_silver(
 ) -> None:
     """Write the winners: append when all keys are certainly new, otherwise merge the newer ones."""
     uri = settings.table_uri("silver", batch.entity)
+    deleted_at = F.when(F.col("_is_deleted"), F.col(contract.version_column))
+    winners = classified.where(F.col("_disposition").isin("inserted", "updated")).select(
+        *contract_columns(contract), *lineage(batch), "_row_hash", deleted_at.alias(DELETED_AT.name)
+    )
+    winners = winners.coalesce(file_count(outcomes["inserted"] + outcomes["updated"]))
+    if not outcomes["updated"] and not batch.redo:
+        append(winners, uri, batch)
+        return
+    same_key = " AND ".join(f"stored.`{name}` = new.`{name}`" for name in contract.key)
+    new, stored = (
+        f"struct({side}.`{contract.version_column}`, {side}._deleted_at IS NOT NULL, {side}._row_hash)"
+        for side in ("new", "stored")
+    )
+    merge(
+        spark,
+        winners,
+        uri,
+        f"winners_{batch.entity}",
+        f"{same_key} WHEN MATCHED AND {new} > {stored} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+    )
+
+
+def write_history(
+    spark: SparkSession,
+    classified: DataFrame,
+    batch: Batch,
+    contract: Contract,
+    settings: Settings,
+    *,
+    outcomes: Counter[str],
+) -> None:
+    """Write the versions that came in, late ones too, and end those that they follow upon."""
+    uri = settings.table_uri("silver", history.table_name(batch.entity))
+    came_in = ("inserted", "updated", "stale")
+    new = classified.where(F.col("_disposition").isin(*came_in)).select(
+        *contract_columns(contract),
+        *lineage(batch),
+        "_row_hash",
+        F.col(contract.version_column).alias("valid_from"),
+        F.col("_is_deleted").alias("is_deleted"),
+    )
+    names = [column.name for column in history.history_columns(silver_columns(contract))]
+    stored = None
+    # Nothing is stored yet of keys that are all new, as in an initial load.
+    if outcomes["updated"] or outcomes["stale"]:
+        table = read_version(spark, uri, batch.history_version)
+        stored = table.join(new.select(*contract.key), list(contract.key), "left_semi").select(*names)
+    rows = history.changes(new, stored, contract).select(*names)
+    rows = rows.coalesce(file_count(sum(outcomes[name] for name in came_in)))
+    if stored is None and not batch.redo:
+        append(rows, uri, batch)
+        return
+    same = " AND ".join(f"stored.`{name}` = new.`{name}`" for name in (*contract.key, "valid_from"))
+    merge(
+        spark,
+        rows,
+        uri,
+        f"history_{batch.entity}",
+        f"{same} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+    )
+
+
+def contract_columns(contract: Contract) -> list[Column]:
+    """The contract's columns, typed, from clean source columns; those of a deletion are null."""
     derived = entity_module(contract.entity).enrich()
     expected = {column.name for column in contract.derived_columns}
     if set(derived) != expected:
@@ -318,68 +415,9 @@ def write_silver(
             f"pipeline/entities/{contract.entity}.py derives {sorted(derived)}, "
             f"the contract names {sorted(expected)}"
         )
-    winners = classified.where(F.col("_disposition").isin("inserted", "updated")).select(
-        *[
-            (derived[column.name] if column.derived else F.col(column.name))
-            .cast(column.physical_type)
-            .alias(column.name)
-            for column in contract.columns
-        ],
-        *_lineage(batch),
-        F.col("_row_hash"),
-    )
-    winners = winners.coalesce(_file_count(outcomes["inserted"] + outcomes["updated"]))
-    if not outcomes["updated"] and not batch.redo:
-        append(winners, uri, batch)
-        return
-    view = f"winners_{batch.entity}"
-    winners.createOrReplaceTempView(view)
-    same_key = " AND ".join(f"stored.`{name}` = new.`{name}`" for name in contract.key)
-    version = contract.version_column
-    newer = (
-        f"new.`{version}` > stored.`{version}` OR "
-        f"(new.`{version}` = stored.`{version}` AND new._row_hash > stored._row_hash)"
-    )
-    spark.sql(
-        f"MERGE INTO delta.`{uri}` AS stored USING {view} AS new ON {same_key} "
-        f"WHEN MATCHED AND ({newer}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-    )
-    spark.catalog.dropTempView(view)
-
-
-def append(rows: DataFrame, uri: str, batch: Batch, *, begun_ns: int | None = None) -> None:
-    """Append to a Delta table, unless a later attempt at the batch has put up its fence.
-
-    Args:
-        rows: Rows of the table's columns.
-        uri: The table.
-        batch: The batch that they belong to.
-        begun_ns: When the attempt was begun, in nanoseconds since 1970; now, by default.
-    """
-    number = time.time_ns() if begun_ns is None else begun_ns
-    options = {"txnAppId": _writer(batch), "txnVersion": str(number)}
-    rows.write.format("delta").mode("append").options(**options).save(uri)
-
-
-def undo_attempts(batch: Batch, settings: Settings) -> None:
-    """Undo what earlier attempts at the batch have done to its tables, and fence off what they may do."""
-    versions = {"quarantine": batch.quarantine_version, "silver": batch.silver_version}
-    for layer, version in versions.items():
-        restore_and_fence(settings.table_uri(layer, batch.entity), version, _writer(batch), time.time_ns())
-
-
-def _writer(batch: Batch) -> str:
-    return f"{batch.run_id}/{batch.entity}"
-
-
-def _lineage(batch: Batch) -> list[Column]:
     return [
-        F.lit(batch.ingested_at).cast("timestamp").alias("_ingested_at"),
-        F.col("_source_file"),
-        F.col("_source_row"),
-        F.lit(batch.run_id).alias("_run_id"),
+        (F.when(~F.col("_is_deleted"), derived[column.name]) if column.derived else F.col(column.name))
+        .cast(column.physical_type)
+        .alias(column.name)
+        for column in contract.columns
     ]
-
-
-def _file_count(rows: int) -> int:
-    return max(1, ceil(rows / ROWS_PER_FILE))

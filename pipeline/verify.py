@@ -21,6 +21,7 @@ from pipeline.catalog import catalog_tables, gold_tables, registered_tables
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.gold import MARTS
 from pipeline.gold.mart import is_current
+from pipeline.history import table_name
 from pipeline.ledger import BRONZE, QUARANTINE, Ledger
 from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
@@ -53,6 +54,8 @@ class Lake:
                 uri = settings.table_uri(layer, entity)
                 if table_version(uri) >= 0:
                     attach_uri(self.connection, layer, entity, uri)
+        # What has not been deleted: all that Gold counts.
+        self.connection.execute("CREATE SCHEMA live")
 
     def value(self, sql: str) -> Any:  # noqa: ANN401 - whatever the query gives
         """First value of the first row."""
@@ -79,8 +82,13 @@ def verify(settings: Settings) -> list[Check]:
         if table_version(settings.table_uri("silver", entity)) < 0:
             checks.append(Check(f"{entity}: loaded", False, "there is no Silver table: `finlake run`"))
             continue
+        lake.connection.execute(
+            f'CREATE VIEW live."{entity}" AS SELECT * FROM silver."{entity}" WHERE _deleted_at IS NULL'
+        )
         for check in (accounting, unique_keys, relationships, lineage):
             checks += check(lake, contract)
+        if contract.keeps_history:
+            checks += history(lake, contract)
     if all(check.ok for check in checks if check.name.endswith(": loaded")):
         checks += list(gold_is_current(lake))
         checks += list(gold_reconciles(lake))
@@ -154,6 +162,34 @@ def lineage(lake: Lake, contract: Contract) -> Iterator[Check]:
     )
 
 
+def history(lake: Lake, contract: Contract) -> Iterator[Check]:
+    """The versions of a key follow each other without gap or overlap, and the last one is Silver's."""
+    name = table_name(contract.entity)
+    attach_uri(lake.connection, "silver", name, lake.settings.table_uri("silver", name))
+    keys = ", ".join(f'"{column}"' for column in contract.key)
+    timeline = (
+        f"SELECT *, lead(valid_from) OVER (PARTITION BY {keys} ORDER BY valid_from) AS next_from "
+        f'FROM silver."{name}"'
+    )
+    versions, keys_found, broken = lake.connection.execute(
+        f"SELECT count(*), count(DISTINCT ({keys})), count(*) FILTER (valid_to IS DISTINCT FROM next_from "
+        "OR valid_to <= valid_from OR is_current IS DISTINCT FROM (next_from IS NULL AND NOT is_deleted)) "
+        f"FROM ({timeline})"
+    ).fetchone() or (0, 0, 0)
+    newest = f"SELECT {keys}, _row_hash FROM ({timeline}) WHERE next_from IS NULL"
+    in_silver = f'SELECT {keys}, _row_hash FROM silver."{contract.entity}"'
+    differing = lake.value(
+        f"SELECT count(*) FROM (({newest} EXCEPT {in_silver}) UNION ALL ({in_silver} EXCEPT {newest}))"
+    )
+    problems = []
+    if broken:
+        problems.append(f"{broken:,} versions do not begin where the one before ends")
+    if differing:
+        problems.append(f"{differing:,} keys end in another version than Silver holds")
+    detail = f"{versions:,} versions of {keys_found:,} keys"
+    yield Check(f"{contract.entity}: history is whole", not problems, "; ".join(problems) or detail)
+
+
 def gold_is_current(lake: Lake) -> Iterator[Check]:
     """Every mart was built from the present versions of its inputs."""
     for mart in MARTS:
@@ -179,23 +215,24 @@ def gold_reconciles(lake: Lake) -> Iterator[Check]:
             "SELECT sum(transaction_count), sum(booked_amount), sum(failed_count) "
             "FROM gold.daily_transactions",
             "SELECT count(*), sum(amount) FILTER (status = 'booked'), count(*) FILTER (status = 'failed') "
-            "FROM silver.transactions",
+            "FROM live.transactions",
         ),
         "gold.monthly_cash_flow": (
             "SELECT sum(inflow), sum(outflow), sum(net_cash_flow) FROM gold.monthly_cash_flow",
             "SELECT sum(amount) FILTER (direction = 'credit'), sum(amount) FILTER (direction = 'debit'), "
-            "sum(signed_amount) FROM silver.transactions WHERE status = 'booked'",
+            "sum(signed_amount) FROM live.transactions WHERE status = 'booked'",
         ),
         "gold.loan_portfolio": (
             "SELECT sum(loan_count), sum(exposure), sum(exposure_current + exposure_1_30 + exposure_31_60 "
             "+ exposure_61_90 + exposure_over_90) FROM gold.loan_portfolio",
-            "SELECT count(*), sum(outstanding_principal), sum(outstanding_principal) FROM silver.loans "
+            "SELECT count(*), sum(outstanding_principal), sum(outstanding_principal) FROM live.loans "
             "WHERE status IN ('active', 'restructured', 'defaulted')",
         ),
         "gold.customer_360": (
             "SELECT count(*), sum(account_count), sum(loan_count) FROM gold.customer_360",
-            "SELECT (SELECT count(*) FROM silver.customers), (SELECT count(*) FROM silver.accounts), "
-            "(SELECT count(*) FROM silver.loans)",
+            "SELECT (SELECT count(*) FROM live.customers), "
+            "(SELECT count(*) FROM live.accounts JOIN live.customers USING (customer_id)), "
+            "(SELECT count(*) FROM live.loans JOIN live.customers USING (customer_id))",
         ),
     }
     for name, (gold, silver) in pairs.items():

@@ -61,10 +61,10 @@ def is_current(mart: Mart, versions: dict[str, int], settings: Settings) -> bool
 
 def refresh(spark: SparkSession, mart: Mart, versions: dict[str, int], settings: Settings) -> None:
     """Build a mart from these versions of Silver and put it in the place of the stored one."""
-    silver = {
-        entity: read_version(spark, settings.table_uri("silver", entity), version)
-        for entity, version in versions.items()
-    }
+    silver = {}
+    for entity, version in versions.items():
+        table = read_version(spark, settings.table_uri("silver", entity), version)
+        silver[entity] = table.where("_deleted_at IS NULL")
     built = mart.build(silver)
     columns = [
         F.col(column.name).cast(column.type).alias(column.name, metadata=_metadata(column))

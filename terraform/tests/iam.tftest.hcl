@@ -98,11 +98,12 @@ run "least_privilege" {
       for statement in jsondecode(aws_iam_role_policy.this["silver-accounts"].policy).Statement : statement.Resource if statement.Sid == "WriteData"
       ])) == toset([
       "arn:aws:s3:::lake-dev-silver/accounts/*",
+      "arn:aws:s3:::lake-dev-silver/accounts_history/*",
       "arn:aws:s3:::lake-dev-silver/_quarantine/accounts/*",
       "arn:aws:s3:::lake-dev-silver/_staging/accounts/*",
       "arn:aws:s3:::lake-dev-silver/_ops/*",
     ])
-    error_message = "The accounts job must write its own Silver table, quarantine, staging and the ledger, nothing else."
+    error_message = "The accounts job must write its own Silver table, its history, quarantine, staging and the ledger, nothing else."
   }
 
   assert {

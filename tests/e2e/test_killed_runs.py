@@ -22,9 +22,10 @@ import pytest
 from lakehouse import Lakehouse, Story, generate, lakehouse
 from polars.testing import assert_frame_equal
 
-from contracts import entities
+from contracts import entities, load_contracts
 from emulator.native import NativeStack
 from pipeline.gold import MARTS
+from pipeline.history import table_name
 from pipeline.storage import list_objects
 
 pytestmark = [pytest.mark.e2e, pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(1800)]
@@ -150,6 +151,16 @@ def content(lake: Lakehouse, layer: str, table: str, *without: str) -> pl.DataFr
         + (f" REPLACE ({replaced})" if replaced else "")
         + " FROM {} ORDER BY ALL",
     )
+
+
+HISTORIES = [table_name(entity) for entity, contract in load_contracts().items() if contract.keeps_history]
+
+
+@pytest.mark.parametrize("table", HISTORIES)
+def test_histories_are_those_of_a_lake_that_was_never_killed(survivor: Lakehouse, story: Story, table: str):
+    expected = content(story.lake, "silver", table)
+    assert expected.height > 0
+    assert_frame_equal(content(survivor, "silver", table), expected)
 
 
 @pytest.mark.parametrize("layer", ["silver", "quarantine"])

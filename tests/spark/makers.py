@@ -111,7 +111,7 @@ PARENT_KEYS = {"accounts": "C1", "loans": "C1", "payments": "L1", "transactions"
 
 def row(entity: str, **changes: str) -> dict[str, str]:
     """A valid row with some values changed."""
-    unknown = set(changes) - set(VALID[entity])
+    unknown = set(changes) - set(VALID[entity]) - {"op"}
     assert not unknown, unknown
     return VALID[entity] | changes
 
@@ -142,7 +142,7 @@ def judged(
 ) -> DataFrame:
     """What the engine makes of rows: typed columns, reasons and hash, with the row's position as line."""
     contract = load_contract(entity)
-    names = [column.name for column in contract.source_columns]
+    names = contract.input_columns
     schema = ", ".join(f"`{name}` string" for name in names)
     schema += (
         ", _raw string, _source_file string, _source_row bigint"
@@ -150,7 +150,7 @@ def judged(
         ", _problem string"
     )
     values = [
-        (*[found[name] for name in names], "raw", "file:///f.csv", line, None, "bronze", None, problem)
+        (*[found.get(name) for name in names], "raw", "file:///f.csv", line, None, "bronze", None, problem)
         for line, found in enumerate(rows)
     ]
     frame = spark.createDataFrame(values, schema).coalesce(1)

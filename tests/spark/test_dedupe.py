@@ -77,6 +77,7 @@ ADVERSARIAL = [
 
 def test_texts_have_the_same_hash_only_when_they_are_the_same(spark):
     frame = spark.createDataFrame(ADVERSARIAL * 2, "a string, b string, c string")
+    frame = frame.withColumn("_is_deleted", F.lit(False))
     hashes = {}
     for found in frame.select("a", "b", "c", row_hash(TEXTS).alias("h")).collect():
         hashes.setdefault((found["a"], found["b"], found["c"]), set()).add(bytes(found["h"]))
@@ -154,34 +155,37 @@ VERSIONED = Contract(
     version_column="v",
 )
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
-# (key, version, content); content stands for the hash. No key means that the row is not valid.
-ROWS = st.tuples(st.sampled_from(["a", "b", None]), st.integers(0, 3), st.integers(0, 2))
+# (version, whether it is a deletion, content); content stands for the hash.
+VERSIONS = st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 2))
+# No key means that the row is not valid.
+ROWS = st.tuples(st.sampled_from(["a", "b", None]), VERSIONS)
 CASES = st.tuples(
     st.lists(ROWS, max_size=9),
-    st.dictionaries(st.sampled_from(["a", "b"]), st.tuples(st.integers(0, 3), st.integers(0, 2))),
+    st.dictionaries(st.sampled_from(["a", "b"]), VERSIONS),
 )
 
 
-def hash_of(version, content):
-    """Orders like (version, content), as any function of the whole row may."""
-    return bytes([version, content]) + bytes(30)
+def hash_of(version, deleted, content):
+    """Some function of the whole row; a deletion's hash is less than that of what it deletes."""
+    return bytes([version, not deleted, content]) + bytes(29)
 
 
 def model(rows, stored):
-    """Outcome of each row, by the rules as they are written down: newest first, ties by content."""
+    """Outcome of each row, by the rules as they are written down: the greatest version is the newest."""
     outcomes = [None] * len(rows)
-    for position, (key, _, _) in enumerate(rows):
+    for position, (key, _) in enumerate(rows):
         if key is None:
             outcomes[position] = "quarantined"
-    for key in {key for key, _, _ in rows if key is not None}:
+    for key in {key for key, _ in rows if key is not None}:
         mine = sorted(
             (position for position, found in enumerate(rows) if found[0] == key),
-            key=lambda position: (-rows[position][1], -rows[position][2], position),
+            key=lambda position: rows[position][1],
+            reverse=True,  # and equal ones in the order in which they stand there
         )
         known = {stored[key]} if key in stored else set()
         newest = stored.get(key)
         for position in mine:
-            version = rows[position][1:]
+            version = rows[position][1]
             if version in known:
                 outcomes[position] = "duplicate"
             elif newest is None:
@@ -217,30 +221,31 @@ def run_cases(spark, cases, order=None):
     rows = [
         (
             key if key is not None else "?",
-            BEGIN + timedelta(days=version),
+            BEGIN + timedelta(days=version[0]),
             case,
             "" if key is not None else "missing_key:k",
-            hash_of(version, content) if key is not None else None,
+            version[1],
+            hash_of(*version) if key is not None else None,
             "file:///f.csv",
             position,
         )
         for case, (given_rows, _) in enumerate(cases)
-        for position, (key, version, content) in enumerate(given_rows)
+        for position, (key, version) in enumerate(given_rows)
     ]
     if order is not None:
         random.Random(order).shuffle(rows)  # noqa: S311 - an order, not a secret
     frame = spark.createDataFrame(
         rows,
-        "k string, v timestamp, `case` int, _reasons string, _row_hash binary, "
+        "k string, v timestamp, `case` int, _reasons string, _is_deleted boolean, _row_hash binary, "
         "_source_file string, _source_row bigint",
     ).repartition(3 if order else 1)
     stored = spark.createDataFrame(
         [
-            (f"{case}\u0001{key}", BEGIN + timedelta(days=version), hash_of(version, content))
+            (f"{case}\u0001{key}", (BEGIN + timedelta(days=version[0]), version[1], hash_of(*version)))
             for case, (_, known) in enumerate(cases)
-            for key, (version, content) in known.items()
+            for key, version in known.items()
         ],
-        "_group string, _stored_version timestamp, _stored_hash binary",
+        "_group string, _stored struct<at:timestamp,_is_deleted:boolean,_row_hash:binary>",
     )
     classified = classify(frame, stored, VERSIONED)
     assert set(classified.columns) == {*frame.columns, "_disposition"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import duckdb
@@ -318,8 +318,9 @@ NAMES = Mart(
 )
 
 
-def write_customers(spark, lake, *keys):
-    frame = spark.createDataFrame([(key,) for key in keys], "customer_id string").coalesce(1)
+def write_customers(spark, lake, *keys, deleted_at=None):
+    rows = [(key, deleted_at) for key in keys]
+    frame = spark.createDataFrame(rows, "customer_id string, _deleted_at timestamp").coalesce(1)
     frame.write.format("delta").mode("append").save(lake.table_uri("silver", "customers"))
     return {"customers": table_version(lake.table_uri("silver", "customers"))}
 
@@ -344,6 +345,13 @@ def test_a_mart_knows_what_it_was_built_from_and_is_built_again_when_that_change
     assert is_current(NAMES, second, lake)
     monkeypatch.setattr(mart.inspect, "getsource", lambda _module: "another definition")
     assert not is_current(NAMES, second, lake)
+
+
+def test_what_was_deleted_is_in_no_mart(spark, lake):
+    write_customers(spark, lake, "C1")
+    versions = write_customers(spark, lake, "C2", deleted_at=datetime(2024, 1, 1, tzinfo=UTC))
+    refresh(spark, NAMES, versions, lake)
+    assert spark.read.format("delta").load(lake.table_uri("gold", "names")).collect() == [("C1", 1)]
 
 
 def test_a_stored_mart_carries_comments_and_personal_data_tags(spark, lake):

@@ -24,8 +24,9 @@ from pipeline.dedupe import DISPOSITIONS
 from pipeline.gold import MARTS
 from pipeline.ledger import Ledger
 from pipeline.run import run_pipeline
-from pipeline.silver import append
 from pipeline.tables import ensure_table, table_version
+from pipeline.verify import verify
+from pipeline.writes import append
 
 pytestmark = pytest.mark.spark
 
@@ -170,6 +171,7 @@ def history(seed):
             customer_id=f"C{chance.randrange(4)}",
             city=chance.choice(["Berlin", "Bonn", "Köln"]),
             credit_score=chance.choice(["700", "650", "x"]),
+            op=chance.choice(["", "I", "u", "D", "?"]),
             updated_at=f"2024-01-0{chance.randrange(1, 5)}T00:00:00Z",
         )
         for _ in range(24)
@@ -177,16 +179,18 @@ def history(seed):
     return [rows[0:8], rows[8:16], rows[16:24]]
 
 
-def business(spark, lake, entity):
-    frame = spark.read.format("delta").load(lake.table_uri("silver", entity))
-    contract = load_contract(entity)
-    return frame.select(*[column.name for column in contract.columns], "_row_hash").orderBy(*contract.key)
+def business(spark, lake, entity, table=None):
+    """What does not tell one run from another, in a fixed order."""
+    frame = spark.read.format("delta").load(lake.table_uri("silver", table or entity))
+    varying = {"_ingested_at", "_run_id", "_source_file", "_source_row"}
+    names = [name for name in frame.columns if name not in varying]
+    return frame.select(*names).orderBy(*names)
 
 
 def test_silver_depends_neither_on_the_order_of_files_nor_on_how_they_are_grouped(spark, lake_at, tmp_path):
     parts = history(seed=1)
     arrivals = {"all at once": [[0, 1, 2]], "backwards": [[2], [1, 0]]}
-    frames, read = [], []
+    frames, histories, read = [], [], []
     for name, runs in arrivals.items():
         lake = lake_at(tmp_path / name.replace(" ", "-"))
         for numbers in runs:
@@ -195,10 +199,77 @@ def test_silver_depends_neither_on_the_order_of_files_nor_on_how_they_are_groupe
             load(lake, "customers")
         check_accounting(lake, "customers")
         frames.append(business(spark, lake, "customers"))
+        histories.append(business(spark, lake, "customers", "customers_history"))
         read.append(Ledger(lake).read("row_counts")["read"].sum())
     assert read == [24, 24]
     assert frames[0].count() == 4
     assert_df_equality(*frames)
+    assert histories[0].count() > 4
+    assert_df_equality(*histories)
+
+
+# --- History and deletions --------------------------------------------------------------------------
+
+
+def versions_of(lake, key):
+    """(city, from, to, current, deleted) of each version of a customer, days as numbers."""
+    found = rows_of("silver", lake, "customers_history").filter(pl.col("customer_id") == key)
+    return [
+        (
+            version["city"],
+            version["valid_from"].day,
+            version["valid_to"] and version["valid_to"].day,
+            version["is_current"],
+            version["is_deleted"],
+        )
+        for version in found.sort("valid_from").iter_rows(named=True)
+    ]
+
+
+def dated(city, day, op="U", **changes):
+    return row("customers", city=city, updated_at=f"2024-01-{day:02}T00:00:00Z", op=op, **changes)
+
+
+def test_a_customer_moves_leaves_and_comes_back_and_a_late_version_finds_its_place(spark, lake):
+    put(lake, "customers", "1.csv", [dated("Berlin", 1, "I"), dated("Köln", 3)])
+    assert outcome(load(lake, "customers")["customers"]) == (1, 0, 0, 1, 0)
+    assert versions_of(lake, "C1") == [("Berlin", 1, 3, False, False), ("Köln", 3, None, True, False)]
+    # A deletion has nothing but its key and version; whatever else stands there is not kept.
+    gone = {"customer_id": "C1", "updated_at": "2024-01-05T00:00:00Z", "op": "d", "city": "Bonn"}
+    put(lake, "customers", "2.csv", as_csv([gone]))
+    assert outcome(load(lake, "customers")["customers"]) == (0, 1, 0, 0, 0)
+    (stored,) = silver(lake, "customers").iter_rows(named=True)
+    filled = {name for name, value in stored.items() if value is not None and not name.startswith("_")}
+    assert filled == {"customer_id", "updated_at"}
+    assert stored["_deleted_at"].day == 5
+    assert versions_of(lake, "C1")[-2:] == [("Köln", 3, 5, False, False), (None, 5, None, False, True)]
+    # Late, the same twice, and the customer is back.
+    late = [dated("Bonn", 2), dated("Berlin", 1, ""), dated("Ulm", 7), dated("Ulm", 7)]
+    put(lake, "customers", "3.csv", late)
+    assert outcome(load(lake, "customers")["customers"]) == (0, 1, 1, 2, 0)
+    assert versions_of(lake, "C1") == [
+        ("Berlin", 1, 2, False, False),
+        ("Bonn", 2, 3, False, False),
+        ("Köln", 3, 5, False, False),
+        (None, 5, 7, False, True),
+        ("Ulm", 7, None, True, False),
+    ]
+    assert silver(lake, "customers")["_deleted_at"].to_list() == [None]
+    check_accounting(lake, "customers")
+    broken = [check for check in verify(lake) if check.name.startswith("customers: ") and not check.ok]
+    assert broken == []
+
+
+def test_an_operation_that_is_none_is_put_into_quarantine(spark, lake):
+    put(lake, "customers", "1.csv", [dated("Berlin", 1, "X"), dated("Bonn", 2, "D", customer_id="")])
+    report = load(lake, "customers")["customers"]
+    assert report.reasons == {"unknown_operation:op": 1, "missing_key:customer_id": 1}
+
+
+def test_children_of_a_deleted_parent_are_no_orphans(spark, lake):
+    put(lake, "customers", "1.csv", [dated("Berlin", 1), dated("", 2, "D")])
+    put(lake, "accounts", "1.csv", [row("accounts")])
+    assert outcome(load(lake, "customers", "accounts")["accounts"]) == (1, 0, 0, 0, 0)
 
 
 # --- A lake with a history: orphans, updates, interruptions -----------------------------------------
@@ -253,6 +324,7 @@ class Story:
         ledger = Ledger(self.lake)
         frames = {
             "silver": silver(self.lake, "accounts"),
+            "history": rows_of("silver", self.lake, "accounts_history"),
             "quarantine": quarantine(self.lake, "accounts"),
             "row_counts": ledger.read("row_counts"),
             "reasons": ledger.read("quarantine_reasons"),
@@ -334,7 +406,7 @@ def interrupt(patch, step):
 
         return wrapped
 
-    if step in ("write_quarantine", "write_silver"):
+    if step in ("write_quarantine", "write_silver", "write_history"):
         patch.setattr(silver_module, step, after(getattr(silver_module, step)))
     elif step == "begin":
         patch.setattr(Ledger, "begin", after(Ledger.begin))
@@ -369,6 +441,7 @@ def test_a_run_killed_again_and_again_leaves_what_an_undisturbed_run_leaves(stor
     story.restore()
     killed_run(story.lake, "begin, half")
     killed_run(story.lake, "write_silver")
+    killed_run(story.lake, "write_history")
     begun = Ledger(story.lake).open_batches()[0].run_id
     for step in ("row_counts", "files"):
         killed_run(story.lake, step)

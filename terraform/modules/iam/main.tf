@@ -24,12 +24,12 @@ locals {
           silver = parents
         }
         write = merge(
-          { silver = [entity, "${local.quarantine_dir}/${entity}", "${local.staging_dir}/${entity}", local.run_store] },
+          { silver = [entity, "${entity}_history", "${local.quarantine_dir}/${entity}", "${local.staging_dir}/${entity}", local.run_store] },
           contains(local.public_layers, "silver") ? { public_silver = [entity] } : {},
         )
         # Tables as "database/table".
         read_tables  = [for parent in parents : "${var.databases.silver}/${parent}"]
-        write_tables = ["${var.databases.silver}/${entity}", "${var.databases.quarantine}/${entity}", "${var.databases.ops}/*"]
+        write_tables = ["${var.databases.silver}/${entity}", "${var.databases.silver}/${entity}_history", "${var.databases.quarantine}/${entity}", "${var.databases.ops}/*"]
       }
     },
     {
