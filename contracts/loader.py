@@ -22,6 +22,7 @@ from contracts.model import Column, Contract, ContractError, RowRule
 
 CONTRACTS_DIR = Path(__file__).parent
 SUFFIX = ".odcs.yaml"
+SCHEMA_POLICIES = ("evolve", "ignore", "fail")
 PHYSICAL_TYPE = re.compile(r"string|int|bigint|boolean|date|timestamp|decimal\(\d{1,2},\d{1,2}\)")
 
 
@@ -103,6 +104,7 @@ def read_contract(path: Path) -> Contract:
         version_column=str(version_column),
         row_rules=tuple(_row_rules(table.quality or [], path.name)),
         operation_column=_custom(table.customProperties, "operationColumn"),
+        schema_policy=_custom(table.customProperties, "schemaPolicy") or SCHEMA_POLICIES[0],
         keeps_history=_keeps_history(_custom(table.customProperties, "history"), path.name),
     )
     _check(contract, path.name)
@@ -125,6 +127,7 @@ def _column(prop: SchemaProperty, file: str) -> Column:
         minimum=options.get("minimum"),
         maximum=options.get("maximum"),
         max_length=options.get("maxLength"),
+        aliases=_aliases(prop.customProperties),
         **rules,
     )
 
@@ -152,6 +155,11 @@ def _row_rules(rules: Iterable[DataQuality], file: str) -> Iterable[RowRule]:
         yield RowRule(rule.name, str(rule.implementation), rule.description or "")
 
 
+def _aliases(properties: list[CustomProperty] | None) -> tuple[str, ...]:
+    value = next((item.value for item in properties or [] if item.property == "aliases"), None)
+    return tuple(str(name).strip().lower() for name in value or ())
+
+
 def _keeps_history(value: str | None, file: str) -> bool:
     if value not in (None, "scd2"):
         raise ContractError(f"{file}: customProperties.history is 'scd2' or left out, not {value!r}")
@@ -173,6 +181,11 @@ def _check(contract: Contract, file: str) -> None:
         problems.append("customProperties.versionColumn names no column")
     if contract.operation_column in names:
         problems.append("customProperties.operationColumn names a column that Silver keeps")
+    if contract.schema_policy not in SCHEMA_POLICIES:
+        problems.append(f"customProperties.schemaPolicy is one of {', '.join(SCHEMA_POLICIES)}")
+    twice = [alias for alias in contract.aliases if alias in names]
+    if twice or len(contract.aliases) < sum(len(column.aliases) for column in contract.columns):
+        problems.append("an alias names a column of the contract, or stands at two columns")
     for column in contract.columns:
         if not PHYSICAL_TYPE.fullmatch(column.physical_type):
             problems.append(f"{column.name}: physicalType {column.physical_type!r} is not supported")

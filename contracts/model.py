@@ -30,6 +30,7 @@ class Column:
         minimum: Least value of a number, or None.
         maximum: Greatest value of a number, or None.
         max_length: Greatest number of characters of a string, or None.
+        aliases: Other names that the column may have in a file's header, such as former ones.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     max_length: int | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def is_decimal(self) -> bool:
@@ -94,6 +96,8 @@ class Contract:
         row_rules: Rules over several columns of a row.
         operation_column: Column of change data (``I``, ``U``, ``D``) that files may have, or None.
             Silver does not keep it.
+        schema_policy: What becomes of columns that the contract does not know: ``evolve`` (Silver gets
+            them), ``ignore``, or ``fail`` (the entity is not loaded; also when columns are missing).
         keeps_history: Whether all versions are kept, as slowly changing dimension (SCD) type 2.
     """
 
@@ -105,6 +109,7 @@ class Contract:
     version_column: str
     row_rules: tuple[RowRule, ...] = ()
     operation_column: str | None = None
+    schema_policy: str = "evolve"
     keeps_history: bool = False
 
     @property
@@ -117,6 +122,11 @@ class Contract:
         """Names that a file may have in its header: source columns, and the operation column."""
         names = tuple(column.name for column in self.source_columns)
         return (*names, self.operation_column) if self.operation_column else names
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Names of columns by the other names that files may give them."""
+        return {alias: column.name for column in self.source_columns for alias in column.aliases}
 
     @property
     def identity(self) -> tuple[str, ...]:

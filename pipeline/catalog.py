@@ -7,7 +7,7 @@ Tables are registered from here and not by Spark, whose own sync writes a single
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -50,11 +50,19 @@ def glue_client() -> GlueClient:
     return boto3.client("glue", region_name=region, config=boto_config())
 
 
-def catalog_tables(contracts: dict[str, Contract], settings: Settings) -> list[CatalogTable]:
-    """Silver, quarantine and ops tables as the catalogue should show them."""
+def catalog_tables(
+    contracts: dict[str, Contract], settings: Settings, additional: Mapping[str, Sequence[str]]
+) -> list[CatalogTable]:
+    """Silver, quarantine and ops tables as the catalogue should show them.
+
+    Args:
+        contracts: Contracts by entity.
+        settings: Where the tables are.
+        additional: Columns of Silver that the contracts do not know, by entity.
+    """
     tables = []
     for entity, contract in contracts.items():
-        for table in silver_tables(contract):
+        for table in silver_tables(contract, additional.get(entity, ())):
             uri = settings.table_uri("silver", table.name)
             tables.append(CatalogTable("silver", table.name, uri, table.columns, table.description))
         uri = settings.table_uri("quarantine", entity)

@@ -6,6 +6,7 @@ row gets exactly one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 DISPOSITIONS = ("inserted", "updated", "duplicate", "stale", "quarantined")
 
 
-def row_hash(contract: Contract) -> Column:
+def row_hash(contract: Contract, additional: Sequence[str] = ()) -> Column:
     """SHA2-256 over the typed source columns in contract order, as BINARY.
+
+    Additional columns (texts) follow by name, unless they are null: so a row has the same hash
+    whether or not its file, or the table, has got them.
 
     Each value is written as its length, a colon and its text, and a null as ``-``. So no two
     different rows are written the same, whatever separators their texts hold; instants are written
@@ -29,6 +33,10 @@ def row_hash(contract: Contract) -> Column:
     """
     written = [_written(column.name, column.physical_type) for column in contract.source_columns]
     mark = F.when(F.col("_is_deleted"), "D").otherwise("")
+    for name in sorted(additional):
+        written.append(
+            F.when(F.col(name).isNull(), "").otherwise(F.concat(F.lit(f"{name}="), _written(name, "string")))
+        )
     return F.unhex(F.sha2(F.concat(mark, *written), 256))
 
 

@@ -43,7 +43,8 @@ def table_name(entity: str) -> str:
 
 def history_columns(silver: tuple[TableColumn, ...]) -> tuple[TableColumn, ...]:
     """Columns of the history table, from those of the Silver table."""
-    return (*(column for column in silver if column.name != "_deleted_at"), *VALIDITY)
+    split = next(place for place, column in enumerate(silver) if column.name == "_deleted_at")
+    return (*silver[:split], *VALIDITY, *silver[split + 1 :])  # additional columns are always the last
 
 
 def changes(new: DataFrame, stored: DataFrame | None, contract: Contract) -> DataFrame:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from charset_normalizer import from_bytes
@@ -29,6 +31,11 @@ LEGACY_ENCODINGS = {
     "iso8859_15": "ISO-8859-15",
     "iso8859_2": "ISO-8859-2",
 }
+LONGEST_NAME = 128
+# How the notes begin that say that a file has not the columns of the contract.
+COLUMN_NOTES = ("missing columns", "additional columns")
+# Names that the tables need for themselves.
+RESERVED = ("valid_from", "valid_to", "is_current", "is_deleted")
 UTF16_BOMS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -97,6 +104,8 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
         first_line = ""
     delimiter, header = find_header(first_line, contract)
     notes = [] if encoding == "UTF-8" else [f"encoding {encoding}"]
+    renamed = [f"{name} is {contract.aliases[name]}" for name in header if name in contract.aliases]
+    header = tuple(contract.aliases.get(name, name) for name in header)
     known = contract.input_columns
     if not set(header) & set(known):
         return Inspection(
@@ -113,12 +122,49 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
         )
     if delimiter != ",":
         notes.append(f"delimiter {delimiter!r}")
-    expected = (name for name in known if name != contract.operation_column)
-    if missing := [name for name in expected if name not in header]:
-        notes.append(f"missing columns: {', '.join(missing)}")
-    if extra := [name for name in header if name not in known]:
-        notes.append(f"additional columns, not loaded: {', '.join(name or '(no name)' for name in extra)}")
+    if renamed:
+        notes.append(f"renamed columns: {', '.join(renamed)}")
+    taken = _taken(contract)
+    header = tuple(name if (plain := additional_name(name)) in taken else plain or name for name in header)
+    notes += _column_notes(header, contract)
     return Inspection("loadable", Layout(header, delimiter, encoding), tuple(notes))
+
+
+def _column_notes(header: tuple[str, ...], contract: Contract) -> Iterator[str]:
+    known = contract.input_columns
+    expected = [name for name in known if name != contract.operation_column]
+    if missing := [name for name in expected if name not in header]:
+        yield f"missing columns: {', '.join(missing)}"
+    additional = additional_columns(header, contract) if contract.schema_policy != "ignore" else ()
+    if additional:
+        yield f"additional columns: {', '.join(additional)}"
+    if extra := [name for name in header if name not in known and name not in additional]:
+        yield f"additional columns, not loaded: {', '.join(name or '(no name)' for name in extra)}"
+
+
+def additional_columns(header: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
+    """Columns of a header that the contract does not know, and that Silver can take in.
+
+    There are none when more of the columns are unknown than the contract has: it is another kind of file.
+    """
+    taken = _taken(contract)
+    found = [name for name in header if name and name not in taken and name == additional_name(name)]
+    if len(found) > len(contract.source_columns):
+        return ()
+    return tuple(name for name in found if found.count(name) == 1 and len(name) <= LONGEST_NAME)
+
+
+def _taken(contract: Contract) -> set[str]:
+    return {*contract.input_columns, *(column.name for column in contract.columns), *RESERVED}
+
+
+def additional_name(name: str) -> str:
+    """A name from a header as a column of a table may have it; empty when nothing of it can stay.
+
+    >>> additional_name("loyalty tier (2024)")
+    'loyalty_tier_2024'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def find_encoding(sample: bytes) -> str | None:
@@ -151,7 +197,7 @@ def find_encoding(sample: bytes) -> str | None:
 
 def find_header(line: str, contract: Contract) -> tuple[str, tuple[str, ...]]:
     """Delimiter and normalised column names of a header line."""
-    known = set(contract.input_columns)
+    known = {*contract.input_columns, *contract.aliases}
     candidates = {delimiter: _split_header(line, delimiter) for delimiter in DELIMITERS}
     best = max(candidates, key=lambda delimiter: len(known & set(candidates[delimiter])))
     return best, candidates[best]
@@ -184,7 +230,7 @@ def gunzip_head(data: bytes) -> bytes:
 
 def _begins_with_header(head: bytes, contract: Contract) -> bool:
     line = next(iter(head.splitlines()), b"")
-    known = set(contract.input_columns)
+    known = {*contract.input_columns, *contract.aliases}
     return not known.isdisjoint(find_header(_decode(line, "UTF-8"), contract)[1])
 
 

@@ -110,7 +110,8 @@ class Batch:
     """What one run loads for one entity, and the table versions that it looks at.
 
     ``replay_layouts`` is how the lines of quarantined orphans are written that are tried again; empty
-    when none are. ``redo`` says that an interrupted batch is done again.
+    when none are. ``redo`` says that an interrupted batch is done again. ``additional`` are the columns
+    of Silver that the contract does not know; the ledger does not keep them.
     """
 
     entity: str
@@ -124,6 +125,7 @@ class Batch:
     replay_layouts: tuple[Layout, ...] = ()
     redo: bool = False
     history_version: int = -1
+    additional: tuple[str, ...] = ()
 
     @property
     def loadable(self) -> dict[str, Layout]:

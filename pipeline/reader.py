@@ -18,7 +18,6 @@ from urllib.parse import quote
 from pyspark.sql import functions as F  # noqa: N812 - the name everybody uses
 from pyspark.sql import types as T  # noqa: N812
 
-from contracts import Contract
 from pipeline.layout import Layout
 
 if TYPE_CHECKING:
@@ -42,13 +41,13 @@ LINE_SCHEMA = T.StructType(
 )
 
 
-def read_files(spark: SparkSession, files: Mapping[str, Layout], contract: Contract) -> DataFrame:
+def read_files(spark: SparkSession, files: Mapping[str, Layout], names: Sequence[str]) -> DataFrame:
     """Read Bronze files of one entity.
 
     Args:
         spark: Session; one file must be one task (see ``session.ONE_FILE_PER_TASK``).
         files: URI of each file, and how it is written.
-        contract: Names the columns to give back.
+        names: Columns to give back.
 
     Returns:
         The columns of :func:`parse_lines`.
@@ -56,9 +55,7 @@ def read_files(spark: SparkSession, files: Mapping[str, Layout], contract: Contr
     groups: dict[Layout, list[str]] = defaultdict(list)
     for uri, layout in files.items():
         groups[layout].append(uri)
-    frames = [
-        parse_lines(read_lines(spark, uris, layout), layout, contract) for layout, uris in groups.items()
-    ]
+    frames = [parse_lines(read_lines(spark, uris, layout), layout, names) for layout, uris in groups.items()]
     return reduce(lambda left, right: left.unionByName(right), frames)
 
 
@@ -88,23 +85,22 @@ def read_lines(spark: SparkSession, uris: Sequence[str], layout: Layout) -> Data
 
 
 def parse_lines(
-    lines: DataFrame, layout: Layout, contract: Contract, passed: Sequence[str] = LINEAGE
+    lines: DataFrame, layout: Layout, names: Sequence[str], passed: Sequence[str] = LINEAGE
 ) -> DataFrame:
-    """Split lines into the contract's columns, by header name and never by position.
+    """Split lines into columns, by header name and never by position.
 
     Args:
         lines: ``_raw`` and the columns ``passed``. (Asking the frame for its columns would have Spark
             Connect analyse it.)
         layout: How the lines are written.
-        contract: Names the columns to give back.
+        names: Columns to give back.
         passed: Columns to pass through.
 
     Returns:
         ``_raw`` as valid text, the columns ``passed``, ``_layout`` (how the line is to be
         split if it is read again), ``_problem`` (a reason why the line could not be split, or null)
-        and every input column of the contract as a string, null when it is missing.
+        and each of ``names`` as a string, null when the file has not got it.
     """
-    names = contract.input_columns
     how = F.struct(
         F.array(*[F.lit(name) for name in layout.header]).cast("array<string>").alias("header"),
         F.lit(layout.delimiter).alias("delimiter"),

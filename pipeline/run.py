@@ -25,14 +25,15 @@ from pipeline.files import gzip_problem, inspect_files
 from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import is_current, refresh
 from pipeline.history import table_name
+from pipeline.layout import COLUMN_NOTES, additional_columns
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.lock import exclusive
 from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, make_plan, may_release
 from pipeline.report import EntityReport, MartReport, RunReport
 from pipeline.settings import Settings
-from pipeline.silver import QUARANTINE_COLUMNS, input_versions, load_batch, silver_tables
+from pipeline.silver import ensure_tables, input_versions, load_batch
 from pipeline.storage import etag_of
-from pipeline.tables import ensure_table, table_version
+from pipeline.tables import table_version
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -46,13 +47,14 @@ Progress = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Engine:
-    """What every step of a run needs."""
+    """What every step of a run needs; ``additional`` are the columns that each contract does not know."""
 
     spark: SparkSession
     settings: Settings
     ledger: Ledger
     run_id: str
     progress: Progress
+    additional: dict[str, tuple[str, ...]]
 
 
 def run_pipeline(
@@ -90,17 +92,17 @@ def run_pipeline(
     report = RunReport(run_id)
     with exclusive(names, run_id, settings):
         ledger = Ledger(settings)
-        _ensure_tables(load_contracts(), ledger, settings)
+        additional = _ensure_tables(load_contracts(), ledger, settings)
         plan = make_plan(settings, ledger, contracts, layer)
         report.seconds["plan"] = time.monotonic() - begun
         work = plan.silver_work or plan.marts or may_release(plan, ledger, settings)
         if work:
-            _execute(plan, report, ledger, settings, layer=layer, progress=progress)
+            _execute(plan, report, ledger, settings, additional, layer=layer, progress=progress)
         else:
             report.run_id = None
             report.entities = [EntityReport(entity) for entity in contracts] if layer != GOLD else []
             report.marts = [MartReport(mart.name, "current") for mart in MARTS] if layer != SILVER else []
-            _register(settings)
+            _register(settings, additional)
             _register_gold(settings)
     report.seconds["total"] = time.monotonic() - begun
     return report
@@ -111,6 +113,7 @@ def _execute(
     report: RunReport,
     ledger: Ledger,
     settings: Settings,
+    additional: dict[str, tuple[str, ...]],
     *,
     layer: str,
     progress: Progress,
@@ -123,10 +126,11 @@ def _execute(
     can_write = True
     try:
         with ThreadPoolExecutor(max_workers=1) as pool:
-            registering = pool.submit(_register, settings)
+            found = dict(additional)
+            registering = pool.submit(_register, settings, found)
             clock = time.monotonic()
             progress("spark", "starting")
-            engine = Engine(start_session(), settings, ledger, run_id, progress)
+            engine = Engine(start_session(), settings, ledger, run_id, progress, additional)
             report.seconds["spark_start"] = time.monotonic() - clock
             clock = time.monotonic()
             if layer != GOLD:
@@ -137,6 +141,8 @@ def _execute(
                 report.marts = refresh_gold(engine)
             report.seconds["gold"] = time.monotonic() - clock
             registering.result()
+            if additional != found:
+                _register(settings, additional)
             _register_gold(settings)
         error = "; ".join(report.errors) or None
     except Exception as exception:
@@ -183,6 +189,7 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
         done_files: set[tuple[str, str]] = set()
         if batch := plan.redo.get(entity):
             engine.progress(entity, "finishing an interrupted batch")
+            batch = replace(batch, additional=_evolve(engine, contract, batch.files))
             _load(engine, batch, contract, report)
             done_files = {(file.path, file.etag) for file in batch.files}
             # What it has put into quarantine may have found its parent in the meantime.
@@ -197,6 +204,8 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
         replays = plan.orphans.get(entity, 0) > 0 and parents != last_parents
         if infos or replays:
             engine.progress(entity, f"reading {len(infos)} files")
+            files = inspect_files(infos, contract)
+            additional = _evolve(engine, contract, files)
             batch = Batch(
                 entity=entity,
                 number=engine.ledger.next_number(entity),
@@ -206,7 +215,8 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
                 quarantine_version=table_version(engine.settings.table_uri("quarantine", entity)),
                 history_version=table_version(engine.settings.table_uri("silver", table_name(entity))),
                 parent_versions=parents,
-                files=inspect_files(infos, contract),
+                files=files,
+                additional=additional,
                 replay_layouts=engine.ledger.orphan_layouts(entity) if replays else (),
             )
             engine.ledger.begin(batch)
@@ -220,6 +230,34 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
         engine.progress(entity, "failed")
     report.seconds = time.monotonic() - clock
     return report
+
+
+def _evolve(engine: Engine, contract: Contract, files: Sequence[BronzeFile]) -> tuple[str, ...]:
+    """Give Silver the columns that files have and the contract does not know, if its policy says so.
+
+    Returns:
+        All columns of Silver that the contract does not know.
+
+    Raises:
+        FinlakeError: The policy is to fail when files have not exactly the contract's columns.
+    """
+    known = engine.additional[contract.entity]
+    if contract.schema_policy == "fail":
+        for file in files:
+            if wrong := [note for note in file.notes if note.startswith(COLUMN_NOTES)]:
+                raise FinlakeError(
+                    f"{file.path} has not the columns of the contract: {'; '.join(wrong)}",
+                    "correct the file or the contract, or choose another schemaPolicy",
+                )
+    if contract.schema_policy != "evolve":
+        return known
+    headers = [file.layout.header for file in files if file.status == "pending" and file.layout]
+    found = {name for header in headers for name in additional_columns(header, contract)}
+    if found <= set(known):
+        return known
+    added = tuple(sorted(found - set(known)))
+    engine.additional[contract.entity] = ensure_tables(contract, (*known, *added), engine.settings)
+    return engine.additional[contract.entity]
 
 
 def _load(engine: Engine, batch: Batch, contract: Contract, report: EntityReport) -> None:
@@ -376,9 +414,9 @@ def _workers(engine: Engine) -> Iterator[ThreadPoolExecutor]:
             raise
 
 
-def _register(settings: Settings) -> None:
+def _register(settings: Settings, additional: dict[str, tuple[str, ...]]) -> None:
     if settings.silver_uri.startswith("s3://"):
-        register(catalog_tables(load_contracts(), settings), settings)
+        register(catalog_tables(load_contracts(), settings, additional), settings)
 
 
 def _register_gold(settings: Settings) -> None:
@@ -387,19 +425,19 @@ def _register_gold(settings: Settings) -> None:
         register(built, settings)
 
 
-def _ensure_tables(contracts: dict[str, Contract], ledger: Ledger, settings: Settings) -> None:
-    def both(entity: str) -> None:
-        contract = contracts[entity]
-        for table in silver_tables(contract):
-            uri = settings.table_uri("silver", table.name)
-            ensure_table(uri, table.columns, description=table.description)
-        ensure_table(settings.table_uri("quarantine", entity), QUARANTINE_COLUMNS)
-
+def _ensure_tables(
+    contracts: dict[str, Contract], ledger: Ledger, settings: Settings
+) -> dict[str, tuple[str, ...]]:
+    """Make what tables there are as the contracts say; returns the columns that they do not know."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         pending = [pool.submit(table.ensure) for table in ledger.tables]
-        pending += [pool.submit(both, entity) for entity in contracts]
+        additional = {
+            entity: pool.submit(ensure_tables, contract, (), settings)
+            for entity, contract in contracts.items()
+        }
         for future in pending:
             future.result()
+        return {entity: future.result() for entity, future in additional.items()}
 
 
 def _dry_run(contracts: dict[str, Contract], settings: Settings, layer: str) -> RunReport:

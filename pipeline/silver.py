@@ -21,10 +21,19 @@ from pipeline.entities import entity_module
 from pipeline.ledger import BRONZE, QUARANTINE, Batch, RowCount
 from pipeline.settings import Settings
 from pipeline.staging import staged
-from pipeline.tables import ARRAY_OF_STRING, LAYOUT_STRUCT, TableColumn, read_version, table_version
+from pipeline.tables import (
+    ARRAY_OF_STRING,
+    LAYOUT_STRUCT,
+    TableColumn,
+    ensure_table,
+    open_table,
+    read_version,
+    table_version,
+)
 from pipeline.writes import append, file_count, lineage, merge, undo_attempts
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
     from pyspark.sql import Column, DataFrame, SparkSession
 
 LINEAGE = (
@@ -58,8 +67,8 @@ JUDGEMENT = {
 }
 
 
-def silver_columns(contract: Contract) -> tuple[TableColumn, ...]:
-    """Columns of an entity's Silver table: the contract's, then lineage, row hash, deletion."""
+def silver_columns(contract: Contract, additional: Sequence[str] = ()) -> tuple[TableColumn, ...]:
+    """Columns of an entity's Silver table: the contract's, lineage, row hash, deletion, additional ones."""
     columns = [
         TableColumn(
             column.name,
@@ -70,7 +79,8 @@ def silver_columns(contract: Contract) -> tuple[TableColumn, ...]:
         )
         for column in contract.columns
     ]
-    return (*columns, *LINEAGE, ROW_HASH, DELETED_AT)
+    extra = [TableColumn(name, "string", "Additional column: not in the contract.") for name in additional]
+    return (*columns, *LINEAGE, ROW_HASH, DELETED_AT, *extra)
 
 
 class SilverTable(NamedTuple):
@@ -81,15 +91,48 @@ class SilverTable(NamedTuple):
     description: str
 
 
-def silver_tables(contract: Contract) -> list[SilverTable]:
+def silver_tables(contract: Contract, additional: Sequence[str] = ()) -> list[SilverTable]:
     """The tables that an entity has in Silver: its own and, if the contract says so, its history."""
-    columns = silver_columns(contract)
+    columns = silver_columns(contract, additional)
     tables = [SilverTable(contract.entity, columns, contract.description)]
     if contract.keeps_history:
         text = f"Every version of {contract.entity}, with the time in which it held (SCD type 2)."
         kept = history.history_columns(columns)
         tables.append(SilverTable(history.table_name(contract.entity), kept, text))
     return tables
+
+
+def ensure_tables(contract: Contract, additional: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    """Create the entity's tables when they are not there, and bring their columns up to date.
+
+    Args:
+        contract: The entity.
+        additional: Columns to add that the contract does not know.
+        settings: Where the tables are.
+
+    Returns:
+        All columns of Silver that the contract does not know.
+
+    Raises:
+        FinlakeError: A column has another type than the contract's, and values could get lost.
+    """
+    ensure_table(settings.table_uri("quarantine", contract.entity), QUARANTINE_COLUMNS)
+    tables = [
+        ensure_table(settings.table_uri("silver", table.name), table.columns, description=table.description)
+        for table in silver_tables(contract, additional)
+    ]
+    return _unknown_columns(tables[0], contract)
+
+
+def additional_in_silver(contract: Contract, settings: Settings) -> tuple[str, ...]:
+    """Columns of an entity's Silver table that the contract does not know."""
+    table = open_table(settings.table_uri("silver", contract.entity))
+    return _unknown_columns(table, contract) if table else ()
+
+
+def _unknown_columns(table: DeltaTable, contract: Contract) -> tuple[str, ...]:
+    known = {column.name for column in silver_columns(contract)}
+    return tuple(field.name for field in table.schema().fields if field.name not in known)
 
 
 def input_versions(entities: Sequence[str], settings: Settings) -> dict[str, int]:
@@ -111,15 +154,17 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     """
     if batch.redo:
         undo_attempts(batch, _found(batch, contract, settings))
+        ensure_tables(contract, batch.additional, settings)  # what was undone may have had fewer columns
     rows = incoming_rows(spark, batch, contract, settings)
     if rows is None:
         return []
-    judged = judge(rows, parent_keys(spark, batch, contract, settings), contract)
+    judged = judge(rows, parent_keys(spark, batch, contract, settings), contract, batch.additional)
     # A replayed orphan whose parent is still unknown simply stays where it is.
     judged = judged.where((F.col("_origin") == BRONZE) | (F.col("_reasons") == ""))
     stored = stored_versions(spark, batch, contract, settings)
     everything = dedupe.classify(judged, stored, contract)
-    schema, folder = classified_schema(contract), settings.table_uri("staging", batch.entity)
+    schema = classified_schema(contract, batch.additional)
+    folder = settings.table_uri("staging", batch.entity)
     with staged(spark, everything, schema, folder, time.time_ns()) as classified:
         counts = count_rows(classified)
         total = sum((count.outcomes for count in counts), Counter[str]())
@@ -157,7 +202,8 @@ def incoming_rows(
     """
     frames = []
     if batch.loadable:
-        bronze = reader.read_files(spark, batch.loadable, contract)
+        names = (*contract.input_columns, *batch.additional)
+        bronze = reader.read_files(spark, batch.loadable, names)
         frames.append(bronze.withColumns({"_origin": F.lit(BRONZE), "_held_by": F.lit(None).cast("string")}))
     if batch.replay_layouts:
         frames += replayed_rows(spark, batch, contract, settings)
@@ -181,22 +227,26 @@ def replayed_rows(
             (F.col("_layout.delimiter") == layout.delimiter)
             & (F.col("_layout.header") == F.array(*[F.lit(name) for name in layout.header]))
         ).select("_raw", "_source_file", "_source_row", F.col("_run_id").alias("_held_by"))
-        parsed = reader.parse_lines(lines, layout, contract, (*reader.LINEAGE, "_held_by"))
+        names = (*contract.input_columns, *batch.additional)
+        parsed = reader.parse_lines(lines, layout, names, (*reader.LINEAGE, "_held_by"))
         frames.append(parsed.withColumn("_origin", F.lit(QUARANTINE)))
     return frames
 
 
-def judge(rows: DataFrame, parents: dict[str, DataFrame], contract: Contract) -> DataFrame:
+def judge(
+    rows: DataFrame, parents: dict[str, DataFrame], contract: Contract, additional: Sequence[str] = ()
+) -> DataFrame:
     """Clean and type the columns, and collect the reasons that keep a row out of Silver.
 
     Args:
         rows: Raw rows, see :func:`incoming_rows`.
         parents: For each column that refers to a parent, the known keys as ``_parent_key``.
         contract: The entity.
+        additional: Columns that the contract does not know; they stay texts.
 
     Returns:
-        Typed source columns, lineage, ``_raw`` (only for rows with reasons), ``_reasons`` (joined by
-        ``;``, empty when valid) and ``_row_hash`` (null when there are reasons).
+        Typed source columns, additional columns, lineage, ``_raw`` (only for rows with reasons),
+        ``_reasons`` (joined by ``;``, empty when valid) and ``_row_hash`` (null when there are reasons).
     """
     passed = ["_raw", "_source_file", "_source_row", "_layout", "_origin", "_held_by", "_problem"]
     names = [column.name for column in contract.source_columns]
@@ -210,8 +260,9 @@ def judge(rows: DataFrame, parents: dict[str, DataFrame], contract: Contract) ->
     marked = rows.withColumn("_operation", operation).withColumn(
         "_is_deleted", F.coalesce(F.col("_operation") == quality.DELETE, F.lit(False))
     )
-    passed += ["_operation", "_is_deleted"]
-    trimmed = marked.select(*passed, *[_known_text(name, contract) for name in names])
+    passed += ["_operation", "_is_deleted", *additional]
+    marked = marked.withColumns({name: _known_text(name, contract) for name in additional})
+    trimmed = marked.select(*passed, *[_known_text(name, contract).alias(name) for name in names])
     clean = trimmed.withColumns(normalised) if normalised else trimmed
     both = clean.withColumn(
         "_typed", F.struct(*[cleaning.typed(column).alias(column.name) for column in contract.source_columns])
@@ -231,21 +282,21 @@ def judge(rows: DataFrame, parents: dict[str, DataFrame], contract: Contract) ->
     return judged.withColumns(
         {
             "_raw": F.when(~valid, F.col("_raw")),
-            "_row_hash": F.when(valid, dedupe.row_hash(contract)),
+            "_row_hash": F.when(valid, dedupe.row_hash(contract, additional)),
         }
-    ).select(*names, *JUDGEMENT)
+    ).select(*names, *additional, *JUDGEMENT)
 
 
 def _known_text(name: str, contract: Contract) -> Column:
     """The trimmed text of a column. A deletion says nothing about others than key and version."""
     text = cleaning.text(F.col(name))
-    return (text if name in contract.identity else F.when(~F.col("_is_deleted"), text)).alias(name)
+    return text if name in contract.identity else F.when(~F.col("_is_deleted"), text)
 
 
-def classified_schema(contract: Contract) -> str:
+def classified_schema(contract: Contract, additional: Sequence[str] = ()) -> str:
     """Columns of a batch's judged and classified rows, as DDL."""
     typed = {column.name: column.physical_type for column in contract.source_columns}
-    columns = typed | JUDGEMENT | {"_disposition": "string"}
+    columns = typed | dict.fromkeys(additional, "string") | JUDGEMENT | {"_disposition": "string"}
     return ", ".join(f"`{name}` {type_}" for name, type_ in columns.items())
 
 
@@ -346,7 +397,11 @@ def write_silver(
     uri = settings.table_uri("silver", batch.entity)
     deleted_at = F.when(F.col("_is_deleted"), F.col(contract.version_column))
     winners = classified.where(F.col("_disposition").isin("inserted", "updated")).select(
-        *contract_columns(contract), *lineage(batch), "_row_hash", deleted_at.alias(DELETED_AT.name)
+        *contract_columns(contract),
+        *lineage(batch),
+        "_row_hash",
+        deleted_at.alias(DELETED_AT.name),
+        *batch.additional,
     )
     winners = winners.coalesce(file_count(outcomes["inserted"] + outcomes["updated"]))
     if not outcomes["updated"] and not batch.redo:
@@ -384,8 +439,10 @@ def write_history(
         "_row_hash",
         F.col(contract.version_column).alias("valid_from"),
         F.col("_is_deleted").alias("is_deleted"),
+        *batch.additional,
     )
-    names = [column.name for column in history.history_columns(silver_columns(contract))]
+    columns = silver_columns(contract, batch.additional)
+    names = [column.name for column in history.history_columns(columns)]
     stored = None
     # Nothing is stored yet of keys that are all new, as in an initial load.
     if outcomes["updated"] or outcomes["stale"]:

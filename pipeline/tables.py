@@ -17,6 +17,7 @@ from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, 
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, PrimitiveType, StructType
 
+from pipeline.errors import FinlakeError
 from pipeline.storage import delta_options, names_after, read_bytes
 
 if TYPE_CHECKING:
@@ -64,9 +65,13 @@ def ensure_table(
     description: str = "",
     configuration: Mapping[str, str | None] | None = None,
 ) -> DeltaTable:
-    """Create the Delta table when it is not there; add columns that it lacks.
+    """Create the Delta table when it is not there; add columns that it lacks, widen those that are narrow.
 
-    Existing columns are never dropped or retyped.
+    Existing columns are never dropped. One that gets a wider type costs a copy of the table, in one
+    commit; Delta's time travel still shows it as it was.
+
+    Raises:
+        FinlakeError: A column has a type that not every stored value would fit into.
     """
     schema = Schema([_field(column) for column in columns])
     try:
@@ -81,10 +86,57 @@ def ensure_table(
             configuration=configuration,
             storage_options=delta_options(),
         )
-    present = {field.name for field in table.schema().fields}
+    present = {field.name: field for field in table.schema().fields}
     if missing := [field for field in schema.fields if field.name not in present]:
         table.alter.add_columns(missing)
+    wider = {
+        field.name: field
+        for field in schema.fields
+        if field.name in present and _is_to_be_widened(present[field.name], field, uri)
+    }
+    if wider:
+        _retype(table, wider)
     return table
+
+
+def _is_to_be_widened(stored: Field, wanted: Field, uri: str) -> bool:
+    old, new = stored.type, wanted.type
+    if not isinstance(old, PrimitiveType) or not isinstance(new, PrimitiveType) or old == new:
+        return False
+    if not _fits(old.type, new.type):
+        raise FinlakeError(
+            f"column {stored.name} of {uri} is {old.type}, and not every such value is a {new.type}",
+            "give the column in the contract its former type or a wider one, or another name",
+        )
+    return True
+
+
+def _fits(narrow: str, wide: str) -> bool:
+    """Whether every value of one of Delta's types is a value of another.
+
+    >>> _fits("decimal(9,2)", "decimal(12,4)"), _fits("decimal(9,2)", "decimal(12,6)")
+    (True, False)
+    """
+    if (narrow, wide) == ("integer", "long"):
+        return True
+    whole_numbers = {"integer": (10, 0), "long": (19, 0)}
+    before, after = (
+        whole_numbers.get(name) or [int(number) for number in re.findall(r"\d+", name)]
+        for name in (narrow, wide)
+    )
+    if not before or not wide.startswith("decimal"):
+        return False
+    return after[1] >= before[1] and after[0] - after[1] >= before[0] - before[1]
+
+
+def _retype(table: DeltaTable, fields: Mapping[str, Field]) -> None:
+    """Write the table anew with other types for some of its columns, in one commit."""
+    schema = Schema([fields.get(field.name, field) for field in table.schema().fields])
+    target = pa.schema(schema.to_arrow())
+    batches = table.to_pyarrow_dataset().to_batches()
+    retyped = (part for batch in batches for part in pa.Table.from_batches([batch]).cast(target).to_batches())
+    reader = pa.RecordBatchReader.from_batches(target, retyped)
+    write_deltalake(table, reader, mode="overwrite", schema_mode="overwrite")
 
 
 def open_table(uri: str) -> DeltaTable | None:

@@ -25,7 +25,7 @@ from pipeline.history import table_name
 from pipeline.ledger import BRONZE, QUARANTINE, Ledger
 from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
-from pipeline.silver import LINEAGE, input_versions
+from pipeline.silver import LINEAGE, additional_in_silver, input_versions
 from pipeline.tables import open_table, table_version
 
 
@@ -244,7 +244,10 @@ def gold_reconciles(lake: Lake) -> Iterator[Check]:
 
 def catalogue(lake: Lake) -> Iterator[Check]:
     """Glue's columns are the tables' columns, in order and type, with the contracts' PII tags."""
-    wanted = catalog_tables(lake.contracts, lake.settings) + gold_tables(lake.settings)
+    additional = {
+        entity: additional_in_silver(contract, lake.settings) for entity, contract in lake.contracts.items()
+    }
+    wanted = catalog_tables(lake.contracts, lake.settings, additional) + gold_tables(lake.settings)
     layers = dict.fromkeys(table.layer for table in wanted)
     present = {layer: registered_tables(layer, lake.settings) for layer in layers}
     for layer in layers:

@@ -191,7 +191,7 @@ CASES = (
     Case("missing-required.csv", text(two(), columns=[c for c in COLUMNS if c != "email"]).encode(),
          quarantined=2, reasons={"missing_value:email": 2}, said="missing columns: email"),
     good("additional.csv", text(two(mood="good"), columns=[*COLUMNS, "mood", ""]),
-         said="additional columns, not loaded: mood, (no name)"),
+         said="additional columns: mood; additional columns, not loaded: (no name)"),
     Case("unclosed-quote.csv", UNCLOSED.encode(), inserted=2, quarantined=1, reasons={"stray_quote": 1}),
     Case("ten-megabytes.csv", text(two(street_address="x" * 10_000_000)).encode(), inserted=1, quarantined=1,
          reasons={"too_long:street_address": 1}),

@@ -13,21 +13,13 @@ from chispa import assert_df_equality
 from hypothesis import strategies as st
 from pyspark.sql import functions as F  # noqa: N812
 
-from contracts import Column, Contract
 from pipeline import reader
 from pipeline.layout import Layout
 
 # Line numbers come from the code that Spark generates.
 pytestmark = pytest.mark.spark
 
-THREE = Contract(
-    entity="things",
-    version="1.0.0",
-    description="",
-    columns=tuple(Column(name, "string", name) for name in ("a", "b", "c")),
-    key=("a",),
-    version_column="c",
-)
+NAMES = ("a", "b", "c")
 ABC = Layout(("a", "b", "c"))
 
 
@@ -41,7 +33,7 @@ def read(spark, tmp_path):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
             files[f"file://{tmp_path}/{name}"] = layout[name] if isinstance(layout, dict) else layout
-        rows = reader.read_files(spark, files, THREE).orderBy("_source_file", "_source_row").collect()
+        rows = reader.read_files(spark, files, NAMES).orderBy("_source_file", "_source_row").collect()
         return [
             (
                 row["_source_file"].removeprefix(f"file://{tmp_path}/"),
@@ -58,7 +50,7 @@ def read(spark, tmp_path):
 def parse(spark, lines, layout=ABC):
     """Rows that lines are parsed to, in order."""
     frame = spark.createDataFrame(list(enumerate(lines)), "_line int, _raw string").coalesce(1)
-    return reader.parse_lines(frame, layout, THREE, ["_line"]).orderBy("_line").collect()
+    return reader.parse_lines(frame, layout, NAMES, ["_line"]).orderBy("_line").collect()
 
 
 def test_lines_are_numbered_as_an_editor_does_also_with_blank_lines_and_any_line_end(read):
@@ -87,7 +79,7 @@ def test_a_file_is_never_split_into_tasks(spark, tmp_path):
     # Spark splits what is larger than its bytes per task, where line numbers would begin again.
     file = tmp_path / "large.csv"
     file.write_text("a,b,c\n" + "".join(f"{line},{'x' * 1000},\n" for line in range(2, 20_002)))
-    frame = reader.read_files(spark, {f"file://{file}": ABC}, THREE)
+    frame = reader.read_files(spark, {f"file://{file}": ABC}, NAMES)
     wrong = frame.where(F.col("a").cast("long") != F.col("_source_row")).count()
     assert (frame.count(), wrong) == (20_000, 0)
 
@@ -277,7 +269,7 @@ def test_a_line_that_is_not_utf_8_is_found_wherever_it_breaks_and_keeps_every_by
     lines = [*BROKEN, *(text.encode() for text in SOUND)]
     found = read({"f.csv": b"a,b,c\n" + b"\n".join(lines)})
     assert [problem for _, _, problem, _ in found] == ["not_utf8"] * len(BROKEN) + [None] * len(SOUND)
-    rows = reader.read_files(spark, {f"file://{tmp_path}/f.csv": ABC}, THREE).orderBy("_source_row").collect()
+    rows = reader.read_files(spark, {f"file://{tmp_path}/f.csv": ABC}, NAMES).orderBy("_source_row").collect()
     kept = [row["_raw"].encode("latin-1") if row["_problem"] else row["_raw"].encode() for row in rows]
     assert kept == lines
 
@@ -316,6 +308,6 @@ def test_a_file_with_an_unusable_header_gives_all_its_lines_with_the_reason(read
 def test_lines_taken_from_quarantine_are_split_like_those_of_the_file(spark, tmp_path):
     (tmp_path / "f.csv").write_text('c;a\n3;"x;y"\n4;z\n')
     layout = Layout(("c", "a"), ";")
-    first = reader.read_files(spark, {f"file://{tmp_path}/f.csv": layout}, THREE)
-    again = reader.parse_lines(first.select("_raw", "_source_file", "_source_row"), layout, THREE)
+    first = reader.read_files(spark, {f"file://{tmp_path}/f.csv": layout}, NAMES)
+    again = reader.parse_lines(first.select("_raw", "_source_file", "_source_row"), layout, NAMES)
     assert_df_equality(first, again, ignore_row_order=True)

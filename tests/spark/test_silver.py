@@ -6,6 +6,7 @@ import gzip
 import random
 import shutil
 import time
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from makers import as_csv, put, row
 import pipeline.plan as plan_module
 import pipeline.run as run_module
 import pipeline.silver as silver_module
-from contracts import load_contract
+from contracts import load_contract, load_contracts
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.gold import MARTS
 from pipeline.ledger import Ledger
@@ -270,6 +271,60 @@ def test_children_of_a_deleted_parent_are_no_orphans(spark, lake):
     put(lake, "customers", "1.csv", [dated("Berlin", 1), dated("", 2, "D")])
     put(lake, "accounts", "1.csv", [row("accounts")])
     assert outcome(load(lake, "customers", "accounts")["accounts"]) == (1, 0, 0, 0, 0)
+
+
+# --- Schema changes ---------------------------------------------------------------------------------
+
+
+def with_columns(*rows, **columns):
+    return [found | columns for found in rows]
+
+
+def test_a_new_column_comes_into_silver_and_history_and_older_rows_have_none(spark, lake):
+    put(lake, "customers", "1.csv", [dated("Berlin", 1)])
+    load(lake, "customers")
+    new = with_columns(dated("Köln", 2), dated("Bonn", 1, customer_id="C2"), **{"Loyalty Tier": "gold"})
+    put(lake, "customers", "2.csv", new)
+    killed_run(lake, "write_history", entity="customers")
+    assert outcome(load(lake, "customers")["customers"]) == (1, 1, 0, 0, 0)
+    # Without the column again, and the other way round, with all columns in another order.
+    put(lake, "customers", "3.csv", [dict(reversed(dated("Ulm", 1, customer_id="C3").items()))])
+    put(lake, "customers", "4.csv", with_columns(dated("Hof", 3), another="x"))
+    assert outcome(load(lake, "customers")["customers"]) == (1, 1, 0, 0, 0)
+    current = silver(lake, "customers").sort("customer_id")
+    assert current["loyalty_tier"].to_list() == [None, "gold", None]
+    assert current["another"].to_list() == ["x", None, None]
+    past = rows_of("silver", lake, "customers_history").sort("customer_id", "valid_from")
+    assert past.filter(customer_id="C1")["loyalty_tier"].to_list() == [None, "gold", None]
+    check_accounting(lake, "customers")
+    assert all(check.ok for check in verify(lake) if check.name.startswith("customers: "))
+
+
+def test_a_row_is_the_same_whether_or_not_its_file_has_the_new_column(spark, lake):
+    put(lake, "customers", "1.csv", [dated("Berlin", 1)])
+    put(lake, "customers", "2.csv", with_columns(dated("Berlin", 1), tier=""))
+    put(lake, "customers", "3.csv", with_columns(dated("Berlin", 1), tier="gold"))
+    first = outcome(load(lake, "customers")["customers"])
+    assert first == (1, 0, 1, 1, 0), "an empty value is none; another value is another row"
+
+
+@pytest.mark.parametrize("policy", ["ignore", "fail"])
+def test_the_contract_says_what_becomes_of_new_columns(spark, lake, monkeypatch, policy):
+    contracts = load_contracts()
+    contracts["customers"] = replace(contracts["customers"], schema_policy=policy)
+    monkeypatch.setattr(run_module, "load_contracts", lambda: contracts)
+    put(lake, "customers", "1.csv", with_columns(dated("Berlin", 1), tier="gold"))
+    report = run_pipeline(lake, entities=["customers"], layer="silver")
+    if policy == "ignore":
+        assert report.errors == []
+        assert "tier" not in silver(lake, "customers").columns
+        return
+    (error,) = report.errors
+    assert "1.csv has not the columns of the contract: additional columns: tier" in error
+    assert silver(lake, "customers").is_empty()
+    # Nothing is lost: once the contract takes them in, they are loaded.
+    monkeypatch.undo()
+    assert outcome(load(lake, "customers")["customers"]) == (1, 0, 0, 0, 0)
 
 
 # --- A lake with a history: orphans, updates, interruptions -----------------------------------------

@@ -3,13 +3,15 @@
 import codecs
 import gzip
 import os
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import load_contract
-from pipeline.layout import SAMPLE_BYTES, find_encoding, find_header, gunzip_head, inspect
+from pipeline.layout import SAMPLE_BYTES, additional_name, find_encoding, find_header, gunzip_head, inspect
 
 CUSTOMERS = load_contract("customers")
 NAMES = [column.name for column in CUSTOMERS.source_columns]
@@ -48,7 +50,7 @@ def test_another_delimiter_is_recognised_and_told(delimiter):
 
 def test_a_delimiter_inside_quotes_of_the_header_does_not_count():
     found = look('customer_id;"a,b,c,d";email\n1;2;3\n')
-    assert (found.layout.delimiter, found.layout.header) == (";", ("customer_id", "a,b,c,d", "email"))
+    assert (found.layout.delimiter, found.layout.header) == (";", ("customer_id", "a_b_c_d", "email"))
 
 
 def test_header_names_may_be_quoted_padded_and_in_capitals():
@@ -68,8 +70,56 @@ def test_missing_and_additional_columns_are_told_by_name():
     assert found.layout.problem is None
     assert found.notes == (
         "missing columns: email, phone",
-        "additional columns, not loaded: shoe_size, (no name)",
+        "additional columns: shoe_size",
+        "additional columns, not loaded: (no name)",
     )
+
+
+def test_additional_columns_get_names_that_a_table_can_have():
+    found = look(HEADER + ",Loyalty Tier (2024),Größe,full_name,is_current,customer-id,x,x\n")
+    assert found.layout.header[len(NAMES) :][:2] == ("loyalty_tier_2024", "gr_e")
+    assert found.notes == (
+        "additional columns: loyalty_tier_2024, gr_e",
+        "additional columns, not loaded: full_name, is_current, customer-id, x, x",
+    )
+
+
+def test_additional_columns_are_left_alone_when_the_contract_says_so():
+    contract = replace(CUSTOMERS, schema_policy="ignore")
+    found = inspect(f"{HEADER},tier\n".encode(), compressed=False, contract=contract)
+    assert found.notes == ("additional columns, not loaded: tier",)
+
+
+def test_a_file_of_another_kind_brings_no_columns():
+    many = [f"column_{number}" for number in range(len(NAMES) + 1)]
+    assert (
+        look(",".join(["customer_id", *many[1:]]) + "\n")
+        .notes[-1]
+        .startswith("additional columns: column_1,")
+    )
+    found = look(",".join(["customer_id", *many]) + "\n")
+    assert found.notes[-1].startswith("additional columns, not loaded: column_0,")
+
+
+@given(st.text(max_size=300))
+def test_the_name_of_an_additional_column_is_safe_and_stays_what_it_is(name):
+    plain = additional_name(name)
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9_]*[a-z0-9])?|", plain)
+    assert additional_name(plain) == plain
+
+
+def test_a_column_is_found_by_its_former_name():
+    columns = [
+        replace(column, aliases=("mail", "e-mail")) if column.name == "email" else column
+        for column in CUSTOMERS.columns
+    ]
+    contract = replace(CUSTOMERS, columns=tuple(columns))
+    header = HEADER.replace("email", "E-Mail")
+    found = inspect(f"{header}\n".encode(), compressed=False, contract=contract)
+    assert found.layout.header == tuple(NAMES)
+    assert found.notes == ("renamed columns: e-mail is email",)
+    both = inspect(f"{header},email\n".encode(), compressed=False, contract=contract)
+    assert both.layout.problem == "ambiguous_header"
 
 
 def test_a_column_that_stands_twice_makes_the_file_ambiguous():

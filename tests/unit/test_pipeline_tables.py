@@ -1,23 +1,30 @@
 """Delta tables without Spark: created, extended, and asked for their versions."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts import load_contracts
+from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
 from pipeline.ledger import OPS_TABLES
 from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
 from pipeline.tables import (
     TableColumn,
+    _fits,
     arrow_type,
     ensure_table,
     newest_metadata,
     open_table,
     table_version,
 )
+from pipeline.verify import sql_type
 
 COLUMNS = (
     TableColumn("entity", "string", "Entity.", nullable=False),
@@ -80,6 +87,66 @@ def test_columns_that_a_table_has_beyond_the_wanted_ones_stay(uri):
     ensure_table(uri, COLUMNS)
     ensure_table(uri, COLUMNS[:1])
     assert len(DeltaTable(uri).schema().fields) == len(COLUMNS)
+
+
+def test_a_wider_type_is_given_to_a_column_and_its_values_stay(uri):
+    narrow = (
+        TableColumn("n", "int", "Number.", "secret", nullable=False),
+        TableColumn("m", "decimal(9,2)", "M."),
+    )
+    table = ensure_table(uri, narrow, description="Numbers.")
+    rows = pa.table({"n": pa.array([1], pa.int32()), "m": pa.array([Decimal("1.50")], pa.decimal128(9, 2))})
+    required = pa.schema([pa.field("n", pa.int32(), nullable=False), rows.schema.field("m")])
+    write_deltalake(table, rows.cast(required), mode="append")
+    before = table_version(uri)
+    wide = (replace(narrow[0], type="bigint"), replace(narrow[1], type="decimal(18,4)"))
+    ensure_table(uri, (*wide, TableColumn("new", "string", "New.")))
+    stored = DeltaTable(uri)
+    assert [(field.name, sql_type(field.type), field.nullable) for field in stored.schema().fields] == [
+        ("n", "bigint", False),
+        ("m", "decimal(18,4)", True),
+        ("new", "string", True),
+    ]
+    assert stored.schema().fields[0].metadata == {"comment": "Number.", "pii": "secret"}
+    assert contents(uri) == [{"n": 1, "m": Decimal("1.5000"), "new": None}]
+    assert DeltaTable(uri, version=before).to_pyarrow_table().schema.field("n").type == pa.int32()
+    version = table_version(uri)
+    ensure_table(uri, wide)
+    assert table_version(uri) == version
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        ("bigint", "int"),
+        ("string", "int"),
+        ("int", "string"),
+        ("decimal(18,2)", "decimal(9,2)"),
+        ("decimal(18,2)", "decimal(18,4)"),
+        ("int", "decimal(10,2)"),
+        ("timestamp", "date"),
+    ],
+)
+def test_a_type_that_values_may_not_fit_into_is_refused(uri, stored, wanted):
+    ensure_table(uri, [TableColumn("n", stored, "")])
+    version = table_version(uri)
+    with pytest.raises(FinlakeError, match=r"column n of file:.* not every such value"):
+        ensure_table(uri, [TableColumn("n", wanted, "")])
+    assert table_version(uri) == version
+
+
+@given(
+    st.tuples(st.integers(1, 18), st.integers(0, 18)).filter(lambda digits: digits[1] <= digits[0]),
+    st.tuples(st.integers(1, 18), st.integers(0, 18)).filter(lambda digits: digits[1] <= digits[0]),
+)
+def test_a_decimal_is_widened_only_when_its_extreme_values_fit(narrow, wide):
+    greatest = Decimal("9" * narrow[0]).scaleb(-narrow[1])
+    try:
+        pa.array([greatest], pa.decimal128(*narrow)).cast(pa.decimal128(*wide))
+        fits = True
+    except pa.ArrowInvalid:
+        fits = False
+    assert _fits("decimal({},{})".format(*narrow), "decimal({},{})".format(*wide)) == fits
 
 
 def test_the_version_is_that_of_the_newest_commit_with_and_without_checkpoints(uri):
