@@ -12,10 +12,11 @@ rules, PII tags, catalogue comments and the data dictionary. The files stand bes
 """
 
 from contracts.loader import entities, load_contract, load_contracts, load_order
-from contracts.model import Column, Contract, ContractError, RowRule
+from contracts.model import Column, Consequence, Contract, ContractError, RowRule
 
 __all__ = [
     "Column",
+    "Consequence",
     "Contract",
     "ContractError",
     "RowRule",

@@ -14,14 +14,16 @@ from open_data_contract_standard.model import (
     CustomProperty,
     DataQuality,
     OpenDataContractStandard,
+    SchemaObject,
     SchemaProperty,
 )
 from pydantic import ValidationError
 
-from contracts.model import Column, Contract, ContractError, RowRule
+from contracts.model import Column, Consequence, Contract, ContractError, RowRule
 
 CONTRACTS_DIR = Path(__file__).parent
 SUFFIX = ".odcs.yaml"
+LEVELS = ("error", "warning", "fail")
 SCHEMA_POLICIES = ("evolve", "ignore", "fail")
 PHYSICAL_TYPE = re.compile(r"string|int|bigint|boolean|date|timestamp|decimal\(\d{1,2},\d{1,2}\)")
 
@@ -105,6 +107,7 @@ def read_contract(path: Path) -> Contract:
         row_rules=tuple(_row_rules(table.quality or [], path.name)),
         operation_column=_custom(table.customProperties, "operationColumn"),
         schema_policy=_custom(table.customProperties, "schemaPolicy") or SCHEMA_POLICIES[0],
+        consequences=_consequences(table, path.name),
         keeps_history=_keeps_history(_custom(table.customProperties, "history"), path.name),
     )
     _check(contract, path.name)
@@ -158,6 +161,27 @@ def _row_rules(rules: Iterable[DataQuality], file: str) -> Iterable[RowRule]:
 def _aliases(properties: list[CustomProperty] | None) -> tuple[str, ...]:
     value = next((item.value for item in properties or [] if item.property == "aliases"), None)
     return tuple(str(name).strip().lower() for name in value or ())
+
+
+def _consequences(table: SchemaObject, file: str) -> dict[str, Consequence]:
+    """What the named rules of columns and table say about their severity."""
+    rules = [
+        *(rule for prop in table.properties or [] for rule in prop.quality or []),
+        *(table.quality or []),
+    ]
+    found: dict[str, Consequence] = {}
+    for rule in rules:
+        level = rule.severity or "error"
+        limit = _custom(rule.customProperties, "failAbovePercent")
+        if level not in LEVELS:
+            raise ContractError(f"{file}: severity of rule {rule.name} is one of {', '.join(LEVELS)}")
+        try:
+            consequence = Consequence(level, None if limit is None else float(limit))
+        except ValueError:
+            raise ContractError(f"{file}: failAbovePercent of rule {rule.name} is no number") from None
+        if found.setdefault(str(rule.name), consequence) != consequence:
+            raise ContractError(f"{file}: rules named {rule.name} have different consequences")
+    return {name: found[name] for name in found if found[name] != Consequence()}
 
 
 def _keeps_history(value: str | None, file: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 class ContractError(ValueError):
@@ -83,6 +84,25 @@ class RowRule:
 
 
 @dataclass(frozen=True)
+class Consequence:
+    """What follows when a row breaks a rule.
+
+    Attributes:
+        level: ``error`` puts the row into quarantine, ``warning`` marks it and keeps it, ``fail`` stops
+            the load of its entity before anything is written.
+        fail_above: Percentage of the rows read above which the load stops as well; None for no limit.
+    """
+
+    level: str = "error"
+    fail_above: float | None = None
+
+    @property
+    def limit(self) -> float | None:
+        """Percentage of broken rows above which the load stops; None when it never does."""
+        return 0.0 if self.level == "fail" else self.fail_above
+
+
+@dataclass(frozen=True)
 class Contract:
     """An entity: its columns in contract order, its key, its version column and its rules.
 
@@ -98,6 +118,7 @@ class Contract:
             Silver does not keep it.
         schema_policy: What becomes of columns that the contract does not know: ``evolve`` (Silver gets
             them), ``ignore``, or ``fail`` (the entity is not loaded; also when columns are missing).
+        consequences: What follows from breaking a rule, by its name, where it is not quarantine alone.
         keeps_history: Whether all versions are kept, as slowly changing dimension (SCD) type 2.
     """
 
@@ -111,6 +132,7 @@ class Contract:
     operation_column: str | None = None
     schema_policy: str = "evolve"
     keeps_history: bool = False
+    consequences: Mapping[str, Consequence] = field(default_factory=dict)
 
     @property
     def source_columns(self) -> tuple[Column, ...]:
@@ -122,6 +144,10 @@ class Contract:
         """Names that a file may have in its header: source columns, and the operation column."""
         names = tuple(column.name for column in self.source_columns)
         return (*names, self.operation_column) if self.operation_column else names
+
+    def consequence(self, reason: str) -> Consequence:
+        """What follows from a reason, which is ``rule`` or ``rule:column``."""
+        return self.consequences.get(reason.split(":", maxsplit=1)[0], Consequence())
 
     @property
     def aliases(self) -> dict[str, str]:

@@ -222,6 +222,8 @@ def status(
     for row in found["entities"]:
         for reason, rows in sorted(row["reasons"].items()):
             out.print(f"  {row['entity']}: {rows:,} rows quarantined for {escape(reason)}", highlight=False)
+        for warning, rows in sorted(row["warnings"].items()):
+            out.print(f"  {row['entity']}: {rows:,} rows marked with {escape(warning)}", highlight=False)
     for row in found["set_aside"]:
         why = "; ".join(row["notes"] or ())
         out.print(f"  {row['entity']}: {escape(row['path'])} {row['status']}: {escape(why)}", highlight=False)

@@ -26,6 +26,7 @@ from pipeline.small_table import SmallTable
 from pipeline.tables import ARRAY_OF_STRING, TableColumn
 
 BRONZE, QUARANTINE = "bronze", "quarantine"
+ERROR, WARNING = "error", "warning"
 
 RUNS = (
     TableColumn("run_id", "string", "Run; ids sort by start time."),
@@ -39,7 +40,7 @@ BATCHES = (
     TableColumn("entity", "string", "Entity that was loaded."),
     TableColumn("batch", "bigint", "Number of the batch within the entity, from 1."),
     TableColumn("run_id", "string", "Run that began the batch."),
-    TableColumn("status", "string", "started or committed."),
+    TableColumn("status", "string", "started, committed, or refused when more rows broke a rule than may."),
     TableColumn("ingested_at", "timestamp", "Instant (UTC) that the rows carry as _ingested_at."),
     TableColumn("silver_version", "bigint", "Version of the Silver table that the batch was compared with."),
     TableColumn("quarantine_version", "bigint", "Version of the quarantine table that it looked at."),
@@ -55,7 +56,7 @@ FILES = (
     TableColumn("path", "string", "URI of the Bronze file."),
     TableColumn("size", "bigint", "Size in bytes."),
     TableColumn("etag", "string", "ETag of the content that was read."),
-    TableColumn("status", "string", "pending, loaded, empty, rejected, vanished or unreadable."),
+    TableColumn("status", "string", "pending, loaded, empty, rejected, vanished, unreadable or refused."),
     TableColumn("notes", ARRAY_OF_STRING, "What was noticed about the file."),
     TableColumn("encoding", "string", "Text encoding."),
     TableColumn("delimiter", "string", "Delimiter."),
@@ -80,6 +81,7 @@ REASONS = (
     TableColumn("origin", "string", "bronze or quarantine."),
     TableColumn("reason", "string", "Rule that was broken, with its column."),
     TableColumn("rows", "bigint", "Rows with that reason; a row can have several."),
+    TableColumn("level", "string", "error: the rows are in quarantine; warning: they are in Silver, marked."),
 )
 OPS_TABLES = {
     "runs": RUNS,
@@ -141,6 +143,7 @@ class RowCount:
     origin: str
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
 
     @property
     def read(self) -> int:
@@ -205,9 +208,10 @@ class Ledger:
             for count in counts
         ]
         reason_rows = [
-            base | {"path": count.path, "origin": count.origin, "reason": reason, "rows": rows}
+            base | {"path": count.path, "origin": count.origin, "reason": name, "rows": rows, "level": level}
             for count in counts
-            for reason, rows in sorted(count.reasons.items())
+            for level, broken in ((ERROR, count.reasons), (WARNING, count.warnings))
+            for name, rows in sorted(broken.items())
         ]
         done = replace(
             batch,
@@ -217,6 +221,12 @@ class Ledger:
         self._replace("quarantine_reasons", reason_rows, batch)
         self._put_files(done)
         self._put_batch(done, "committed", seconds)
+
+    def refuse(self, batch: Batch) -> None:
+        """Write down that a batch was not loaded. Its files count as unread."""
+        files = (replace(f, status="refused") if f.status == "pending" else f for f in batch.files)
+        self._put_files(replace(batch, files=tuple(files)))
+        self._put_batch(batch, "refused", None)
 
     def open_batches(self) -> list[Batch]:
         """Batches that an interrupted run has left open, to be done again."""
@@ -245,7 +255,8 @@ class Ledger:
 
     def last_parent_versions(self) -> dict[str, dict[str, int]]:
         """Versions of the parents' Silver tables that the last batch of each entity looked at."""
-        last = self.read("batches").sort("batch").group_by("entity").last()
+        tried = self.read("batches").filter(pl.col("status") != "refused")
+        last = tried.sort("batch").group_by("entity").last()
         return {row["entity"]: json.loads(row["parent_versions"]) for row in last.iter_rows(named=True)}
 
     def open_orphans(self) -> dict[str, int]:

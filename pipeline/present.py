@@ -69,6 +69,8 @@ def show_report(report: RunReport) -> None:
     for entity in report.entities:
         for reason, rows in sorted(entity.reasons.items()):
             out.print(f"  {entity.entity}: {rows:,} rows quarantined for {escape(reason)}", highlight=False)
+        for warning, rows in sorted(entity.warnings.items()):
+            out.print(f"  {entity.entity}: {rows:,} rows marked with {escape(warning)}", highlight=False)
         for note in entity.notes:
             out.print(f"  {entity.entity}: {escape(note)}", highlight=False, soft_wrap=True)
     if not report.dry_run and not report.changed and not report.errors:

@@ -6,7 +6,8 @@ Pure expressions over a frame whose contract columns are clean strings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
@@ -14,6 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from contracts import Column as ContractColumn
 from contracts import Contract
 from pipeline.cleaning import malformed
+from pipeline.errors import FinlakeError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -25,6 +27,10 @@ DELETE = "D"
 OPERATIONS = ("I", "U", DELETE)  # insert, update, delete
 
 
+class RuleBrokenError(FinlakeError):
+    """More rows break a rule than the contract allows; nothing was written."""
+
+
 def reasons(contract: Contract) -> Column:
     """Reasons of a row, joined by ``;``, in contract order; an empty string when there is none.
 
@@ -32,11 +38,7 @@ def reasons(contract: Contract) -> Column:
     ``_problem`` (see ``reader.parse_lines``), ``_operation`` and ``_is_deleted``. A line that could not
     be split has that one reason. A deletion needs nothing but its key and version.
     """
-    checks = [
-        F.when(failed, F.lit(f"{rule}:{column.name}"))
-        for column in contract.source_columns
-        for rule, failed in _column_checks(column, contract)
-    ]
+    checks = _broken_column_rules(contract, warnings=False)
     if contract.operation_column:
         unknown = ~F.col("_operation").isin(*OPERATIONS)
         checks.append(F.when(unknown, F.lit(f"{UNKNOWN_OPERATION}:{contract.operation_column}")))
@@ -45,8 +47,44 @@ def reasons(contract: Contract) -> Column:
 
 def row_reasons(contract: Contract) -> Column:
     """Reasons that rules over several typed columns give, joined by ``;``; null passes a rule."""
-    checks = [F.when(~F.expr(rule.predicate), F.lit(rule.name)) for rule in contract.row_rules]
-    return F.concat_ws(SEPARATOR, *checks)
+    return F.concat_ws(SEPARATOR, *_broken_row_rules(contract, warnings=False))
+
+
+def column_warnings(contract: Contract) -> Column:
+    """Like :func:`reasons`, of the rules that only warn."""
+    return F.concat_ws(SEPARATOR, *_broken_column_rules(contract, warnings=True))
+
+
+def row_warnings(contract: Contract) -> Column:
+    """Like :func:`row_reasons`, of the rules that only warn."""
+    return F.concat_ws(SEPARATOR, *_broken_row_rules(contract, warnings=True))
+
+
+def check_limits(broken: Mapping[str, int], read: int, contract: Contract) -> None:
+    """Stop a load when more rows break a rule than the contract allows.
+
+    Args:
+        broken: Rows by reason or warning.
+        read: Rows read.
+        contract: The entity.
+
+    Raises:
+        RuleBrokenError: That is so.
+    """
+    by_rule: Counter[str] = Counter()
+    for reason, rows in broken.items():
+        by_rule[reason.split(":")[0]] += rows
+    problems = []
+    for rule, rows in sorted(by_rule.items()):
+        limit = contract.consequence(rule).limit
+        if limit is not None and rows > read * limit / 100:
+            allowed = f"more than the {limit:g} % that the contract allows" if limit else "and none may"
+            problems.append(f"{rows:,} of {read:,} rows break rule {rule}, {allowed}")
+    if problems:
+        raise RuleBrokenError(
+            f"{contract.entity} was not loaded: {'; '.join(problems)}",
+            "correct or remove the files; `finlake run` reads them again then",
+        )
 
 
 def join_reasons(*columns: Column) -> Column:
@@ -57,6 +95,23 @@ def join_reasons(*columns: Column) -> Column:
 def orphan_reason(column: ContractColumn) -> str:
     """Reason of a row whose parent is not in Silver (yet)."""
     return f"{UNKNOWN_PARENT}:{column.name}"
+
+
+def _broken_column_rules(contract: Contract, *, warnings: bool) -> list[Column]:
+    return [
+        F.when(failed, F.lit(f"{rule}:{column.name}"))
+        for column in contract.source_columns
+        for rule, failed in _column_checks(column, contract)
+        if (contract.consequence(rule).level == "warning") is warnings
+    ]
+
+
+def _broken_row_rules(contract: Contract, *, warnings: bool) -> list[Column]:
+    return [
+        F.when(~F.expr(rule.predicate), F.lit(rule.name))
+        for rule in contract.row_rules
+        if (contract.consequence(rule.name).level == "warning") is warnings
+    ]
 
 
 def _column_checks(column: ContractColumn, contract: Contract) -> Iterator[tuple[str, Column]]:

@@ -17,6 +17,7 @@ class EntityReport:
     outcomes: Counter[str] = field(default_factory=Counter)
     released: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
     files: int = 0
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -36,6 +37,7 @@ class EntityReport:
             **{name: self.outcomes[name] for name in DISPOSITIONS},
             "released": self.released,
             "reasons": dict(self.reasons),
+            "warnings": dict(self.warnings),
             "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.read / self.seconds) if self.seconds else 0,
             "notes": self.notes,

@@ -29,6 +29,7 @@ from pipeline.layout import COLUMN_NOTES, additional_columns
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.lock import exclusive
 from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, make_plan, may_release
+from pipeline.quality import RuleBrokenError
 from pipeline.report import EntityReport, MartReport, RunReport
 from pipeline.settings import Settings
 from pipeline.silver import ensure_tables, input_versions, load_batch
@@ -267,6 +268,9 @@ def _load(engine: Engine, batch: Batch, contract: Contract, report: EntityReport
         try:
             counts = load_batch(engine.spark, batch, contract, engine.settings)
             break
+        except RuleBrokenError:
+            engine.ledger.refuse(batch)
+            raise
         except Exception as error:
             if not is_spark_error(error):
                 raise
@@ -359,6 +363,7 @@ def _add(report: EntityReport, batch: Batch, counts: Iterable[RowCount]) -> None
     for count in counts:
         report.outcomes += count.outcomes
         report.reasons += count.reasons
+        report.warnings += count.warnings
         if count.origin == QUARANTINE:
             report.released += count.read
     for file in batch.files:

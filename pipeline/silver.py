@@ -46,6 +46,7 @@ ROW_HASH = TableColumn("_row_hash", "binary", "SHA2-256 over the source columns;
 DELETED_AT = TableColumn(
     "_deleted_at", "timestamp", "Instant (UTC) at which the key was deleted; null while it is there."
 )
+WARNINGS = TableColumn("_warnings", ARRAY_OF_STRING, "Rules broken that only warn, as rule:column.")
 QUARANTINE_COLUMNS = (
     TableColumn("_raw", "string", "The line as it stands in the file.", pii_class="raw_record"),
     TableColumn("_reasons", ARRAY_OF_STRING, "Every rule that the row broke, as rule:column."),
@@ -62,6 +63,7 @@ JUDGEMENT = {
     "_held_by": "string",
     "_reasons": "string",
     "_raw": "string",
+    "_warnings": "string",
     "_is_deleted": "boolean",
     "_row_hash": "binary",
 }
@@ -80,7 +82,7 @@ def silver_columns(contract: Contract, additional: Sequence[str] = ()) -> tuple[
         for column in contract.columns
     ]
     extra = [TableColumn(name, "string", "Additional column: not in the contract.") for name in additional]
-    return (*columns, *LINEAGE, ROW_HASH, DELETED_AT, *extra)
+    return (*columns, *LINEAGE, ROW_HASH, WARNINGS, DELETED_AT, *extra)
 
 
 class SilverTable(NamedTuple):
@@ -151,6 +153,9 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
 
     Returns:
         Rows by file and outcome. For each, ``read`` is the sum of the outcomes.
+
+    Raises:
+        RuleBrokenError: More rows break a rule than the contract allows. Nothing was written.
     """
     if batch.redo:
         undo_attempts(batch, _found(batch, contract, settings))
@@ -169,6 +174,8 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
         counts = count_rows(classified)
         total = sum((count.outcomes for count in counts), Counter[str]())
         released = sum(count.read for count in counts if count.origin == QUARANTINE)
+        broken = sum((count.reasons + count.warnings for count in counts), Counter[str]())
+        quality.check_limits(broken, total.total(), contract)
         if total["quarantined"] or released:
             write_quarantine(
                 spark, classified, batch, settings, quarantined=total["quarantined"], released=released
@@ -260,14 +267,16 @@ def judge(
     marked = rows.withColumn("_operation", operation).withColumn(
         "_is_deleted", F.coalesce(F.col("_operation") == quality.DELETE, F.lit(False))
     )
-    passed += ["_operation", "_is_deleted", *additional]
-    marked = marked.withColumns({name: _known_text(name, contract) for name in additional})
-    trimmed = marked.select(*passed, *[_known_text(name, contract).alias(name) for name in names])
+    passed += ["_operation", "_is_deleted"]
+    texts = [_known_text(name, contract).alias(name) for name in (*names, *additional)]
+    trimmed = marked.select(*passed, *texts)
+    passed += additional
     clean = trimmed.withColumns(normalised) if normalised else trimmed
     both = clean.withColumn(
         "_typed", F.struct(*[cleaning.typed(column).alias(column.name) for column in contract.source_columns])
     )
-    typed = both.select(*passed, quality.reasons(contract).alias("_reasons"), "_typed.*")
+    reasons, warnings = quality.reasons(contract), quality.column_warnings(contract)
+    typed = both.select(*passed, reasons.alias("_reasons"), warnings.alias("_warnings"), "_typed.*")
     found = [F.col("_reasons"), F.when(F.col("_problem").isNull(), quality.row_reasons(contract))]
     for column in contract.parents:
         known = parents[column.name].withColumn("_known", F.lit(True))
@@ -279,9 +288,11 @@ def judge(
         )
     judged = typed.withColumn("_reasons", quality.join_reasons(*found))
     valid = F.col("_reasons") == ""
+    warnings = quality.join_reasons(F.col("_warnings"), quality.row_warnings(contract))
     return judged.withColumns(
         {
             "_raw": F.when(~valid, F.col("_raw")),
+            "_warnings": F.when(valid, warnings).otherwise(""),
             "_row_hash": F.when(valid, dedupe.row_hash(contract, additional)),
         }
     ).select(*names, *additional, *JUDGEMENT)
@@ -326,8 +337,9 @@ def stored_versions(
 
 
 def count_rows(classified: DataFrame) -> list[RowCount]:
-    """Count rows by file, origin and outcome, and quarantined rows by reason."""
-    grouped = classified.groupBy("_source_file", "_origin", "_disposition", "_reasons").count().collect()
+    """Count rows by file, origin and outcome, quarantined rows by reason, and others by warning."""
+    by = ("_source_file", "_origin", "_disposition", "_reasons", "_warnings")
+    grouped = classified.groupBy(*by).count().collect()
     counts: dict[tuple[str, str], RowCount] = {}
     for row in grouped:
         key = (row["_source_file"], row["_origin"])
@@ -335,6 +347,8 @@ def count_rows(classified: DataFrame) -> list[RowCount]:
         count.outcomes[row["_disposition"]] += row["count"]
         for reason in filter(None, row["_reasons"].split(quality.SEPARATOR)):
             count.reasons[reason] += row["count"]
+        for warning in filter(None, row["_warnings"].split(quality.SEPARATOR)):
+            count.warnings[warning] += row["count"]
     return [counts[key] for key in sorted(counts)]
 
 
@@ -400,6 +414,7 @@ def write_silver(
         *contract_columns(contract),
         *lineage(batch),
         "_row_hash",
+        _marks(),
         deleted_at.alias(DELETED_AT.name),
         *batch.additional,
     )
@@ -437,6 +452,7 @@ def write_history(
         *contract_columns(contract),
         *lineage(batch),
         "_row_hash",
+        _marks(),
         F.col(contract.version_column).alias("valid_from"),
         F.col("_is_deleted").alias("is_deleted"),
         *batch.additional,
@@ -461,6 +477,12 @@ def write_history(
         f"history_{batch.entity}",
         f"{same} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
     )
+
+
+def _marks() -> Column:
+    """Warnings as Silver keeps them; null when there are none."""
+    marks = F.when(F.col("_warnings") != "", F.split("_warnings", quality.SEPARATOR))
+    return marks.alias(WARNINGS.name)
 
 
 def contract_columns(contract: Contract) -> list[Column]:

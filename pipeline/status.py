@@ -9,10 +9,10 @@ import polars as pl
 
 from contracts import load_contracts
 from pipeline.dedupe import DISPOSITIONS
-from pipeline.ledger import QUARANTINE, Ledger
+from pipeline.ledger import ERROR, QUARANTINE, WARNING, Ledger
 from pipeline.settings import Settings
 
-SET_ASIDE = ("rejected", "vanished", "unreadable")
+SET_ASIDE = ("rejected", "vanished", "unreadable", "refused")
 
 
 def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
@@ -36,9 +36,9 @@ def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
     for entity in load_contracts():
         counts = row_counts.filter(pl.col("entity") == entity)
         released = int(counts.filter(pl.col("origin") == QUARANTINE)["read"].sum())
-        held: Counter[str] = Counter()
+        held: dict[str, Counter[str]] = {ERROR: Counter(), WARNING: Counter()}
         for row in reasons.filter(pl.col("entity") == entity).iter_rows(named=True):
-            held[row["reason"]] += row["rows"]
+            held[row["level"] or ERROR][row["reason"]] += row["rows"]
         total = {name: int(counts[name].sum()) for name in ("read", *DISPOSITIONS)}
         entities.append(
             {
@@ -48,7 +48,8 @@ def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
                 "read": total["read"] - released,
                 "released": released,
                 "in_quarantine": total["quarantined"] - released,
-                "reasons": dict(held),
+                "reasons": dict(held[ERROR]),
+                "warnings": dict(held[WARNING]),
             }
         )
     last = ledger.read("runs").sort("run_id", descending=True).head(runs)

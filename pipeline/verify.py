@@ -22,7 +22,7 @@ from pipeline.dedupe import DISPOSITIONS
 from pipeline.gold import MARTS
 from pipeline.gold.mart import is_current
 from pipeline.history import table_name
-from pipeline.ledger import BRONZE, QUARANTINE, Ledger
+from pipeline.ledger import BRONZE, QUARANTINE, WARNING, Ledger
 from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
 from pipeline.silver import LINEAGE, additional_in_silver, input_versions
@@ -47,7 +47,7 @@ class Lake:
         ledger = Ledger(settings)
         self.files = ledger.read("files")
         self.row_counts = ledger.read("row_counts")
-        self.reasons = ledger.read("quarantine_reasons")
+        self.reasons = ledger.read("quarantine_reasons").filter(pl.col("level").ne_missing(WARNING))
         self.connection = connect()
         for layer in ("silver", "quarantine"):
             for entity in self.contracts:

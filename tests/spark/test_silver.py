@@ -20,7 +20,7 @@ from makers import as_csv, put, row
 import pipeline.plan as plan_module
 import pipeline.run as run_module
 import pipeline.silver as silver_module
-from contracts import load_contract, load_contracts
+from contracts import Consequence, load_contract, load_contracts
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.gold import MARTS
 from pipeline.ledger import Ledger
@@ -325,6 +325,54 @@ def test_the_contract_says_what_becomes_of_new_columns(spark, lake, monkeypatch,
     # Nothing is lost: once the contract takes them in, they are loaded.
     monkeypatch.undo()
     assert outcome(load(lake, "customers")["customers"]) == (1, 0, 0, 0, 0)
+
+
+# --- What follows from a broken rule ----------------------------------------------------------------
+
+
+def with_consequences(monkeypatch, **consequences):
+    contracts = load_contracts()
+    contracts["customers"] = replace(contracts["customers"], consequences=consequences)
+    monkeypatch.setattr(run_module, "load_contracts", lambda: contracts)
+
+
+def test_a_rule_that_warns_marks_the_row_and_keeps_it(spark, lake, monkeypatch):
+    warning = Consequence("warning")
+    with_consequences(monkeypatch, bad_phone=warning, born_before_onboarding=warning)
+    both = row("customers", customer_id="C2", phone="030", date_of_birth="2021-01-01")
+    bad = row("customers", customer_id="C3", phone="030", email="x")
+    put(lake, "customers", "1.csv", [row("customers"), both, bad])
+    report = load(lake, "customers")["customers"]
+    assert (outcome(report), report.reasons) == ((2, 0, 0, 0, 1), {"bad_email:email": 1})
+    assert report.warnings == {"bad_phone:phone": 1, "born_before_onboarding": 1}
+    marks = dict(silver(lake, "customers").select("customer_id", "_warnings").iter_rows())
+    assert marks == {"C1": None, "C2": ["bad_phone:phone", "born_before_onboarding"]}
+    levels = Ledger(lake).read("quarantine_reasons").select("reason", "level").sort("reason").rows()
+    assert levels == [
+        ("bad_email:email", "error"),
+        ("bad_phone:phone", "warning"),
+        ("born_before_onboarding", "warning"),
+    ]
+    check_accounting(lake, "customers")
+
+
+def test_a_rule_that_fails_stops_the_load_before_anything_is_written(spark, lake, monkeypatch):
+    with_consequences(monkeypatch, bad_phone=Consequence("fail"))
+    put(lake, "customers", "1.csv", [row("customers"), row("customers", customer_id="C2", email="x")])
+    broken = put(lake, "customers", "2.csv", [row("customers", customer_id="C3", phone="030")])
+    put(lake, "accounts", "1.csv", [row("accounts")])
+    for _ in range(2):  # and again, as long as nothing has changed
+        report = run_pipeline(lake, entities=["customers", "accounts"], layer="silver")
+        first, second = report.errors
+        assert "customers was not loaded: 1 of 3 rows break rule bad_phone, and none may" in first
+        assert "accounts: not loaded, because customers failed" in second
+        assert [silver(lake, "customers").height, quarantine(lake, "customers").height] == [0, 0]
+        assert Ledger(lake).open_batches() == []
+    broken.write_text(as_csv([row("customers", customer_id="C3")]))
+    loaded = load(lake, "customers", "accounts")
+    assert outcome(loaded["customers"]) == (2, 0, 0, 0, 1)
+    assert outcome(loaded["accounts"]) == (1, 0, 0, 0, 0)
+    check_accounting(lake, "customers", "accounts")
 
 
 # --- A lake with a history: orphans, updates, interruptions -----------------------------------------

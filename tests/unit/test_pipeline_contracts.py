@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from contracts import ContractError, load_contract, load_contracts, load_order
+from contracts import Consequence, ContractError, load_contract, load_contracts, load_order
 from contracts.loader import CONTRACTS_DIR, entities, read_contract
 
 
@@ -85,6 +85,31 @@ def _row_rule_of_another_engine(contract):
     contract["schema"][0]["quality"][0]["engine"] = "soda"
 
 
+def _severity_that_is_none(contract):
+    column(contract, "currency")["quality"][0]["severity"] = "bad"
+
+
+def _limit_that_is_no_number(contract):
+    rule = column(contract, "currency")["quality"][0]
+    rule["customProperties"] = [{"property": "failAbovePercent", "value": "many"}]
+
+
+def _two_consequences(contract):
+    rule = contract["schema"][0]["quality"][0]
+    contract["schema"][0]["quality"].append(rule | {"severity": "warning"})
+
+
+def _custom(name, value):
+    def spoil(contract):
+        contract["schema"][0]["customProperties"].append({"property": name, "value": value})
+
+    return spoil
+
+
+def _alias_of_a_column(contract):
+    column(contract, "principal")["customProperties"] = [{"property": "aliases", "value": ["currency"]}]
+
+
 def _two_tables(contract):
     contract["schema"] *= 2
 
@@ -102,6 +127,11 @@ def _two_tables(contract):
         (_rule_of_another_kind, "currency: a column rule is a named 'invalidValues' metric"),
         (_rule_without_arguments, "rule bad_currency has neither 'validValues' nor 'pattern'"),
         (_row_rule_of_another_engine, "a table rule is a named 'custom' rule of engine 'finlake'"),
+        (_severity_that_is_none, "severity of rule bad_currency is one of error, warning, fail"),
+        (_limit_that_is_no_number, "failAbovePercent of rule bad_currency is no number"),
+        (_two_consequences, "have different consequences"),
+        (_custom("schemaPolicy", "guess"), "schemaPolicy is one of evolve, ignore, fail"),
+        (_alias_of_a_column, "an alias names a column of the contract"),
         (_two_tables, "exactly one table under 'schema' is expected"),
     ],
 )
@@ -111,6 +141,34 @@ def test_what_the_engine_cannot_do_is_refused_with_file_and_place(read, spoil, m
     with pytest.raises(ContractError, match=re.escape(message)) as caught:
         read(contract)
     assert str(caught.value).startswith("loans.odcs.yaml")
+
+
+def test_what_follows_from_a_rule_is_read_with_its_limit(read):
+    contract = document()
+    rule = column(contract, "currency")["quality"][0]
+    rule |= {"severity": "warning", "customProperties": [{"property": "failAbovePercent", "value": 2.5}]}
+    contract["schema"][0]["quality"][0]["severity"] = "fail"
+    found = read(contract)
+    name = contract["schema"][0]["quality"][0]["name"]
+    assert found.consequences == {"bad_currency": Consequence("warning", 2.5), name: Consequence("fail")}
+    assert found.consequence("bad_currency:currency").limit == 2.5
+    assert found.consequence(name).limit == 0
+    assert found.consequence("missing_value:currency").limit is None
+
+
+def test_history_and_change_data_are_what_the_contract_says(read):
+    contract = document()
+    contract["schema"][0]["customProperties"] = [{"property": "versionColumn", "value": "updated_at"}]
+    found = read(contract)
+    assert (found.keeps_history, found.operation_column) == (False, None)
+    assert (load_contract("loans").keeps_history, load_contract("loans").operation_column) == (True, "op")
+    for name, value in (("history", "scd3"), ("operationColumn", "currency")):
+        spoilt = document()
+        properties = spoilt["schema"][0]["customProperties"]
+        properties[:] = [item for item in properties if item["property"] != name]
+        properties.append({"property": name, "value": value})
+        with pytest.raises(ContractError, match=name):
+            read(spoilt)
 
 
 def test_all_problems_of_a_contract_are_told_at_once(read):

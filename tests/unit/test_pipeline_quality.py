@@ -1,0 +1,46 @@
+"""How many rows may break a rule before nothing of an entity is loaded."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import Consequence, load_contract
+from pipeline.quality import RuleBrokenError, check_limits
+
+CUSTOMERS = load_contract("customers")
+
+
+def contract(**consequences):
+    return replace(CUSTOMERS, consequences=consequences)
+
+
+def test_without_a_limit_every_row_may_be_bad():
+    check_limits({"bad_email:email": 10, "missing_value:email": 90}, 100, contract())
+
+
+def test_the_limit_itself_may_be_reached():
+    limited = contract(bad_email=Consequence(fail_above=5))
+    check_limits({"bad_email:email": 5}, 100, limited)
+    with pytest.raises(RuleBrokenError, match=r"6 of 100 rows break rule bad_email, more than the 5 %"):
+        check_limits({"bad_email:email": 6}, 100, limited)
+
+
+def test_every_rule_that_is_broken_too_often_is_told():
+    limited = contract(bad_email=Consequence("warning", 0.5), bad_phone=Consequence("fail"))
+    with pytest.raises(RuleBrokenError) as caught:
+        check_limits({"bad_email:email": 2, "bad_phone:phone": 1, "bad_country:country": 9}, 200, limited)
+    assert "2 of 200 rows break rule bad_email, more than the 0.5 %" in str(caught.value)
+    assert "1 of 200 rows break rule bad_phone, and none may" in str(caught.value)
+    assert "bad_country" not in str(caught.value)
+
+
+@given(st.integers(0, 1000), st.integers(1, 1000), st.floats(0, 100))
+def test_a_load_stops_exactly_when_the_share_is_above_the_limit(rows, read, percent):
+    limited = contract(bad_email=Consequence(fail_above=percent))
+    if rows > read * percent / 100:
+        with pytest.raises(RuleBrokenError):
+            check_limits({"bad_email:email": rows}, read, limited)
+    else:
+        check_limits({"bad_email:email": rows}, read, limited)
