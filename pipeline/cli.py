@@ -34,6 +34,7 @@ from pipeline.present import (
     show_report,
     show_result,
 )
+from pipeline.quarantine_cli import quarantine_app
 
 INTERRUPTED = 130  # what shells use for a command that Ctrl-C has ended
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command()(doctor)
 app.add_typer(infra_app, name="infra")
+app.add_typer(quarantine_app, name="quarantine")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 

@@ -44,8 +44,9 @@ BATCHES = (
     TableColumn("silver_version", "bigint", "Version of the Silver table that the batch was compared with."),
     TableColumn("quarantine_version", "bigint", "Version of the quarantine table that it looked at."),
     TableColumn("parent_versions", "string", "Versions of the parents' Silver tables, as JSON."),
-    TableColumn("replays", "boolean", "Whether quarantined orphans were tried again."),
+    TableColumn("replays", "boolean", "Whether quarantined rows were tried again."),
     TableColumn("seconds", "double", "Seconds it took."),
+    TableColumn("replay_reasons", ARRAY_OF_STRING, "Reasons of the quarantined rows that were tried again."),
 )
 FILES = (
     TableColumn("entity", "string", "Entity."),
@@ -76,7 +77,7 @@ REASONS = (
     TableColumn("batch", "bigint", "Batch."),
     TableColumn("run_id", "string", "Run."),
     TableColumn("path", "string", "URI of the Bronze file that the rows come from."),
-    TableColumn("origin", "string", "bronze or quarantine."),
+    TableColumn("origin", "string", "bronze: rows that came into quarantine; quarantine: rows that left."),
     TableColumn("reason", "string", "Rule that was broken, with its column."),
     TableColumn("rows", "bigint", "Rows with that reason; a row can have several."),
 )
@@ -108,8 +109,8 @@ class BronzeFile:
 class Batch:
     """What one run loads for one entity, and the table versions that it looks at.
 
-    ``replay_layouts`` is how the lines of quarantined orphans are written that are tried again; empty
-    when none are. ``redo`` says that an interrupted batch is done again.
+    Quarantined rows with any of ``replay_reasons`` are tried again; ``replay_layouts`` is how their lines
+    are written. Both are empty when none are. ``redo`` says that an interrupted batch is done again.
     """
 
     entity: str
@@ -120,6 +121,7 @@ class Batch:
     quarantine_version: int
     parent_versions: dict[str, int]
     files: tuple[BronzeFile, ...]
+    replay_reasons: tuple[str, ...] = ()
     replay_layouts: tuple[Layout, ...] = ()
     redo: bool = False
 
@@ -131,7 +133,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class RowCount:
-    """Rows of one file in one batch, by outcome."""
+    """Rows of one file in one batch, by outcome; and by reason, for which they are or were in quarantine."""
 
     path: str
     origin: str
@@ -220,12 +222,10 @@ class Ledger:
         if rows.is_empty():
             return []
         files = self.read("files")
+        batches = [_batch(row, files) for row in rows.sort("entity", "batch").iter_rows(named=True)]
         return [
-            replace(
-                _batch(row, files),
-                replay_layouts=self.orphan_layouts(row["entity"]) if row["replays"] else (),
-            )
-            for row in rows.sort("entity", "batch").iter_rows(named=True)
+            replace(batch, replay_layouts=self.replay_layouts(batch.entity, batch.replay_reasons))
+            for batch in batches
         ]
 
     def next_number(self, entity: str) -> int:
@@ -244,28 +244,24 @@ class Ledger:
         last = self.read("batches").sort("batch").group_by("entity").last()
         return {row["entity"]: json.loads(row["parent_versions"]) for row in last.iter_rows(named=True)}
 
-    def open_orphans(self) -> dict[str, int]:
-        """Quarantined rows per entity that wait for nothing but their parent (at most so many)."""
-        waiting: Counter[str] = Counter()
-        reasons = self.read("quarantine_reasons").filter(
-            pl.col("reason").str.starts_with("unknown_parent") & (pl.col("origin") == BRONZE)
-        )
-        for row in reasons.iter_rows(named=True):
-            waiting[row["entity"]] += row["rows"]
-        released = self.read("row_counts").filter(pl.col("origin") == QUARANTINE)
-        for row in released.iter_rows(named=True):
-            waiting[row["entity"]] -= row["read"]
-        return dict(waiting)
+    def held_reasons(self) -> dict[str, Counter[str]]:
+        """Quarantined rows by entity and reason; a row with several reasons counts for each."""
+        held: dict[str, Counter[str]] = {}
+        for row in self.read("quarantine_reasons").iter_rows(named=True):
+            came = row["origin"] == BRONZE
+            held.setdefault(row["entity"], Counter())[row["reason"]] += row["rows"] if came else -row["rows"]
+        return {entity: +reasons for entity, reasons in held.items()}
 
-    def orphan_layouts(self, entity: str) -> tuple[Layout, ...]:
-        """How the files are written that orphans of an entity came from."""
+    def replay_layouts(self, entity: str, reasons: Sequence[str]) -> tuple[Layout, ...]:
+        """How the files are written that quarantined rows with any of these reasons came from."""
         mine = pl.col("entity") == entity
-        orphans = self.read("quarantine_reasons").filter(
-            mine & pl.col("reason").str.starts_with("unknown_parent")
-        )
-        files = self.read("files").filter(mine & pl.col("path").is_in(orphans["path"].to_list()))
+        rows = self.read("quarantine_reasons").filter(mine & pl.col("reason").is_in(list(reasons)))
+        # Lines of files whose header is the problem cannot be split by it.
+        usable = mine & pl.col("problem").is_null() & pl.col("path").is_in(rows["path"].to_list())
         written = {
-            (tuple(row["header"]), row["delimiter"]) for row in files.iter_rows(named=True) if row["header"]
+            (tuple(row["header"]), row["delimiter"])
+            for row in self.read("files").filter(usable).iter_rows(named=True)
+            if row["header"]
         }
         return tuple(Layout(header, delimiter) for header, delimiter in sorted(written))
 
@@ -284,6 +280,7 @@ class Ledger:
             "parent_versions": json.dumps(batch.parent_versions, sort_keys=True),
             "replays": bool(batch.replay_layouts),
             "seconds": seconds,
+            "replay_reasons": list(batch.replay_reasons),
         }
         self._replace("batches", [row], batch)
 
@@ -325,6 +322,7 @@ def _batch(row: dict[str, Any], files: pl.DataFrame) -> Batch:
         silver_version=row["silver_version"],
         quarantine_version=row["quarantine_version"],
         parent_versions=json.loads(row["parent_versions"]),
+        replay_reasons=tuple(row["replay_reasons"] or ()),
         # An interruption just before the last write of a commit leaves files that count as loaded.
         files=tuple(
             replace(file, status="pending") if file.status == "loaded" else file

@@ -11,6 +11,7 @@ import re
 import secrets
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import is_current, refresh
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.lock import exclusive
-from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, make_plan, may_release
+from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, due_orphans, make_plan, may_release
 from pipeline.report import EntityReport, MartReport, RunReport
 from pipeline.settings import Settings
 from pipeline.silver import QUARANTINE_COLUMNS, input_versions, load_batch, silver_columns
@@ -60,6 +61,7 @@ def run_pipeline(
     entities: Sequence[str] = (),
     layer: str = ALL,
     dry_run: bool = False,
+    replay: Sequence[str] = (),
     progress: Progress = lambda _name, _phase: None,
 ) -> RunReport:
     """Run the pipeline once.
@@ -70,6 +72,7 @@ def run_pipeline(
             the layer is ``gold``.
         layer: ``all``, ``silver`` or ``gold``.
         dry_run: Only say what would be done; nothing is written.
+        replay: Instead of new files, try quarantined rows again that have one of these reasons.
         progress: Called with an entity or mart and what happens to it.
 
     Raises:
@@ -90,7 +93,7 @@ def run_pipeline(
     with exclusive(names, run_id, settings):
         ledger = Ledger(settings)
         _ensure_tables(load_contracts(), ledger, settings)
-        plan = make_plan(settings, ledger, contracts, layer)
+        plan = make_plan(settings, ledger, contracts, layer, replay)
         report.seconds["plan"] = time.monotonic() - begun
         work = plan.silver_work or plan.marts or may_release(plan, ledger, settings)
         if work:
@@ -184,8 +187,6 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
             engine.progress(entity, "finishing an interrupted batch")
             _load(engine, batch, contract, report)
             done_files = {(file.path, file.etag) for file in batch.files}
-            # What it has put into quarantine may have found its parent in the meantime.
-            plan.orphans[entity] = engine.ledger.open_orphans().get(entity, 0)
         infos = [info for info in plan.files.get(entity, []) if (info.uri, info.etag) not in done_files]
         parents = {
             str(column.parent_entity): table_version(
@@ -193,9 +194,11 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
             )
             for column in contract.parents
         }
-        replays = plan.orphans.get(entity, 0) > 0 and parents != last_parents
-        if infos or replays:
-            engine.progress(entity, f"reading {len(infos)} files")
+        # Asked for anew: what an interrupted batch has put into quarantine may have found its parent.
+        held = engine.ledger.held_reasons().get(entity, Counter())
+        reasons = dict.fromkeys((*plan.replay, *due_orphans(contract, held, last_parents, parents)))
+        if infos or reasons:
+            engine.progress(entity, f"reading {len(infos)} files" if infos else "trying rows again")
             batch = Batch(
                 entity=entity,
                 number=engine.ledger.next_number(entity),
@@ -205,7 +208,8 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
                 quarantine_version=table_version(engine.settings.table_uri("quarantine", entity)),
                 parent_versions=parents,
                 files=inspect_files(infos, contract),
-                replay_layouts=engine.ledger.orphan_layouts(entity) if replays else (),
+                replay_reasons=tuple(reasons),
+                replay_layouts=engine.ledger.replay_layouts(entity, tuple(reasons)),
             )
             engine.ledger.begin(batch)
             _load(engine, batch, contract, report)
@@ -318,9 +322,10 @@ def _add(report: EntityReport, batch: Batch, counts: Iterable[RowCount]) -> None
     report.files += len(batch.files)
     for count in counts:
         report.outcomes += count.outcomes
-        report.reasons += count.reasons
         if count.origin == QUARANTINE:
             report.released += count.read
+        else:
+            report.reasons += count.reasons
     for file in batch.files:
         report.notes += [f"{file.path}: {_noted(file)}"] if file.notes else []
 

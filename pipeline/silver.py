@@ -63,6 +63,7 @@ JUDGEMENT = {
     "_layout": LAYOUT_STRUCT,
     "_origin": "string",
     "_held_by": "string",
+    "_held_for": "string",
     "_reasons": "string",
     "_raw": "string",
     "_row_hash": "binary",
@@ -107,7 +108,7 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     if rows is None:
         return []
     judged = judge(rows, parent_keys(spark, batch, contract, settings), contract)
-    # A replayed orphan whose parent is still unknown simply stays where it is.
+    # A replayed row that is still bad simply stays where it is.
     judged = judged.where((F.col("_origin") == BRONZE) | (F.col("_reasons") == ""))
     stored = stored_versions(spark, batch, contract, settings)
     everything = dedupe.classify(judged, stored, contract)
@@ -128,16 +129,18 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
 def incoming_rows(
     spark: SparkSession, batch: Batch, contract: Contract, settings: Settings
 ) -> DataFrame | None:
-    """Raw rows of the batch's files and, when it replays, the quarantined orphans.
+    """Raw rows of the batch's files and, when it replays, quarantined rows.
 
     Returns:
-        The columns of ``reader.parse_lines`` with ``_origin`` and ``_held_by`` (the run that put a
-        replayed row into quarantine), or None when there is nothing to read.
+        The columns of ``reader.parse_lines`` with ``_origin``, ``_held_by`` (the run that put a
+        replayed row into quarantine) and ``_held_for`` (its reasons, joined by ``;``), or None when
+        there is nothing to read.
     """
     frames = []
     if batch.loadable:
         bronze = reader.read_files(spark, batch.loadable, contract)
-        frames.append(bronze.withColumns({"_origin": F.lit(BRONZE), "_held_by": F.lit(None).cast("string")}))
+        held = {name: F.lit(None).cast("string") for name in ("_held_by", "_held_for")}
+        frames.append(bronze.withColumns({"_origin": F.lit(BRONZE), **held}))
     if batch.replay_layouts:
         frames += replayed_rows(spark, batch, contract, settings)
     return reduce(lambda left, right: left.unionByName(right), frames) if frames else None
@@ -146,21 +149,23 @@ def incoming_rows(
 def replayed_rows(
     spark: SparkSession, batch: Batch, contract: Contract, settings: Settings
 ) -> list[DataFrame]:
-    """Quarantined rows that wait for nothing but their parent, parsed again; one frame per layout."""
-    orphan_reasons = [quality.orphan_reason(column) for column in contract.parents]
+    """Quarantined rows with any of the batch's reasons, parsed again; one frame per layout."""
     quarantined = read_version(
         spark, settings.table_uri("quarantine", batch.entity), batch.quarantine_version
     )
-    orphans = quarantined.where(
-        F.forall("_reasons", lambda reason: reason.isin(orphan_reasons)) & (F.size("_reasons") > 0)
-    )
+    chosen = quarantined.where(F.arrays_overlap("_reasons", F.array(*map(F.lit, batch.replay_reasons))))
     frames = []
     for layout in batch.replay_layouts:
-        lines = orphans.where(
+        lines = chosen.where(
             (F.col("_layout.delimiter") == layout.delimiter)
             & (F.col("_layout.header") == F.array(*[F.lit(name) for name in layout.header]))
-        ).select("_raw", "_source_file", "_source_row", F.col("_run_id").alias("_held_by"))
-        parsed = reader.parse_lines(lines, layout, contract, (*reader.LINEAGE, "_held_by"))
+        ).select(
+            "_raw",
+            *reader.LINEAGE,
+            F.col("_run_id").alias("_held_by"),
+            F.concat_ws(quality.SEPARATOR, "_reasons").alias("_held_for"),
+        )
+        parsed = reader.parse_lines(lines, layout, contract, (*reader.LINEAGE, "_held_by", "_held_for"))
         frames.append(parsed.withColumn("_origin", F.lit(QUARANTINE)))
     return frames
 
@@ -177,7 +182,7 @@ def judge(rows: DataFrame, parents: dict[str, DataFrame], contract: Contract) ->
         Typed source columns, lineage, ``_raw`` (only for rows with reasons), ``_reasons`` (joined by
         ``;``, empty when valid) and ``_row_hash`` (null when there are reasons).
     """
-    passed = ["_raw", "_source_file", "_source_row", "_layout", "_origin", "_held_by", "_problem"]
+    passed = ["_raw", *reader.LINEAGE, "_layout", "_origin", "_held_by", "_held_for", "_problem"]
     names = [column.name for column in contract.source_columns]
     normalised = entity_module(contract.entity).clean()
     unknown = set(normalised) - set(names)
@@ -242,14 +247,15 @@ def stored_versions(
 
 
 def count_rows(classified: DataFrame) -> list[RowCount]:
-    """Count rows by file, origin and outcome, and quarantined rows by reason."""
-    grouped = classified.groupBy("_source_file", "_origin", "_disposition", "_reasons").count().collect()
+    """Count rows by file, origin and outcome; by reason those that come into quarantine, or leave it."""
+    reasons = F.coalesce("_held_for", "_reasons").alias("_for")
+    grouped = classified.groupBy("_source_file", "_origin", "_disposition", reasons).count().collect()
     counts: dict[tuple[str, str], RowCount] = {}
     for row in grouped:
         key = (row["_source_file"], row["_origin"])
         count = counts.setdefault(key, RowCount(*key))
         count.outcomes[row["_disposition"]] += row["count"]
-        for reason in filter(None, row["_reasons"].split(quality.SEPARATOR)):
+        for reason in filter(None, row["_for"].split(quality.SEPARATOR)):
             count.reasons[reason] += row["count"]
     return [counts[key] for key in sorted(counts)]
 
@@ -263,7 +269,7 @@ def write_quarantine(
     quarantined: int,
     released: int,
 ) -> None:
-    """Put bad rows into quarantine, and take out the orphans that found their parent, in one commit."""
+    """Put bad rows into quarantine, and take out replayed ones that passed, in one commit."""
     uri = settings.table_uri("quarantine", batch.entity)
     held = classified.where(F.col("_disposition") == "quarantined").select(
         F.col("_raw"),

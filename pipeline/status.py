@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -27,18 +26,11 @@ def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
         now in quarantine by reason) and ``set_aside`` (files that could not be read).
     """
     ledger = Ledger(settings)
-    row_counts, reasons, files = (
-        ledger.read("row_counts"),
-        ledger.read("quarantine_reasons"),
-        ledger.read("files"),
-    )
+    row_counts, files, held = ledger.read("row_counts"), ledger.read("files"), ledger.held_reasons()
     entities = []
     for entity in load_contracts():
         counts = row_counts.filter(pl.col("entity") == entity)
         released = int(counts.filter(pl.col("origin") == QUARANTINE)["read"].sum())
-        held: Counter[str] = Counter()
-        for row in reasons.filter(pl.col("entity") == entity).iter_rows(named=True):
-            held[row["reason"]] += row["rows"]
         total = {name: int(counts[name].sum()) for name in ("read", *DISPOSITIONS)}
         entities.append(
             {
@@ -48,7 +40,7 @@ def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
                 "read": total["read"] - released,
                 "released": released,
                 "in_quarantine": total["quarantined"] - released,
-                "reasons": dict(held),
+                "reasons": dict(held.get(entity, {})),
             }
         )
     last = ledger.read("runs").sort("run_id", descending=True).head(runs)

@@ -138,7 +138,7 @@ def test_the_plan_of_a_new_lake_holds_its_files_and_nothing_else(lake):
         "transactions": 0,
     }
     assert plan.silver_work
-    assert (plan.redo, plan.marts, plan.orphans) == ({}, [], {})
+    assert (plan.redo, plan.marts, plan.held) == ({}, [], {})
     assert not may_release(plan, Ledger(lake), lake)
 
 
