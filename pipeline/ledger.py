@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -81,12 +81,24 @@ REASONS = (
     TableColumn("reason", "string", "Rule that was broken, with its column."),
     TableColumn("rows", "bigint", "Rows with that reason; a row can have several."),
 )
+SIZES = (
+    TableColumn("run_id", "string", "Maintenance that measured it."),
+    TableColumn("at", "timestamp", "Instant (UTC) of the maintenance."),
+    TableColumn("table", "string", "Table, as layer.name."),
+    TableColumn("version", "bigint", "Version that was measured, after the maintenance."),
+    TableColumn("files", "bigint", "Data files of that version."),
+    TableColumn("bytes", "bigint", "Bytes in them."),
+    TableColumn("rows", "bigint", "Rows in them; null when the log does not tell."),
+    TableColumn("smallest_file", "bigint", "Bytes of the smallest file; null when there is none."),
+    TableColumn("median_file", "bigint", "Bytes of the median file; null when there is none."),
+)
 OPS_TABLES = {
     "runs": RUNS,
     "batches": BATCHES,
     "files": FILES,
     "row_counts": ROW_COUNTS,
     "quarantine_reasons": REASONS,
+    "table_sizes": SIZES,
 }
 
 # Files in these states are done with; only another content (ETag) makes them new.
@@ -153,8 +165,13 @@ class Ledger:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._tables = {
-            name: SmallTable(settings.table_uri("ops", name), columns, [] if name == "runs" else ["entity"])
+            name: SmallTable(
+                settings.table_uri("ops", name),
+                columns,
+                [column.name for column in columns if column.name == "entity"],
+            )
             for name, columns in OPS_TABLES.items()
         }
 
@@ -171,7 +188,7 @@ class Ledger:
         """Write down that a run begins; returns the row, for :meth:`finish_run`."""
         row = {
             "run_id": run_id,
-            "started_at": datetime.now(UTC),
+            "started_at": self._settings.instant(),
             "finished_at": None,
             "status": "running",
             "layer": layer,
@@ -183,7 +200,7 @@ class Ledger:
     def finish_run(self, row: dict[str, Any], error: str | None = None) -> None:
         """Write down how a run ended; after one that succeeded, make few files out of many."""
         status = "failed" if error else "succeeded"
-        self._put_run(row | {"finished_at": datetime.now(UTC), "status": status, "error": error})
+        self._put_run(row | {"finished_at": self._settings.instant(), "status": status, "error": error})
         if not error:  # tidying up must not get in the way of what went wrong
             for table in self.tables:
                 table.compact()
@@ -264,6 +281,11 @@ class Ledger:
             if row["header"]
         }
         return tuple(Layout(header, delimiter) for header, delimiter in sorted(written))
+
+    def record_sizes(self, run_id: str, at: datetime, sizes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write down the sizes of tables, by ``layer.name``."""
+        rows = [{"run_id": run_id, "at": at, "table": name, **size} for name, size in sizes.items()]
+        self._tables["table_sizes"].replace_slice(rows, run_id=run_id)
 
     def _put_run(self, row: dict[str, Any]) -> None:
         self._tables["runs"].replace_slice([row], run_id=row["run_id"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from test_silver import (
 
 from contracts import load_contract
 from pipeline.ledger import Ledger
+from pipeline.maintain import maintain
 from pipeline.quarantine import held_rows, replay
 from pipeline.run import run_pipeline
 from pipeline.tables import table_version
@@ -143,6 +145,8 @@ def test_a_replay_that_is_killed_is_done_by_the_next_run_and_a_second_one_change
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         interrupt(patch, "write_quarantine")
         replay(lake, "customers", "bad_phone")
+    left = {work.table for work in maintain(lake).tables if work.left_alone}
+    assert left == {"silver.customers", "quarantine.customers"}
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         interrupt(patch, "write_silver")
         run_pipeline(lake, entities=["customers"], layer="silver")
@@ -150,6 +154,7 @@ def test_a_replay_that_is_killed_is_done_by_the_next_run_and_a_second_one_change
     assert report.released == 5
     assert state(lake) == undisturbed[1]
     in_step(lake)
+    maintain(lake, retention=timedelta(0), allow_short=True)
     before = data_versions(lake)
     assert run_pipeline(lake, entities=["customers"], layer="silver").run_id is None
     (again,) = replay(lake, "customers").entities

@@ -172,6 +172,14 @@ def test_an_open_batch_that_replays_rows_replays_those_again(ledger):
     assert (stored["replays"], stored["replay_reasons"]) == (True, [ORPHAN])
 
 
+def test_the_clock_can_be_set(lake):
+    then = datetime(2020, 1, 1, tzinfo=UTC)
+    ledger = Ledger(lake.model_copy(update={"now": then}))
+    ledger.finish_run(ledger.start_run("r1", "all"))
+    (row,) = ledger.read("runs").to_dicts()
+    assert (row["started_at"], row["finished_at"]) == (then, then)
+
+
 def test_a_run_is_written_down_when_it_begins_and_when_it_ends(ledger):
     entry = ledger.start_run("r1", "all")
     (row,) = ledger.read("runs").to_dicts()

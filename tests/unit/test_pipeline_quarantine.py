@@ -190,6 +190,12 @@ def test_a_replay_of_an_empty_quarantine_does_nothing(lake, no_spark):
         replay(lake, "customers", "bad_email")
 
 
+def test_the_command_says_how_many_rows_left(lake, no_spark, monkeypatch):
+    monkeypatch.setattr("pipeline.settings.reachable_settings", lambda: lake)
+    done = CliRunner().invoke(app, ["quarantine", "replay", "customers"])
+    assert (done.exit_code, "0 rows left quarantine." in done.stdout) == (0, True)
+
+
 def test_a_reason_that_no_row_has_is_a_usage_error_that_names_those_there_are(with_reasons, no_spark):
     with pytest.raises(UsageError) as caught:
         replay(with_reasons, "customers", "bad_mail")
