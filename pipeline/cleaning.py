@@ -37,12 +37,15 @@ def text(value: Column) -> Column:
 def typed(column: ContractColumn) -> Column:
     """Give the string column of that name the type of its contract; null when it does not fit.
 
-    Instants without an offset count as UTC, which is the session's time zone.
+    Instants without an offset count as UTC, whatever the session's time zone is.
     """
     if column.physical_type == "string":
         return F.col(column.name)
     # The DataFrame API has no try_cast before Spark 4, and with ANSI mode on a plain cast raises.
-    cast = F.expr(f"try_cast(`{column.name}` AS {column.physical_type})")
+    text = f"`{column.name}`"
+    if column.physical_type == "timestamp":
+        text = f"if(endswith({text}, 'Z') OR substring({text}, -6, 1) IN ('+', '-'), {text}, {text} || 'Z')"
+    cast = F.expr(f"try_cast({text} AS {column.physical_type})")
     return F.when(F.col(column.name).rlike(form(column.physical_type)), cast)
 
 

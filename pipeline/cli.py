@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,9 +32,11 @@ from pipeline.present import (
     print_table,
     progress_display,
     show_checks,
+    show_maintenance,
     show_report,
     show_result,
 )
+from pipeline.quarantine_cli import quarantine_app
 
 INTERRUPTED = 130  # what shells use for a command that Ctrl-C has ended
 
@@ -46,6 +49,7 @@ app = typer.Typer(
 )
 app.command()(doctor)
 app.add_typer(infra_app, name="infra")
+app.add_typer(quarantine_app, name="quarantine")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
@@ -150,21 +154,38 @@ def run(
         list[str] | None, typer.Option("--entity", "-e", help="Load only this entity; can be repeated.")
     ] = None,
     layer: Annotated[str, typer.Option(help="all, silver or gold.")] = "all",
+    first: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="Load only files ingested on this day or later."),
+    ] = None,
+    last: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Load only files ingested on this day or before."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Load new Bronze files into Silver and refresh Gold.
 
-    Example: finlake run --entity customers --entity accounts
+    The day of a file is that of its folder in Bronze, ingest_date=YYYY-MM-DD.
+
+    Examples: finlake run --entity customers --entity accounts; finlake run --from 2026-01-01 --to 2026-01-31
     """
+    from pipeline.files import Days
     from pipeline.run import run_pipeline
     from pipeline.settings import reachable_settings
 
     settings = reachable_settings()
+    days = Days(first.date() if first else None, last.date() if last else None)
     try:
         with progress_display(quiet=as_json) as progress:
             report = run_pipeline(
-                settings, entities=entity or (), layer=layer, dry_run=dry_run, progress=progress
+                settings,
+                entities=entity or (),
+                layer=layer,
+                dry_run=dry_run,
+                days=days,
+                progress=progress,
             )
     except KeyboardInterrupt:
         err.print("Interrupted. The next `finlake run` goes on where this one ended.", highlight=False)
@@ -248,6 +269,36 @@ def verify(*, as_json: AsJson = False) -> None:
         out.print(f"{len(checks) - len(failed)} of {len(checks)} checks hold.", highlight=False)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def maintain(
+    *,
+    retention_days: Annotated[
+        float, typer.Option(min=0, help="Days that files stay after the last version that needs them.")
+    ] = 7,
+    allow_short: Annotated[
+        bool,
+        typer.Option("--allow-short-retention", help="Allow less than 7 days; nobody may read meanwhile."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Merge small files, delete old ones and shorten logs of all tables; write down their sizes.
+
+    Example: finlake maintain --dry-run
+    """
+    from pipeline.maintain import maintain as maintain_lake
+    from pipeline.settings import reachable_settings
+
+    retention = timedelta(days=retention_days)
+    report = maintain_lake(
+        reachable_settings(), retention=retention, allow_short=allow_short, dry_run=dry_run
+    )
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))  # noqa: T201 - for scripts
+    else:
+        show_maintenance(report)
 
 
 @app.command()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
 
 from contracts import Contract
 from pipeline.layout import SAMPLE_BYTES, inspect
@@ -16,6 +19,40 @@ from pipeline.storage import ObjectInfo, list_objects, open_object, read_head
 
 SUFFIXES = (".csv", ".csv.gz")
 CHUNK_BYTES = 1 << 20
+DAY_FOLDER = re.compile(r"/ingest_date=(\d{4}-\d{2}-\d{2})/")
+
+
+@dataclass(frozen=True)
+class Days:
+    """Days of ingestion, both ends inclusive; None is open. Without any end, also files of no day."""
+
+    first: date | None = None
+    last: date | None = None
+
+    def hold(self, uri: str) -> bool:
+        """Whether a Bronze file lies in the folder of one of these days.
+
+        >>> Days(date(2026, 1, 1), date(2026, 1, 31)).hold("s3://b/loans/ingest_date=2026-01-31/a.csv")
+        True
+        """
+        if self.first is None and self.last is None:
+            return True
+        day = ingest_day(uri)
+        return day is not None and (self.first or day) <= day <= (self.last or day)
+
+    def __str__(self) -> str:
+        return f"{self.first or '...'} to {self.last or '...'}"
+
+
+ALL_DAYS = Days()
+
+
+def ingest_day(uri: str) -> date | None:
+    """Day by a Bronze file's folder ``ingest_date=YYYY-MM-DD``; None when it lies in none."""
+    try:
+        return date.fromisoformat(found[1]) if (found := DAY_FOLDER.search(uri)) else None
+    except ValueError:  # such as the 30th of February
+        return None
 
 
 def new_files(entity: str, settings: Settings, known: set[tuple[str, str]]) -> list[ObjectInfo]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 from contracts import Contract
@@ -41,7 +41,7 @@ def ingest(
         UsageError: A path does not exist or is not CSV by its name, or no file was found.
     """
     files = _files(paths)
-    folder = f"{settings.bronze_entity_uri(contract.entity)}/ingest_date={day or datetime.now(UTC).date()}"
+    folder = f"{settings.bronze_entity_uri(contract.entity)}/ingest_date={day or settings.instant().date()}"
     present = {info.uri: info.size for info in list_objects(folder)}
     done = []
     for file in files:

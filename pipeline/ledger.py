@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -46,8 +46,9 @@ BATCHES = (
     TableColumn("quarantine_version", "bigint", "Version of the quarantine table that it looked at."),
     TableColumn("history_version", "bigint", "Version of the history table; null when there is none."),
     TableColumn("parent_versions", "string", "Versions of the parents' Silver tables, as JSON."),
-    TableColumn("replays", "boolean", "Whether quarantined orphans were tried again."),
+    TableColumn("replays", "boolean", "Whether quarantined rows were tried again."),
     TableColumn("seconds", "double", "Seconds it took."),
+    TableColumn("replay_reasons", ARRAY_OF_STRING, "Reasons of the quarantined rows that were tried again."),
 )
 FILES = (
     TableColumn("entity", "string", "Entity."),
@@ -78,10 +79,21 @@ REASONS = (
     TableColumn("batch", "bigint", "Batch."),
     TableColumn("run_id", "string", "Run."),
     TableColumn("path", "string", "URI of the Bronze file that the rows come from."),
-    TableColumn("origin", "string", "bronze or quarantine."),
+    TableColumn("origin", "string", "bronze: rows that came into quarantine; quarantine: rows that left."),
     TableColumn("reason", "string", "Rule that was broken, with its column."),
     TableColumn("rows", "bigint", "Rows with that reason; a row can have several."),
     TableColumn("level", "string", "error: the rows are in quarantine; warning: they are in Silver, marked."),
+)
+SIZES = (
+    TableColumn("run_id", "string", "Maintenance that measured it."),
+    TableColumn("at", "timestamp", "Instant (UTC) of the maintenance."),
+    TableColumn("table", "string", "Table, as layer.name."),
+    TableColumn("version", "bigint", "Version that was measured, after the maintenance."),
+    TableColumn("files", "bigint", "Data files of that version."),
+    TableColumn("bytes", "bigint", "Bytes in them."),
+    TableColumn("rows", "bigint", "Rows in them; null when the log does not tell."),
+    TableColumn("smallest_file", "bigint", "Bytes of the smallest file; null when there is none."),
+    TableColumn("median_file", "bigint", "Bytes of the median file; null when there is none."),
 )
 OPS_TABLES = {
     "runs": RUNS,
@@ -89,6 +101,7 @@ OPS_TABLES = {
     "files": FILES,
     "row_counts": ROW_COUNTS,
     "quarantine_reasons": REASONS,
+    "table_sizes": SIZES,
 }
 
 # Files in these states are done with; only another content (ETag) makes them new.
@@ -111,9 +124,9 @@ class BronzeFile:
 class Batch:
     """What one run loads for one entity, and the table versions that it looks at.
 
-    ``replay_layouts`` is how the lines of quarantined orphans are written that are tried again; empty
-    when none are. ``redo`` says that an interrupted batch is done again. ``additional`` are the columns
-    of Silver that the contract does not know; the ledger does not keep them.
+    Quarantined rows with any of ``replay_reasons`` are tried again; ``replay_layouts`` is how their lines
+    are written. Both are empty when none are. ``redo`` says that an interrupted batch is done again.
+    ``additional`` are the columns of Silver that the contract does not know; the ledger does not keep them.
     """
 
     entity: str
@@ -124,6 +137,7 @@ class Batch:
     quarantine_version: int
     parent_versions: dict[str, int]
     files: tuple[BronzeFile, ...]
+    replay_reasons: tuple[str, ...] = ()
     replay_layouts: tuple[Layout, ...] = ()
     redo: bool = False
     history_version: int = -1
@@ -137,7 +151,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class RowCount:
-    """Rows of one file in one batch, by outcome."""
+    """Rows of one file in one batch, by outcome; and by reason, for which they are or were in quarantine."""
 
     path: str
     origin: str
@@ -158,8 +172,13 @@ class Ledger:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._tables = {
-            name: SmallTable(settings.table_uri("ops", name), columns, [] if name == "runs" else ["entity"])
+            name: SmallTable(
+                settings.table_uri("ops", name),
+                columns,
+                [column.name for column in columns if column.name == "entity"],
+            )
             for name, columns in OPS_TABLES.items()
         }
 
@@ -176,7 +195,7 @@ class Ledger:
         """Write down that a run begins; returns the row, for :meth:`finish_run`."""
         row = {
             "run_id": run_id,
-            "started_at": datetime.now(UTC),
+            "started_at": self._settings.instant(),
             "finished_at": None,
             "status": "running",
             "layer": layer,
@@ -188,7 +207,7 @@ class Ledger:
     def finish_run(self, row: dict[str, Any], error: str | None = None) -> None:
         """Write down how a run ended; after one that succeeded, make few files out of many."""
         status = "failed" if error else "succeeded"
-        self._put_run(row | {"finished_at": datetime.now(UTC), "status": status, "error": error})
+        self._put_run(row | {"finished_at": self._settings.instant(), "status": status, "error": error})
         if not error:  # tidying up must not get in the way of what went wrong
             for table in self.tables:
                 table.compact()
@@ -234,12 +253,10 @@ class Ledger:
         if rows.is_empty():
             return []
         files = self.read("files")
+        batches = [_batch(row, files) for row in rows.sort("entity", "batch").iter_rows(named=True)]
         return [
-            replace(
-                _batch(row, files),
-                replay_layouts=self.orphan_layouts(row["entity"]) if row["replays"] else (),
-            )
-            for row in rows.sort("entity", "batch").iter_rows(named=True)
+            replace(batch, replay_layouts=self.replay_layouts(batch.entity, batch.replay_reasons))
+            for batch in batches
         ]
 
     def next_number(self, entity: str) -> int:
@@ -259,30 +276,32 @@ class Ledger:
         last = tried.sort("batch").group_by("entity").last()
         return {row["entity"]: json.loads(row["parent_versions"]) for row in last.iter_rows(named=True)}
 
-    def open_orphans(self) -> dict[str, int]:
-        """Quarantined rows per entity that wait for nothing but their parent (at most so many)."""
-        waiting: Counter[str] = Counter()
-        reasons = self.read("quarantine_reasons").filter(
-            pl.col("reason").str.starts_with("unknown_parent") & (pl.col("origin") == BRONZE)
-        )
-        for row in reasons.iter_rows(named=True):
-            waiting[row["entity"]] += row["rows"]
-        released = self.read("row_counts").filter(pl.col("origin") == QUARANTINE)
-        for row in released.iter_rows(named=True):
-            waiting[row["entity"]] -= row["read"]
-        return dict(waiting)
+    def held_reasons(self) -> dict[str, Counter[str]]:
+        """Quarantined rows by entity and reason; a row with several reasons counts for each."""
+        held: dict[str, Counter[str]] = {}
+        rows = self.read("quarantine_reasons").filter(pl.col("level").ne_missing(WARNING))
+        for row in rows.iter_rows(named=True):
+            came = row["origin"] == BRONZE
+            held.setdefault(row["entity"], Counter())[row["reason"]] += row["rows"] if came else -row["rows"]
+        return {entity: +reasons for entity, reasons in held.items()}
 
-    def orphan_layouts(self, entity: str) -> tuple[Layout, ...]:
-        """How the files are written that orphans of an entity came from."""
+    def replay_layouts(self, entity: str, reasons: Sequence[str]) -> tuple[Layout, ...]:
+        """How the files are written that quarantined rows with any of these reasons came from."""
         mine = pl.col("entity") == entity
-        orphans = self.read("quarantine_reasons").filter(
-            mine & pl.col("reason").str.starts_with("unknown_parent")
-        )
-        files = self.read("files").filter(mine & pl.col("path").is_in(orphans["path"].to_list()))
+        rows = self.read("quarantine_reasons").filter(mine & pl.col("reason").is_in(list(reasons)))
+        # Lines of files whose header is the problem cannot be split by it.
+        usable = mine & pl.col("problem").is_null() & pl.col("path").is_in(rows["path"].to_list())
         written = {
-            (tuple(row["header"]), row["delimiter"]) for row in files.iter_rows(named=True) if row["header"]
+            (tuple(row["header"]), row["delimiter"])
+            for row in self.read("files").filter(usable).iter_rows(named=True)
+            if row["header"]
         }
         return tuple(Layout(header, delimiter) for header, delimiter in sorted(written))
+
+    def record_sizes(self, run_id: str, at: datetime, sizes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write down the sizes of tables, by ``layer.name``."""
+        rows = [{"run_id": run_id, "at": at, "table": name, **size} for name, size in sizes.items()]
+        self._tables["table_sizes"].replace_slice(rows, run_id=run_id)
 
     def _put_run(self, row: dict[str, Any]) -> None:
         self._tables["runs"].replace_slice([row], run_id=row["run_id"])
@@ -300,6 +319,7 @@ class Ledger:
             "parent_versions": json.dumps(batch.parent_versions, sort_keys=True),
             "replays": bool(batch.replay_layouts),
             "seconds": seconds,
+            "replay_reasons": list(batch.replay_reasons),
         }
         self._replace("batches", [row], batch)
 
@@ -342,6 +362,7 @@ def _batch(row: dict[str, Any], files: pl.DataFrame) -> Batch:
         quarantine_version=row["quarantine_version"],
         history_version=-1 if row["history_version"] is None else row["history_version"],
         parent_versions=json.loads(row["parent_versions"]),
+        replay_reasons=tuple(row["replay_reasons"] or ()),
         # An interruption just before the last write of a commit leaves files that count as loaded.
         files=tuple(
             replace(file, status="pending") if file.status == "loaded" else file

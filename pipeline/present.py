@@ -22,6 +22,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pipeline.maintain import Maintenance
+    from pipeline.preview import FilePreview
     from pipeline.query import Result
     from pipeline.report import RunReport
     from pipeline.run import Progress
@@ -45,8 +47,10 @@ def print_table(table: Table) -> None:
 
 def show_report(report: RunReport) -> None:
     """Print what a run did: a table of entities, the marts, and what was noticed."""
-    if report.entities:
-        table = Table(title="Dry run: nothing was written" if report.dry_run else None)
+    if report.dry_run:
+        show_previews(report)
+    elif report.entities:
+        table = Table()
         table.add_column("entity")
         for name in ("files", "read", *OUTCOMES, "released", "seconds", "rows/s"):
             table.add_column(name, justify="right")
@@ -71,6 +75,10 @@ def show_report(report: RunReport) -> None:
             out.print(f"  {entity.entity}: {rows:,} rows quarantined for {escape(reason)}", highlight=False)
         for warning, rows in sorted(entity.warnings.items()):
             out.print(f"  {entity.entity}: {rows:,} rows marked with {escape(warning)}", highlight=False)
+        if entity.left:
+            out.print(
+                f"  {entity.entity}: {entity.left:,} files of other days left for later", highlight=False
+            )
         for note in entity.notes:
             out.print(f"  {entity.entity}: {escape(note)}", highlight=False, soft_wrap=True)
     if not report.dry_run and not report.changed and not report.errors:
@@ -78,6 +86,71 @@ def show_report(report: RunReport) -> None:
     if report.seconds:
         parts = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in report.seconds.items())
         out.print(f"[dim]{parts}[/dim]", highlight=False)
+
+
+def show_previews(report: RunReport) -> None:
+    """Print what a run would read: per entity, then file by file."""
+    if report.entities:
+        table = Table(title="Dry run: nothing was written")
+        table.add_column("entity")
+        for name in ("files", "rows", "bytes", "rules"):
+            table.add_column(name, justify="right")
+        for entity in report.entities:
+            files, rules = (entity.preview.files, entity.preview.rules) if entity.preview else ((), {})
+            about = "~" * any(file.is_estimate for file in files)
+            rows = sum(file.rows or 0 for file in files)
+            size = sum(file.size for file in files)
+            table.add_row(
+                entity.entity, f"{len(files):,}", f"{about}{rows:,}", f"{size:,}", f"{len(rules):,}"
+            )
+        print_table(table)
+    for entity in report.entities:
+        for file in entity.preview.files if entity.preview else ():
+            text = f"  {entity.entity}: {file.path}: {_previewed(file)}"
+            out.print(escape(text), highlight=False, soft_wrap=True)
+        if entity.preview and entity.preview.rules:
+            text = f"  {entity.entity}: rules that rows are held against: {', '.join(entity.preview.rules)}"
+            out.print(escape(text), highlight=False, soft_wrap=True)
+    if any(file.is_estimate for entity in report.entities if entity.preview for file in entity.preview.files):
+        out.print("  ~ is an estimate from the size and the beginning of a file.", highlight=False)
+
+
+def _previewed(file: FilePreview) -> str:
+    said = [f"{file.size:,} bytes"]
+    if file.rows is not None:
+        said.append(f"~{file.rows:,} rows" if file.is_estimate else f"{file.rows:,} rows")
+    notes = "; ".join(file.notes) or "as the contract says"
+    said.append(notes if file.status == "pending" else f"{file.status}: {notes}")
+    said += [f"{new} may be {old} by another name" for old, new in file.renamed]
+    if file.refused:
+        said.append(f"every row would be quarantined: {', '.join(file.refused)}")
+    return "; ".join(said)
+
+
+def show_maintenance(report: Maintenance) -> None:
+    """Print what maintenance did, table by table."""
+    table = Table("table", title="Dry run: nothing was written" if report.dry_run else None)
+    for name in ("rows", "files", "bytes", "median file", "merged", "deleted", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for work in report.tables:
+        size, before = work.after, work.before.files
+        files = f"{size.files:,}" if size.files == before else f"{before:,} -> {size.files:,}"
+        table.add_row(
+            work.table,
+            "?" if size.rows is None else f"{size.rows:,}",
+            files,
+            f"{size.bytes:,}",
+            f"{size.median_file or 0:,}",
+            f"{work.merged:,}",
+            f"{work.deleted:,}",
+            f"{work.seconds:.1f}",
+            f"left alone: {work.left_alone}" if work.left_alone else "checkpoint" * work.checkpoint,
+        )
+    print_table(table)
+    if report.staged:
+        what = "would be deleted" if report.dry_run else "deleted"
+        out.print(f"{report.staged:,} left-over files of interrupted runs {what}.", highlight=False)
 
 
 def show_checks(checks: Sequence[Check], *, only_failed: bool = False) -> None:

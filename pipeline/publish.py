@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from deltalake import CommitProperties, write_deltalake
 
@@ -22,7 +23,7 @@ from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
 from pipeline.silver import silver_columns
 from pipeline.storage import delta_options
-from pipeline.tables import TableColumn, open_table, table_version
+from pipeline.tables import TableColumn, open_table, rows_are_those_of, table_version
 
 KEPT_AT_HOME = ("_source_file", "_source_row", "_row_hash")
 MASKS_VERSION = "1"  # part of each copy's provenance; a new number makes all copies anew
@@ -79,6 +80,15 @@ def _masked(column: TableColumn) -> str:
     return f"CAST(NULL AS {'VARCHAR' if column.type == 'string' else column.type}) AS {name}"
 
 
+def _is_current(commit: dict[str, Any], source: str) -> bool:
+    version = commit.get("finlake.source_version")
+    return (
+        commit.get("finlake.masks") == MASKS_VERSION
+        and version is not None
+        and rows_are_those_of(source, int(version))
+    )
+
+
 def _copy(
     layer: str, table: str, columns: tuple[TableColumn, ...], settings: Settings, target: str
 ) -> Published | None:
@@ -89,7 +99,7 @@ def _copy(
     masked = tuple(column.name for column in columns if column.pii_class)
     provenance = {"finlake.source_version": str(version), "finlake.masks": MASKS_VERSION}
     copy = open_table(target)
-    if copy is not None and all(copy.history(1)[0].get(key) == value for key, value in provenance.items()):
+    if copy is not None and _is_current(copy.history(1)[0], source):
         return Published(f"{layer}.{table}", target, written=False, masked=masked)
     connection = connect()
     attach_uri(connection, layer, table, source)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.dedupe import DISPOSITIONS
+
+if TYPE_CHECKING:
+    from pipeline.preview import EntityPreview
 
 
 @dataclass
@@ -19,9 +22,11 @@ class EntityReport:
     reasons: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     files: int = 0
+    left: int = 0
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     error: str | None = None
+    preview: EntityPreview | None = None
 
     @property
     def read(self) -> int:
@@ -33,6 +38,7 @@ class EntityReport:
         return {
             "entity": self.entity,
             "files": self.files,
+            "left_for_later": self.left,
             "read": self.read,
             **{name: self.outcomes[name] for name in DISPOSITIONS},
             "released": self.released,
@@ -42,6 +48,7 @@ class EntityReport:
             "rows_per_second": round(self.read / self.seconds) if self.seconds else 0,
             "notes": self.notes,
             "error": self.error,
+            **({"preview": self.preview.as_dict()} if self.preview else {}),
         }
 
 

@@ -11,24 +11,25 @@ import re
 import secrets
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from contracts import Contract, load_contracts, load_order
 from pipeline.catalog import catalog_tables, gold_tables, register
 from pipeline.errors import FinlakeError, NoAnswerError, UsageError, explain
-from pipeline.files import gzip_problem, inspect_files
+from pipeline.files import ALL_DAYS, Days, gzip_problem, inspect_files
 from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import is_current, refresh
 from pipeline.history import table_name
 from pipeline.layout import COLUMN_NOTES, additional_columns
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.lock import exclusive
-from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, make_plan, may_release
+from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, due_orphans, make_plan, may_release
+from pipeline.preview import preview
 from pipeline.quality import RuleBrokenError
 from pipeline.report import EntityReport, MartReport, RunReport
 from pipeline.settings import Settings
@@ -64,6 +65,8 @@ def run_pipeline(
     entities: Sequence[str] = (),
     layer: str = ALL,
     dry_run: bool = False,
+    replay: Sequence[str] = (),
+    days: Days = ALL_DAYS,
     progress: Progress = lambda _name, _phase: None,
 ) -> RunReport:
     """Run the pipeline once.
@@ -74,27 +77,31 @@ def run_pipeline(
             the layer is ``gold``.
         layer: ``all``, ``silver`` or ``gold``.
         dry_run: Only say what would be done; nothing is written.
+        replay: Instead of new files, try quarantined rows again that have one of these reasons.
+        days: Load only files of these days of ingestion.
         progress: Called with an entity or mart and what happens to it.
 
     Raises:
-        UsageError: An entity or the layer is unknown.
+        UsageError: An entity or the layer is unknown, or the days end before they begin.
         FinlakeError: The lake cannot be reached, or another run holds its locks.
     """
     if layer not in LAYERS:
         raise UsageError(f"there is no layer {layer!r}", f"layers are: {', '.join(LAYERS)}")
+    if days.first and days.last and days.first > days.last:
+        raise UsageError(f"{days.first} is after {days.last}", "--from is the first day, --to the last one")
     begun = time.monotonic()
     contracts = _chosen(entities)
     if entities and layer == ALL:
         layer = SILVER
     if dry_run:
-        return _dry_run(contracts, settings, layer)
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
+        return _dry_run(contracts, settings, layer, days)
+    run_id = f"{settings.instant():%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
     names = [*(contracts if layer != GOLD else ()), *(["gold"] if layer != SILVER else ())]
     report = RunReport(run_id)
     with exclusive(names, run_id, settings):
         ledger = Ledger(settings)
         additional = _ensure_tables(load_contracts(), ledger, settings)
-        plan = make_plan(settings, ledger, contracts, layer)
+        plan = make_plan(settings, ledger, contracts, layer, replay=replay, days=days)
         report.seconds["plan"] = time.monotonic() - begun
         work = plan.silver_work or plan.marts or may_release(plan, ledger, settings)
         if work:
@@ -105,6 +112,8 @@ def run_pipeline(
             report.marts = [MartReport(mart.name, "current") for mart in MARTS] if layer != SILVER else []
             _register(settings, additional)
             _register_gold(settings)
+    for entry in report.entities:
+        entry.left = plan.left.get(entry.entity, 0)
     report.seconds["total"] = time.monotonic() - begun
     return report
 
@@ -193,8 +202,6 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
             batch = replace(batch, additional=_evolve(engine, contract, batch.files))
             _load(engine, batch, contract, report)
             done_files = {(file.path, file.etag) for file in batch.files}
-            # What it has put into quarantine may have found its parent in the meantime.
-            plan.orphans[entity] = engine.ledger.open_orphans().get(entity, 0)
         infos = [info for info in plan.files.get(entity, []) if (info.uri, info.etag) not in done_files]
         parents = {
             str(column.parent_entity): table_version(
@@ -202,23 +209,27 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
             )
             for column in contract.parents
         }
-        replays = plan.orphans.get(entity, 0) > 0 and parents != last_parents
-        if infos or replays:
-            engine.progress(entity, f"reading {len(infos)} files")
+        # Asked for anew: what an interrupted batch has put into quarantine may have found its parent.
+        held = engine.ledger.held_reasons().get(entity, Counter())
+        due = due_orphans(contract, held, last_parents, parents, engine.settings)
+        reasons = tuple(dict.fromkeys((*plan.replay, *due)))
+        if infos or reasons:
+            engine.progress(entity, f"reading {len(infos)} files" if infos else "trying rows again")
             files = inspect_files(infos, contract)
             additional = _evolve(engine, contract, files)
             batch = Batch(
                 entity=entity,
                 number=engine.ledger.next_number(entity),
                 run_id=engine.run_id,
-                ingested_at=datetime.now(UTC),
+                ingested_at=engine.settings.instant(),
                 silver_version=table_version(engine.settings.table_uri("silver", entity)),
                 quarantine_version=table_version(engine.settings.table_uri("quarantine", entity)),
                 history_version=table_version(engine.settings.table_uri("silver", table_name(entity))),
                 parent_versions=parents,
                 files=files,
                 additional=additional,
-                replay_layouts=engine.ledger.orphan_layouts(entity) if replays else (),
+                replay_reasons=reasons,
+                replay_layouts=engine.ledger.replay_layouts(entity, reasons),
             )
             engine.ledger.begin(batch)
             _load(engine, batch, contract, report)
@@ -362,10 +373,11 @@ def _add(report: EntityReport, batch: Batch, counts: Iterable[RowCount]) -> None
     report.files += len(batch.files)
     for count in counts:
         report.outcomes += count.outcomes
-        report.reasons += count.reasons
         report.warnings += count.warnings
         if count.origin == QUARANTINE:
             report.released += count.read
+        else:
+            report.reasons += count.reasons
     for file in batch.files:
         report.notes += [f"{file.path}: {_noted(file)}"] if file.notes else []
 
@@ -445,14 +457,13 @@ def _ensure_tables(
         return {entity: future.result() for entity, future in additional.items()}
 
 
-def _dry_run(contracts: dict[str, Contract], settings: Settings, layer: str) -> RunReport:
+def _dry_run(contracts: dict[str, Contract], settings: Settings, layer: str, days: Days) -> RunReport:
     ledger = Ledger(settings)
-    plan = make_plan(settings, ledger, contracts, layer)
+    plan = make_plan(settings, ledger, contracts, layer, days=days)
     report = RunReport(None, dry_run=True)
     for entity, infos in plan.files.items():
-        entry = EntityReport(entity, files=len(infos))
-        for file in inspect_files(infos, plan.contracts[entity]):
-            entry.notes.append(f"{file.path}: {file.size:,} bytes; {_noted(file) or 'as the contract says'}")
+        found = preview(infos, plan.contracts[entity])
+        entry = EntityReport(entity, files=len(infos), left=plan.left[entity], preview=found)
         if entity in plan.redo:
             entry.notes.append(f"batch {plan.redo[entity].number} was interrupted and would be finished")
         report.entities.append(entry)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import FinlakeError, UsageError
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
         gold_uri: Root of Gold.
         public_silver_uri: Root of the masked copies of Silver; none outside of the laptop by default.
         public_gold_uri: Root of the masked copies of Gold; none outside of the laptop by default.
+        now: What time runs take it to be, with its offset; the machine's clock by default.
     """
 
     model_config = SettingsConfigDict(env_prefix="FINLAKE_", extra="ignore")
@@ -49,6 +51,7 @@ class Settings(BaseSettings):
     gold_uri: str = ""
     public_silver_uri: str | None = None
     public_gold_uri: str | None = None
+    now: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _fill_uris(self) -> Settings:
@@ -62,6 +65,13 @@ class Settings(BaseSettings):
             )
             self.public_gold_uri = self.public_gold_uri or f"s3://{self.prefix}-local-public-gold{suffix}"
         return self
+
+    def instant(self) -> datetime:
+        """The present instant in UTC, for all that is written down.
+
+        Locks, fences and retention go by the machine's clock, whatever this says.
+        """
+        return (self.now or datetime.now(UTC)).astimezone(UTC)
 
     def database(self, layer: str) -> str:
         """Name of the Glue database of a layer, such as ``finlake_local_silver``."""

@@ -61,6 +61,7 @@ JUDGEMENT = {
     "_layout": LAYOUT_STRUCT,
     "_origin": "string",
     "_held_by": "string",
+    "_held_for": "string",
     "_reasons": "string",
     "_raw": "string",
     "_warnings": "string",
@@ -164,7 +165,7 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     if rows is None:
         return []
     judged = judge(rows, parent_keys(spark, batch, contract, settings), contract, batch.additional)
-    # A replayed orphan whose parent is still unknown simply stays where it is.
+    # A replayed row that is still bad simply stays where it is.
     judged = judged.where((F.col("_origin") == BRONZE) | (F.col("_reasons") == ""))
     stored = stored_versions(spark, batch, contract, settings)
     everything = dedupe.classify(judged, stored, contract)
@@ -174,8 +175,9 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
         counts = count_rows(classified)
         total = sum((count.outcomes for count in counts), Counter[str]())
         released = sum(count.read for count in counts if count.origin == QUARANTINE)
-        broken = sum((count.reasons + count.warnings for count in counts), Counter[str]())
-        quality.check_limits(broken, total.total(), contract)
+        fresh = [count for count in counts if count.origin == BRONZE]
+        broken = sum((count.reasons + count.warnings for count in fresh), Counter[str]())
+        quality.check_limits(broken, sum(count.read for count in fresh), contract)
         if total["quarantined"] or released:
             write_quarantine(
                 spark, classified, batch, settings, quarantined=total["quarantined"], released=released
@@ -201,17 +203,19 @@ def _found(batch: Batch, contract: Contract, settings: Settings) -> dict[str, in
 def incoming_rows(
     spark: SparkSession, batch: Batch, contract: Contract, settings: Settings
 ) -> DataFrame | None:
-    """Raw rows of the batch's files and, when it replays, the quarantined orphans.
+    """Raw rows of the batch's files and, when it replays, quarantined rows.
 
     Returns:
-        The columns of ``reader.parse_lines`` with ``_origin`` and ``_held_by`` (the run that put a
-        replayed row into quarantine), or None when there is nothing to read.
+        The columns of ``reader.parse_lines`` with ``_origin``, ``_held_by`` (the run that put a
+        replayed row into quarantine) and ``_held_for`` (its reasons, joined by ``;``), or None when
+        there is nothing to read.
     """
     frames = []
     if batch.loadable:
         names = (*contract.input_columns, *batch.additional)
         bronze = reader.read_files(spark, batch.loadable, names)
-        frames.append(bronze.withColumns({"_origin": F.lit(BRONZE), "_held_by": F.lit(None).cast("string")}))
+        held = {name: F.lit(None).cast("string") for name in ("_held_by", "_held_for")}
+        frames.append(bronze.withColumns({"_origin": F.lit(BRONZE), **held}))
     if batch.replay_layouts:
         frames += replayed_rows(spark, batch, contract, settings)
     return reduce(lambda left, right: left.unionByName(right), frames) if frames else None
@@ -220,22 +224,24 @@ def incoming_rows(
 def replayed_rows(
     spark: SparkSession, batch: Batch, contract: Contract, settings: Settings
 ) -> list[DataFrame]:
-    """Quarantined rows that wait for nothing but their parent, parsed again; one frame per layout."""
-    orphan_reasons = [quality.orphan_reason(column) for column in contract.parents]
+    """Quarantined rows with any of the batch's reasons, parsed again; one frame per layout."""
     quarantined = read_version(
         spark, settings.table_uri("quarantine", batch.entity), batch.quarantine_version
     )
-    orphans = quarantined.where(
-        F.forall("_reasons", lambda reason: reason.isin(orphan_reasons)) & (F.size("_reasons") > 0)
-    )
+    chosen = quarantined.where(F.arrays_overlap("_reasons", F.array(*map(F.lit, batch.replay_reasons))))
     frames = []
     for layout in batch.replay_layouts:
-        lines = orphans.where(
+        lines = chosen.where(
             (F.col("_layout.delimiter") == layout.delimiter)
             & (F.col("_layout.header") == F.array(*[F.lit(name) for name in layout.header]))
-        ).select("_raw", "_source_file", "_source_row", F.col("_run_id").alias("_held_by"))
+        ).select(
+            "_raw",
+            *reader.LINEAGE,
+            F.col("_run_id").alias("_held_by"),
+            F.concat_ws(quality.SEPARATOR, "_reasons").alias("_held_for"),
+        )
         names = (*contract.input_columns, *batch.additional)
-        parsed = reader.parse_lines(lines, layout, names, (*reader.LINEAGE, "_held_by"))
+        parsed = reader.parse_lines(lines, layout, names, (*reader.LINEAGE, "_held_by", "_held_for"))
         frames.append(parsed.withColumn("_origin", F.lit(QUARANTINE)))
     return frames
 
@@ -255,7 +261,7 @@ def judge(
         Typed source columns, additional columns, lineage, ``_raw`` (only for rows with reasons),
         ``_reasons`` (joined by ``;``, empty when valid) and ``_row_hash`` (null when there are reasons).
     """
-    passed = ["_raw", "_source_file", "_source_row", "_layout", "_origin", "_held_by", "_problem"]
+    passed = ["_raw", *reader.LINEAGE, "_layout", "_origin", "_held_by", "_held_for", "_problem"]
     names = [column.name for column in contract.source_columns]
     operation = F.lit(None).cast("string")
     if contract.operation_column:
@@ -337,15 +343,19 @@ def stored_versions(
 
 
 def count_rows(classified: DataFrame) -> list[RowCount]:
-    """Count rows by file, origin and outcome, quarantined rows by reason, and others by warning."""
-    by = ("_source_file", "_origin", "_disposition", "_reasons", "_warnings")
+    """Count rows by file, origin and outcome; by reason those that come into quarantine, or leave it.
+
+    Rows that are kept in spite of a warning are counted by it.
+    """
+    reasons = F.coalesce("_held_for", "_reasons").alias("_for")
+    by = ("_source_file", "_origin", "_disposition", reasons, "_warnings")
     grouped = classified.groupBy(*by).count().collect()
     counts: dict[tuple[str, str], RowCount] = {}
     for row in grouped:
         key = (row["_source_file"], row["_origin"])
         count = counts.setdefault(key, RowCount(*key))
         count.outcomes[row["_disposition"]] += row["count"]
-        for reason in filter(None, row["_reasons"].split(quality.SEPARATOR)):
+        for reason in filter(None, row["_for"].split(quality.SEPARATOR)):
             count.reasons[reason] += row["count"]
         for warning in filter(None, row["_warnings"].split(quality.SEPARATOR)):
             count.warnings[warning] += row["count"]
@@ -361,7 +371,7 @@ def write_quarantine(
     quarantined: int,
     released: int,
 ) -> None:
-    """Put bad rows into quarantine, and take out the orphans that found their parent, in one commit."""
+    """Put bad rows into quarantine, and take out replayed ones that passed, in one commit."""
     uri = settings.table_uri("quarantine", batch.entity)
     held = classified.where(F.col("_disposition") == "quarantined").select(
         F.col("_raw"),

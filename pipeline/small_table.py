@@ -102,6 +102,9 @@ class SmallTable:
         return self._table
 
     def _frame(self, table: pa.Table) -> pl.DataFrame:
+        for field in self._schema:
+            if field.name not in table.schema.names:  # as long as only an earlier version has written it
+                table = table.append_column(field, pa.nulls(len(table), field.type))
         frame = pl.from_arrow(table.select(self._schema.names).cast(self._schema))
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker; a table is a frame
         return frame

@@ -9,7 +9,7 @@ import polars as pl
 
 from contracts import load_contracts
 from pipeline.dedupe import DISPOSITIONS
-from pipeline.ledger import ERROR, QUARANTINE, WARNING, Ledger
+from pipeline.ledger import QUARANTINE, WARNING, Ledger
 from pipeline.settings import Settings
 
 SET_ASIDE = ("rejected", "vanished", "unreadable", "refused")
@@ -27,18 +27,15 @@ def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
         now in quarantine by reason) and ``set_aside`` (files that could not be read).
     """
     ledger = Ledger(settings)
-    row_counts, reasons, files = (
-        ledger.read("row_counts"),
-        ledger.read("quarantine_reasons"),
-        ledger.read("files"),
-    )
+    row_counts, files, held = ledger.read("row_counts"), ledger.read("files"), ledger.held_reasons()
+    warnings = ledger.read("quarantine_reasons").filter(pl.col("level") == WARNING)
     entities = []
     for entity in load_contracts():
         counts = row_counts.filter(pl.col("entity") == entity)
         released = int(counts.filter(pl.col("origin") == QUARANTINE)["read"].sum())
-        held: dict[str, Counter[str]] = {ERROR: Counter(), WARNING: Counter()}
-        for row in reasons.filter(pl.col("entity") == entity).iter_rows(named=True):
-            held[row["level"] or ERROR][row["reason"]] += row["rows"]
+        marked: Counter[str] = Counter()
+        for row in warnings.filter(pl.col("entity") == entity).iter_rows(named=True):
+            marked[row["reason"]] += row["rows"]
         total = {name: int(counts[name].sum()) for name in ("read", *DISPOSITIONS)}
         entities.append(
             {
@@ -48,8 +45,8 @@ def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
                 "read": total["read"] - released,
                 "released": released,
                 "in_quarantine": total["quarantined"] - released,
-                "reasons": dict(held[ERROR]),
-                "warnings": dict(held[WARNING]),
+                "reasons": dict(held.get(entity, {})),
+                "warnings": dict(marked),
             }
         )
     last = ledger.read("runs").sort("run_id", descending=True).head(runs)

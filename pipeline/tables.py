@@ -159,6 +159,34 @@ def table_version(uri: str) -> int:
     return max((int(found[1]) for name in names if (found := LOG_FILE.match(name))), default=-1)
 
 
+def commits_since_checkpoint(uri: str) -> int:
+    """How many commits a reader works through besides the newest checkpoint."""
+    hint = read_bytes(f"{uri}/_delta_log/_last_checkpoint")
+    return table_version(uri) - (int(json.loads(hint)["version"]) if hint else -1)
+
+
+def rows_are_those_of(uri: str, version: int) -> bool:
+    """Whether the table holds what it held in an earlier version.
+
+    Maintenance makes versions in which the same rows stand in other files, so a number alone does not
+    tell. Only when the number differs, commits are looked at, from the newest on.
+    """
+    newest = table_version(uri)
+    if version < 0 or version > newest:
+        return version == newest
+    for number in range(newest, version, -1):
+        commit = read_bytes(f"{uri}/_delta_log/{number:020}.json")
+        if commit is None or any(map(_changes_rows, map(json.loads, commit.splitlines()))):
+            return False
+    return True
+
+
+def _changes_rows(action: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether an action of a commit can change what a reader of the table gets."""
+    files = [action[kind] for kind in ("add", "remove", "cdc") if kind in action]
+    return "metaData" in action or any(file.get("dataChange", True) for file in files)
+
+
 def newest_metadata(uri: str) -> str | None:
     """``userMetadata`` of the table's newest commit that has any, or None."""
     for version in range(table_version(uri), -1, -1):
@@ -175,10 +203,11 @@ def read_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
     """A version of a Delta table, as a Spark frame.
 
     The newest one is not asked for by number: Spark has it in memory, if it has worked on the table
-    before, whereas it works out anew which files an older one consists of.
+    before, whereas it works out anew which files an older one consists of. Nor is one that has the same
+    rows as the newest, whose own files may be gone.
     """
     reader = spark.read.format("delta")
-    if version != table_version(uri):
+    if not rows_are_those_of(uri, version):
         reader = reader.option("versionAsOf", version)
     return reader.load(uri)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.settings import Settings
-from pipeline.tables import TableColumn, newest_metadata, read_version
+from pipeline.tables import TableColumn, newest_metadata, read_version, rows_are_those_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -55,8 +55,20 @@ def built_from(mart: Mart, settings: Settings) -> dict[str, object] | None:
 
 
 def is_current(mart: Mart, versions: dict[str, int], settings: Settings) -> bool:
-    """Whether the stored mart was built by this definition from these versions."""
-    return built_from(mart, settings) == _provenance(mart, versions)
+    """Whether the stored mart was built by this definition from the rows of these versions."""
+    built, wanted = built_from(mart, settings), _provenance(mart, versions)
+    if built is None or built == wanted:
+        return built == wanted
+    before = built.get("inputs")
+    return (
+        built.get("definition") == mart.definition
+        and isinstance(before, dict)
+        and before.keys() == versions.keys()
+        and all(
+            version == versions[entity] or rows_are_those_of(settings.table_uri("silver", entity), version)
+            for entity, version in before.items()
+        )
+    )
 
 
 def refresh(spark: SparkSession, mart: Mart, versions: dict[str, int], settings: Settings) -> None:

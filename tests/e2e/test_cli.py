@@ -138,6 +138,12 @@ WRONG = [
     (["run", "--nonsense"], ["No such option: --nonsense"]),
     (["run", "--entity", "clients"], ["there is no entity 'clients'", *entities()]),
     (["run", "--layer", "bronze"], ["there is no layer 'bronze'", "all, silver, gold"]),
+    (["run", "--from", "31.01.2026"], ["--from", "%Y-%m-%d"]),
+    (["run", "--from", "2026-02-01", "--to", "2026-01-01"], ["2026-02-01 is after 2026-01-01", "--to"]),
+    (["maintain", "--retention-days", "1"], ["at least 7 days are safe", "--allow-short-retention"]),
+    (["quarantine", "list", "--entity", "clients"], ["there is no entity 'clients'", *entities()]),
+    (["quarantine", "show", "clients"], ["there is no entity 'clients'", *entities()]),
+    (["quarantine", "replay", "loans", "--reason", "x"], ["no quarantined row of loans", "is empty"]),
     (["contracts", "clients"], ["there is no entity 'clients'", *entities()]),
     (["status", "--runs", "0"], ["--runs"]),
     (["ingest", "customers"], ["Missing argument", "files"]),
@@ -253,6 +259,8 @@ AS_JSON = [
     (["status", "--json"], 0),
     (["verify", "--json"], 1),
     (["run", "--dry-run", "--json"], 0),
+    (["maintain", "--dry-run", "--json"], 0),
+    (["quarantine", "replay", "customers", "--json"], 0),
     (["query", "SELECT 1 AS n", "--format", "json"], 0),
     (["ingest", "customers", "crm export.csv", "--json"], 0),
     (["generate", "--scale", "3", "--out", "data", "--json"], 0),
@@ -286,7 +294,7 @@ def test_looking_at_a_lake_writes_nothing(stack: NativeStack, inbox: Path):
     assert "additional columns: unheard_of" in ingested.stdout
     dry = run("run", "--dry-run", cwd=inbox, **environment)
     assert "nothing was written" in dry.stdout
-    assert re.search(r"crm export-\w{12}\.csv: \d+ bytes; missing columns: first_name", dry.stdout)
+    assert re.search(r"crm export-\w{12}\.csv: \d+ bytes; 1 rows; missing columns: first_name", dry.stdout)
     for command in (["status"], ["verify"], ["query", "SELECT 1"]):
         run(*command, cwd=inbox, **environment)
     with lake.reachable():

@@ -36,6 +36,7 @@ TABLES = [
     *(f"gold.{mart.name}" for mart in MARTS),
     *(f"ops.{name}" for name in OPS_TABLES),
 ]
+BY_RUNS = [table for table in TABLES if table != "ops.table_sizes"]  # maintenance writes that one
 LINEAGE = ["_ingested_at", "_source_file", "_source_row", "_run_id", "_row_hash"]
 
 
@@ -95,7 +96,7 @@ def test_a_run_with_nothing_new_changes_no_table_and_starts_no_spark(story: Stor
 
 def test_the_increment_changed_every_table(story: Story):
     first, second, _ = story.versions
-    assert [table for table in TABLES if second[table] <= first[table]] == []
+    assert [table for table in BY_RUNS if second[table] <= first[table]] == []
 
 
 def test_nothing_is_written_beside_the_folder_of_the_stack(story: Story):
@@ -206,7 +207,7 @@ def test_duckdb_delta_rs_spark_and_finlake_count_the_same(lake: Lakehouse):
     statement = " UNION ALL ".join(f"SELECT '{table}' AS t, count(*) AS n FROM {table}" for table in TABLES)
     by_finlake = {row["t"]: row["n"] for row in lake.json("query", statement, "--format", "json")}
     assert by_duckdb == by_delta_rs == by_finlake
-    assert min(by_duckdb.values()) > 0
+    assert min(by_duckdb[table] for table in BY_RUNS) > 0
     done = subprocess.run(
         [sys.executable, "-c", SPARK_COUNTS],
         input=json.dumps({table: locations[table] for table in READ_BY_SPARK}),

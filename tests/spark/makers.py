@@ -147,10 +147,20 @@ def judged(
     schema += (
         ", _raw string, _source_file string, _source_row bigint"
         ", _layout struct<header:array<string>,delimiter:string>, _origin string, _held_by string"
-        ", _problem string"
+        ", _held_for string, _problem string"
     )
     values = [
-        (*[found.get(name) for name in names], "raw", "file:///f.csv", line, None, "bronze", None, problem)
+        (
+            *[found.get(name) for name in names],
+            "raw",
+            "file:///f.csv",
+            line,
+            None,
+            "bronze",
+            None,
+            None,
+            problem,
+        )
         for line, found in enumerate(rows)
     ]
     frame = spark.createDataFrame(values, schema).coalesce(1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from chispa import assert_df_equality
+from makers import judged, row
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Column, load_contract, load_contracts
@@ -341,3 +342,44 @@ def test_derived_columns_are_what_the_contract_says(spark, ansi, entity, on):
             *[derived[name].cast(types[name]).alias(name) for name in DERIVED[entity][0][1]]
         )
         assert_df_equality(found, frame([wanted for _, wanted in DERIVED[entity]]), ignore_nullable=True)
+
+
+INSTANTS = {
+    "2024-03-31T02:30:00": datetime(2024, 3, 31, 2, 30, tzinfo=UTC),  # no such time in Berlin
+    "2024-10-27 02:30:00.25": datetime(2024, 10, 27, 2, 30, 0, 250_000, tzinfo=UTC),  # there it comes twice
+    "2024-03-10T02:30:00Z": datetime(2024, 3, 10, 2, 30, tzinfo=UTC),  # no such time in New York
+    "2024-03-31T02:30:00+01:00": datetime(2024, 3, 31, 1, 30, tzinfo=UTC),
+    "2024-10-27T02:30:00+02:00": datetime(2024, 10, 27, 0, 30, tzinfo=UTC),
+    "2024-10-27T02:30:00+01:00": datetime(2024, 10, 27, 1, 30, tzinfo=UTC),
+    "2024-07-01T00:30:00.000001-04:00": datetime(2024, 7, 1, 4, 30, 0, 1, tzinfo=UTC),
+    "2024-01-01T00:00:00+14:00": datetime(2023, 12, 31, 10, tzinfo=UTC),
+    "2024-01-01T00:00:00-18:00": datetime(2024, 1, 1, 18, tzinfo=UTC),
+    "2024-01-01T00:00:00+18:01": None,
+    "2024-01-01T00:00:00-00:60": None,
+}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati"])
+def test_neither_the_sessions_time_zone_nor_daylight_saving_plays_a_part(spark, zone):
+    spark.conf.set("spark.sql.session.timeZone", zone)
+    try:
+        frame = spark.createDataFrame([(text,) for text in INSTANTS], "t string")
+        micros = F.unix_micros(typed(Column("t", "timestamp", "An instant."))).alias("micros")
+        found = {row["t"]: row["micros"] for row in frame.select("t", micros).collect()}
+        hashes = {row["h"] for row in _judged_at(spark).select(F.hex("_row_hash").alias("h")).collect()}
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    expected = {t: at and (at - epoch) // timedelta(microseconds=1) for t, at in INSTANTS.items()}
+    assert found == expected
+    assert hashes == {_hash_in_utc(spark)}
+
+
+def _judged_at(spark):
+    """One transaction, whose instants are written with another offset, and with none."""
+    written = ("2024-03-31T02:30:00Z", "2024-03-31T04:30:00+02:00", "2024-03-31 02:30:00")
+    return judged(spark, "transactions", [row("transactions", transaction_at=text) for text in written])
+
+
+def _hash_in_utc(spark):
+    return _judged_at(spark).select(F.hex("_row_hash").alias("h")).first()["h"]

@@ -6,6 +6,8 @@ import pytest
 from makers import VALID, judged, row
 
 from contracts import load_contract, load_contracts
+from pipeline import quality
+from pipeline.rules import rules
 
 pytestmark = pytest.mark.spark
 
@@ -183,3 +185,16 @@ def test_only_valid_rows_have_a_hash_and_only_others_keep_their_line(spark):
     assert (good["_raw"], bad["_raw"]) == (None, "raw")
     assert len(good["_row_hash"]) == 32
     assert bad["_row_hash"] is None
+
+
+@pytest.mark.parametrize("entity", load_contracts())
+def test_the_rules_in_words_are_those_that_are_checked(spark, entity):
+    contract = load_contract(entity)
+    checked = [
+        f"{rule}:{column.name}"
+        for column in contract.source_columns
+        for rule, _ in quality._column_checks(column, is_key=column.name in contract.key)
+    ]
+    checked += [rule.name for rule in contract.row_rules]
+    checked += [quality.orphan_reason(column) for column in contract.parents]
+    assert list(rules(contract)) == checked

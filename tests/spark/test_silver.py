@@ -24,8 +24,9 @@ from contracts import Consequence, load_contract, load_contracts
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.gold import MARTS
 from pipeline.ledger import Ledger
+from pipeline.maintain import maintain
 from pipeline.run import run_pipeline
-from pipeline.tables import ensure_table, table_version
+from pipeline.tables import ensure_table, open_table, table_version
 from pipeline.verify import verify
 from pipeline.writes import append
 
@@ -612,6 +613,8 @@ def test_an_append_of_a_dead_run_cannot_get_in_once_its_batch_is_done_again(spar
         uri = lake.table_uri(layer, "customers")
         rows = spark.read.format("delta").load(uri)
         assert rows.count() == 1
+        open_table(uri).create_checkpoint()
+        maintain(lake)
         append(rows, uri, batch, begun_ns=before_the_kill)
         assert spark.read.format("delta").load(uri).count() == 1
         append(rows, uri, batch)  # which shows that it is the time that keeps it out

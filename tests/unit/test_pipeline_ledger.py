@@ -32,6 +32,7 @@ BATCH = Batch(
     parent_versions={"loans": 7},
     files=(ALONE, HEADLESS, EMPTY, GONE),
 )
+ORPHAN = "unknown_parent:loan_id"
 COUNTS = [
     RowCount(
         ALONE.path,
@@ -55,7 +56,7 @@ def by_path(files):
 def test_a_new_ledger_is_empty(ledger):
     assert ledger.open_batches() == []
     assert ledger.known_files() == set()
-    assert ledger.open_orphans() == {}
+    assert ledger.held_reasons() == {}
     assert ledger.last_parent_versions() == {}
     assert ledger.next_number("payments") == 1
 
@@ -143,28 +144,40 @@ def test_the_parents_of_the_last_batch_are_remembered(ledger):
     assert ledger.last_parent_versions() == {"payments": {"loans": 10}}
 
 
-def test_orphans_wait_until_they_are_released(ledger):
+def test_rows_are_held_until_they_are_released(ledger):
     ledger.commit(BATCH, COUNTS, 1.5)
-    assert ledger.open_orphans() == {"payments": 2}
-    released = [RowCount(ALONE.path, QUARANTINE, Counter(inserted=1))]
+    others = {"missing_key:payment_id": 1, "unreadable_header": 4}
+    assert ledger.held_reasons() == {"payments": {ORPHAN: 2, **others}}
+    released = [RowCount(ALONE.path, QUARANTINE, Counter(inserted=1), Counter({ORPHAN: 1}))]
     ledger.commit(replace(BATCH, number=2, files=()), released, 0.1)
-    assert ledger.open_orphans() == {"payments": 1}
+    assert ledger.held_reasons() == {"payments": {ORPHAN: 1, **others}}
     ledger.commit(replace(BATCH, number=3, files=()), released, 0.1)
-    assert ledger.open_orphans() == {"payments": 0}
+    assert ledger.held_reasons() == {"payments": others}
 
 
-def test_the_layouts_of_waiting_orphans_are_those_of_their_files(ledger):
+def test_the_layouts_of_rows_to_replay_are_those_of_their_files_unless_the_header_is_the_problem(ledger):
     ledger.commit(BATCH, COUNTS, 1.5)
-    assert ledger.orphan_layouts("payments") == (Layout(("loan_id", "größe"), ";"),)
-    assert ledger.orphan_layouts("loans") == ()
+    assert ledger.replay_layouts("payments", [ORPHAN]) == (Layout(("loan_id", "größe"), ";"),)
+    assert ledger.replay_layouts("payments", ["unreadable_header", "too_long:method"]) == ()
+    assert ledger.replay_layouts("loans", [ORPHAN]) == ()
 
 
-def test_an_open_batch_that_replays_orphans_replays_them_again(ledger):
+def test_an_open_batch_that_replays_rows_replays_those_again(ledger):
     ledger.commit(BATCH, COUNTS, 1.5)
-    layouts = ledger.orphan_layouts("payments")
-    ledger.begin(replace(BATCH, number=2, files=(), replay_layouts=layouts))
+    layouts = ledger.replay_layouts("payments", [ORPHAN])
+    ledger.begin(replace(BATCH, number=2, files=(), replay_reasons=(ORPHAN,), replay_layouts=layouts))
     (found,) = ledger.open_batches()
-    assert found.replay_layouts == layouts
+    assert (found.replay_reasons, found.replay_layouts) == ((ORPHAN,), layouts)
+    (stored,) = ledger.read("batches").filter(pl.col("batch") == 2).to_dicts()
+    assert (stored["replays"], stored["replay_reasons"]) == (True, [ORPHAN])
+
+
+def test_the_clock_can_be_set(lake):
+    then = datetime(2020, 1, 1, tzinfo=UTC)
+    ledger = Ledger(lake.model_copy(update={"now": then}))
+    ledger.finish_run(ledger.start_run("r1", "all"))
+    (row,) = ledger.read("runs").to_dicts()
+    assert (row["started_at"], row["finished_at"]) == (then, then)
 
 
 def test_a_run_is_written_down_when_it_begins_and_when_it_ends(ledger):

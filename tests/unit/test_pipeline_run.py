@@ -1,20 +1,24 @@
 """What a run decides without Spark: the plan, whom it blames, what it says."""
 
+from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from pyspark.errors import AnalysisException
 
 from contracts import load_contracts
 from pipeline.errors import FinlakeError, UsageError
+from pipeline.files import Days
 from pipeline.layout import Layout
-from pipeline.ledger import Batch, BronzeFile, Ledger
+from pipeline.ledger import BRONZE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.plan import make_plan, may_release
+from pipeline.present import show_report
 from pipeline.reader import spark_spelling
 from pipeline.run import _set_aside, is_spark_error, root_cause, run_pipeline
-from pipeline.storage import etag_of, write_bytes
-from pipeline.tables import open_table
+from pipeline.silver import silver_columns
+from pipeline.storage import etag_of, list_objects, write_bytes
+from pipeline.tables import ensure_table, open_table
 
 HEADER = b"customer_id,email\n"
 
@@ -138,8 +142,90 @@ def test_the_plan_of_a_new_lake_holds_its_files_and_nothing_else(lake):
         "transactions": 0,
     }
     assert plan.silver_work
-    assert (plan.redo, plan.marts, plan.orphans) == ({}, [], {})
+    assert (plan.redo, plan.marts, plan.held) == ({}, [], {})
     assert not may_release(plan, Ledger(lake), lake)
+
+
+DAYS = ["ingest_date=2025-12-31/", "ingest_date=2026-01-01/", "ingest_date=2026-01-31/",
+        "ingest_date=2026-02-01/", "ingest_date=2026-02-30/", ""]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "chosen"),
+    [
+        (date(2026, 1, 1), date(2026, 1, 31), [1, 2]),
+        (date(2026, 1, 31), None, [2, 3]),
+        (None, date(2026, 1, 1), [0, 1]),
+        (date(2027, 1, 1), None, []),
+        (None, None, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_range_of_days_holds_the_files_of_its_folders_and_the_others_are_left(lake, first, last, chosen):
+    for folder in DAYS:
+        write_bytes(f"{lake.bronze_entity_uri('loans')}/{folder}a.csv", b"loan_id\n")
+    plan = make_plan(lake, Ledger(lake), load_contracts(), "all", days=Days(first, last))
+    uris = [f"{lake.bronze_entity_uri('loans')}/{DAYS[number]}a.csv" for number in chosen]
+    assert [info.uri for info in plan.files["loans"]] == sorted(uris)
+    assert plan.left["loans"] == len(DAYS) - len(chosen)
+
+
+def test_files_of_other_days_are_left_for_later_and_the_report_says_how_many(lake, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.session.start_session", lambda: None)
+    monkeypatch.setattr("pipeline.run.load_batch", lambda *_: [])
+    for folder in DAYS:
+        write_bytes(f"{lake.bronze_entity_uri('loans')}/{folder}a.csv", b"loan_id\n")
+    january = Days(date(2026, 1, 1), date(2026, 1, 31))
+    found = {entry.entity: entry for entry in run_pipeline(lake, layer="silver", days=january).entities}
+    assert (found["loans"].files, found["loans"].left, found["customers"].left) == (2, 4, 0)
+    again = run_pipeline(lake, layer="silver", days=january)
+    assert (again.run_id, {entry.entity: entry.left for entry in again.entities}["loans"]) == (None, 4)
+    show_report(again)
+    assert "loans: 4 files of other days left for later" in capsys.readouterr().out
+    everything = run_pipeline(lake, layer="silver")
+    assert sum(entry.files for entry in everything.entities) == 4
+
+
+def test_days_that_end_before_they_begin_are_a_usage_error(lake):
+    with pytest.raises(UsageError, match="2026-01-02 is after 2026-01-01"):
+        run_pipeline(lake, days=Days(date(2026, 1, 2), date(2026, 1, 1)))
+
+
+def test_all_that_a_run_writes_down_is_of_the_instant_it_is_given(lake, monkeypatch):
+    monkeypatch.setattr("pipeline.session.start_session", lambda: None)
+    batches = []
+    monkeypatch.setattr("pipeline.run.load_batch", lambda _spark, batch, *_: batches.append(batch) or [])
+    write_bytes(f"{lake.bronze_entity_uri('loans')}/a.csv", b"loan_id\n")
+    berlin = timezone(timedelta(hours=2))
+    then = lake.model_copy(update={"now": datetime(2026, 3, 29, 3, 30, 0, 5, tzinfo=berlin)})
+    report = run_pipeline(then, layer="silver")
+    instant = datetime(2026, 3, 29, 1, 30, 0, 5, tzinfo=UTC)
+    assert [batch.ingested_at for batch in batches] == [instant]
+    assert report.run_id.startswith("20260329T013000000005-")
+    (entry,) = Ledger(lake).read("runs").to_dicts()
+    assert (entry["started_at"], entry["finished_at"]) == (instant, instant)
+
+
+def test_a_replay_also_tries_orphans_again_whose_parent_has_changed(lake, monkeypatch):
+    """Otherwise its batch would look as if they had been tried against the parent's newest version."""
+    monkeypatch.setattr("pipeline.session.start_session", lambda: None)
+    batches = []
+    monkeypatch.setattr("pipeline.run.load_batch", lambda _spark, batch, *_: batches.append(batch) or [])
+    orphan = "unknown_parent:customer_id"
+    first = replace(
+        batch_of(BronzeFile("file:///b/1.csv", 1, "e", layout=Layout(("account_id",)))),
+        entity="accounts",
+        parent_versions={"customers": 0},
+    )
+    reasons = Counter({orphan: 1, "bad_iban:iban": 1})
+    Ledger(lake).commit(first, [RowCount("file:///b/1.csv", BRONZE, Counter(quarantined=2), reasons)], 0.1)
+    ensure_table(lake.table_uri("silver", "customers"), silver_columns(load_contracts()["customers"]))
+    for now in (0, 1):
+        if now:
+            table = open_table(lake.table_uri("silver", "customers"))
+            table.alter.set_table_properties({"delta.appendOnly": "false"})
+        run_pipeline(lake, entities=["accounts"], layer="silver", replay=["bad_iban:iban"])
+    assert [batch.replay_reasons for batch in batches] == [("bad_iban:iban",), ("bad_iban:iban", orphan)]
+    assert all(batch.replay_layouts == (Layout(("account_id",)),) for batch in batches)
 
 
 def test_a_plan_for_gold_looks_at_no_file(lake):
@@ -169,18 +255,42 @@ def test_a_run_with_nothing_to_do_neither_starts_spark_nor_writes_a_run(lake, mo
     assert open_table(lake.table_uri("silver", "customers")).version() == 0
 
 
-def test_a_dry_run_tells_what_it_found_and_writes_nothing(lake, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.session.start_session", lambda: pytest.fail("Spark was started"))
+def everything(lake):
+    """Every object of the lake as listings show it."""
+    root = lake.silver_uri.rsplit("/", 1)[0]
+    return list_objects(root)
+
+
+def test_a_dry_run_tells_what_it_found_and_writes_nothing(lake, monkeypatch, capsys):
+    for entity in load_contracts():
+        write_bytes(f"{lake.bronze_entity_uri(entity)}/old.csv", f"{entity.rstrip('s')}_id\n".encode())
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.session.start_session", lambda: None)
+        patch.setattr("pipeline.run.load_batch", lambda *_: [])
+        run_pipeline(lake, layer="silver")
     folder = lake.bronze_entity_uri("customers")
-    write_bytes(f"{folder}/good.csv", HEADER)
-    write_bytes(f"{folder}/empty.csv", b"")
-    report = run_pipeline(lake, dry_run=True)
+    write_bytes(f"{folder}/ingest_date=2026-01-01/good.csv", HEADER + b"C1,a@example.org\n")
+    write_bytes(f"{folder}/ingest_date=2026-01-01/empty.csv", b"")
+    write_bytes(f"{folder}/ingest_date=2026-02-01/later.csv", HEADER)
+    monkeypatch.setattr("pipeline.session.start_session", lambda: pytest.fail("Spark was started"))
+    before = everything(lake)
+    assert {info.uri.split("/")[-1] for info in before} >= {"good.csv", "00000000000000000000.json"}
+    days = Days(date(2026, 1, 1), date(2026, 1, 1))
+    report = run_pipeline(lake, dry_run=True, days=days)
+    assert everything(lake) == before
     entity = report.as_dict()["entities"][0]
-    assert (report.run_id, report.dry_run, entity["files"]) == (None, True, 2)
-    assert any("empty.csv: 0 bytes; empty: the file has no bytes" in note for note in entity["notes"])
-    assert any("good.csv" in note and "missing columns: first_name" in note for note in entity["notes"])
+    assert (report.run_id, report.dry_run, entity["files"], entity["left_for_later"]) == (None, True, 2, 1)
+    empty, good = entity["preview"]["files"]
+    assert (empty["status"], empty["rows"]) == ("empty", None)
+    assert (good["rows"], good["is_estimate"], good["missing"][0]) == (1, False, "first_name")
+    assert "missing_value:first_name" in good["refused"]
+    assert "bad_email:email" in entity["preview"]["rules"]
     assert {mart.status for mart in report.marts} == {"would be rebuilt"}
-    assert [folder.name for folder in (tmp_path / "lake").iterdir()] == ["bronze"]
+    show_report(report)
+    text = capsys.readouterr().out
+    assert "empty.csv: 0 bytes; empty: the file has no bytes" in text
+    assert "good.csv: 35 bytes; 1 rows; missing columns: first_name" in text
+    assert "1 files of other days left for later" in text
 
 
 def test_a_failing_entity_stops_its_children_and_no_other(lake, monkeypatch):

@@ -1,11 +1,12 @@
 """Where the lake lives, and how a local run is kept away from real accounts."""
 
 import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
 
-from pipeline.errors import FinlakeError
+from pipeline.errors import FinlakeError, UsageError
 from pipeline.settings import Settings, find_home, load_settings
 
 
@@ -111,3 +112,19 @@ def test_other_environments_do_not_look_at_the_local_stack(monkeypatch, tmp_path
     monkeypatch.setenv("FINLAKE_ENV", env)
     assert load_settings().env == env
     assert "AWS_ENDPOINT_URL" not in os.environ
+
+
+def test_the_instant_is_the_clocks_unless_it_is_set(monkeypatch):
+    before = datetime.now(UTC)
+    assert before <= Settings().instant() <= datetime.now(UTC)
+    monkeypatch.setenv("FINLAKE_NOW", "2026-03-29T03:30:00+02:00")
+    assert Settings().instant() == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert Settings().instant().utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-03-29T03:30:00"])
+def test_an_instant_without_an_offset_is_a_usage_error(monkeypatch, text):
+    monkeypatch.setenv("FINLAKE_NOW", text)
+    monkeypatch.setenv("FINLAKE_ENV", "test")
+    with pytest.raises(UsageError, match=f"FINLAKE_NOW is '{text}'"):
+        load_settings()

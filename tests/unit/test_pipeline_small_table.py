@@ -138,3 +138,15 @@ def test_its_log_is_short_to_read(table):
         table.replace_slice([row("a", batch)], entity="a", batch=batch)
     log = Path(table.uri.removeprefix("file://")) / "_delta_log"
     assert len(list(log.glob("*.checkpoint.parquet"))) == 2
+
+
+def test_a_table_of_an_earlier_version_is_read_with_nulls_and_then_gets_its_columns(tmp_path):
+    old = SmallTable(f"file://{tmp_path}/table", COLUMNS[:2], ["entity"])
+    old.replace_slice([{"entity": "a", "batch": 1}], entity="a", batch=1)
+    version = table_version(old.uri)
+    assert rows(open_again(old)) == [("a", 1, None)]
+    assert table_version(old.uri) == version
+    new = open_again(old)
+    new.ensure()
+    new.replace_slice([row("a", 2)], entity="a", batch=2)
+    assert rows(new) == rows(open_again(old)) == [("a", 1, None), ("a", 2, "n")]
