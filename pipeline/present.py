@@ -73,6 +73,8 @@ def show_report(report: RunReport) -> None:
             out.print(f"  {entity.entity}: {escape(note)}", highlight=False, soft_wrap=True)
     if not report.dry_run and not report.changed and not report.errors:
         out.print("Nothing is new: no data file was read, nothing was written.", highlight=False)
+    for warning in report.warnings:
+        err.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
     if report.seconds:
         parts = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in report.seconds.items())
         out.print(f"[dim]{parts}[/dim]", highlight=False)
