@@ -126,6 +126,7 @@ def _column(prop: SchemaProperty, file: str) -> Column:
         pii_class=_custom(prop.customProperties, "piiClass"),
         derived=bool(prop.transformSourceObjects),
         derivation=prop.transformLogic,
+        sources=tuple(prop.transformSourceObjects or ()),
         parent=str(parent) if parent else None,
         minimum=options.get("minimum"),
         maximum=options.get("maximum"),

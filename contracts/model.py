@@ -23,6 +23,7 @@ class Column:
         pii_class: Kind of personal data (``email``, ``phone``, ``date_of_birth``, ...), or None.
         derived: True when Silver computes the column, so Bronze does not hold it.
         derivation: How a derived column is computed, in words.
+        sources: What a derived column is computed from, as ``entity.column``.
         parent: ``entity.column`` that the value must exist in, or None.
         allowed_values: Closed list of values, or empty.
         allowed_values_rule: Name of the rule that checks ``allowed_values``.
@@ -41,6 +42,7 @@ class Column:
     pii_class: str | None = None
     derived: bool = False
     derivation: str | None = None
+    sources: tuple[str, ...] = ()
     parent: str | None = None
     allowed_values: tuple[str, ...] = ()
     allowed_values_rule: str = "unknown_value"

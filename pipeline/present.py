@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.maintain import Maintenance
     from pipeline.preview import FilePreview
     from pipeline.query import Result
-    from pipeline.report import RunReport
+    from pipeline.report import EntityReport, RunReport
     from pipeline.run import Progress
     from pipeline.verify import Check
 
@@ -71,21 +71,25 @@ def show_report(report: RunReport) -> None:
         ]
         out.print("Gold: " + ", ".join(states), highlight=False)
     for entity in report.entities:
-        for reason, rows in sorted(entity.reasons.items()):
-            out.print(f"  {entity.entity}: {rows:,} rows quarantined for {escape(reason)}", highlight=False)
-        for warning, rows in sorted(entity.warnings.items()):
-            out.print(f"  {entity.entity}: {rows:,} rows marked with {escape(warning)}", highlight=False)
-        if entity.left:
-            out.print(
-                f"  {entity.entity}: {entity.left:,} files of other days left for later", highlight=False
-            )
-        for note in entity.notes:
-            out.print(f"  {entity.entity}: {escape(note)}", highlight=False, soft_wrap=True)
+        for text in _noticed(entity):
+            out.print(f"  {entity.entity}: {escape(text)}", highlight=False, soft_wrap=True)
     if not report.dry_run and not report.changed and not report.errors:
         out.print("Nothing is new: no data file was read, nothing was written.", highlight=False)
+    for warning in report.warnings:
+        err.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
     if report.seconds:
         parts = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in report.seconds.items())
         out.print(f"[dim]{parts}[/dim]", highlight=False)
+
+
+def _noticed(entity: EntityReport) -> Iterator[str]:
+    for reason, rows in sorted(entity.reasons.items()):
+        yield f"{rows:,} rows quarantined for {reason}"
+    for warning, rows in sorted(entity.warnings.items()):
+        yield f"{rows:,} rows marked with {warning}"
+    if entity.left:
+        yield f"{entity.left:,} files of other days left for later"
+    yield from entity.notes
 
 
 def show_previews(report: RunReport) -> None:

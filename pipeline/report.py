@@ -80,6 +80,7 @@ class RunReport:
     marts: list[MartReport] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def errors(self) -> list[str]:
@@ -104,5 +105,6 @@ class RunReport:
             "entities": [entity.as_dict() for entity in self.entities],
             "marts": [mart.as_dict() for mart in self.marts],
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "warnings": self.warnings,
             "errors": self.errors,
         }

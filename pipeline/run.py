@@ -28,6 +28,7 @@ from pipeline.history import table_name
 from pipeline.layout import COLUMN_NOTES, additional_columns
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.lock import exclusive
+from pipeline.openlineage import Lineage
 from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, due_orphans, make_plan, may_release
 from pipeline.preview import preview
 from pipeline.quality import RuleBrokenError
@@ -57,6 +58,7 @@ class Engine:
     run_id: str
     progress: Progress
     additional: dict[str, tuple[str, ...]]
+    lineage: Lineage
 
 
 def run_pipeline(
@@ -132,6 +134,7 @@ def _execute(
 
     run_id = str(report.run_id)
     entry = ledger.start_run(run_id, layer)
+    lineage = Lineage(settings, run_id)
     error: str | None = "interrupted"
     can_write = True
     try:
@@ -140,7 +143,7 @@ def _execute(
             registering = pool.submit(_register, settings, found)
             clock = time.monotonic()
             progress("spark", "starting")
-            engine = Engine(start_session(), settings, ledger, run_id, progress, additional)
+            engine = Engine(start_session(), settings, ledger, run_id, progress, additional, lineage)
             report.seconds["spark_start"] = time.monotonic() - clock
             clock = time.monotonic()
             if layer != GOLD:
@@ -162,6 +165,7 @@ def _execute(
     finally:
         if can_write:  # otherwise the run shows as interrupted, as one that was killed
             ledger.finish_run(entry, error)
+        report.warnings += lineage.close(error)
 
 
 def load_silver(engine: Engine, plan: Plan) -> list[EntityReport]:
@@ -273,6 +277,13 @@ def _evolve(engine: Engine, contract: Contract, files: Sequence[BronzeFile]) -> 
 
 
 def _load(engine: Engine, batch: Batch, contract: Contract, report: EntityReport) -> None:
+    with engine.lineage.batch(batch, contract) as finished:
+        done, counts = _write(engine, batch, contract)
+        finished(done, counts)
+    _add(report, done, counts)
+
+
+def _write(engine: Engine, batch: Batch, contract: Contract) -> tuple[Batch, list[RowCount]]:
     """Load a batch and close it; files that cannot be read are set aside and the rest is loaded."""
     clock = time.monotonic()
     while True:
@@ -292,7 +303,7 @@ def _load(engine: Engine, batch: Batch, contract: Contract, report: EntityReport
     counted = {count.path for count in counts}
     batch = replace(batch, files=tuple(_without_rows(f) if f.path not in counted else f for f in batch.files))
     engine.ledger.commit(batch, counts, time.monotonic() - clock)
-    _add(report, batch, counts)
+    return batch, counts
 
 
 def _without_rows(file: BronzeFile) -> BronzeFile:
@@ -399,7 +410,8 @@ def refresh_gold(engine: Engine) -> list[MartReport]:
             return MartReport(mart.name, "current")
         engine.progress(mart.name, "building")
         try:
-            refresh(engine.spark, mart, versions, engine.settings)
+            with engine.lineage.mart(mart, versions):
+                refresh(engine.spark, mart, versions, engine.settings)
         except Exception as error:
             if not is_spark_error(error):
                 raise

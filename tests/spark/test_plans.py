@@ -1,0 +1,163 @@
+"""How Spark does a batch: each file is read once, rows are shuffled once, and none come to the driver."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from makers import as_csv, put, row
+from pyspark.sql import DataFrame
+
+import pipeline.silver as silver_module
+from pipeline.run import run_pipeline
+
+pytestmark = pytest.mark.spark
+
+PYTHON = re.compile("PythonUDF|EvalPython|InPandas|InArrow|PythonRDD")
+
+
+@pytest.fixture
+def plans(monkeypatch):
+    """Physical plans of the judged and classified rows of each batch, as they are about to be written."""
+    found = []
+    staged = silver_module.staged
+
+    @contextmanager
+    def looked_at(spark, rows, *others):
+        found.append(rows._jdf.queryExecution().executedPlan().toString())
+        with staged(spark, rows, *others) as back:
+            yield back
+
+    monkeypatch.setattr(silver_module, "staged", looked_at)
+    return found
+
+
+def load(lake, *entities):
+    report = run_pipeline(lake, entities=entities, layer="silver")
+    assert report.errors == []
+    return report
+
+
+def count(plan, operator):
+    """How often an operator stands in a plan."""
+    return len(re.findall(rf"(?m)^[^A-Za-z]*{operator}", plan))
+
+
+def semicolons(rows):
+    return as_csv(rows).replace(",", ";")
+
+
+def test_files_are_read_once_and_rows_are_shuffled_once(spark, lake, plans):
+    put(lake, "customers", "a.csv", [row("customers")])
+    put(lake, "customers", "b.csv", [row("customers", customer_id="C2")])
+    put(lake, "customers", "c.csv", semicolons([row("customers", customer_id="C3")]))
+    load(lake, "customers")
+    (plan,) = plans
+    read = re.findall(r"FileScan text .*?InMemoryFileIndex\((\d+) paths?\)", plan)
+    assert sorted(map(int, read)) == [1, 2], "one scan for each way in which files are written"
+    assert count(plan, "Exchange") == count(plan, "Exchange hashpartitioning") == 1
+    assert not PYTHON.search(plan)
+
+
+def test_parents_and_stored_rows_are_broadcast_while_they_are_small(spark, lake, plans):
+    put(lake, "customers", "a.csv", [row("customers")])
+    for name, balance in (("a.csv", "1.00"), ("b.csv", "2.00")):
+        put(lake, "accounts", name, [row("accounts", balance=balance)])
+        load(lake, "customers", "accounts")
+    _, first, second = plans
+    for plan, joins in ((first, 1), (second, 2)):
+        assert count(plan, r"BroadcastHashJoin .*LeftOuter, BuildRight") == joins
+        assert not re.search("SortMergeJoin|ShuffledHashJoin|NestedLoop|CartesianProduct", plan)
+        assert count(plan, "Exchange hashpartitioning") == 1
+        assert count(plan, "FileScan text") == 1
+        assert not PYTHON.search(plan)
+
+
+def test_a_large_table_is_joined_by_the_shuffle_that_dedupes(spark, lake, plans):
+    put(lake, "customers", "a.csv", [row("customers")])
+    load(lake, "customers")
+    put(lake, "customers", "b.csv", [row("customers", customer_id="C2")])
+    before = spark.conf.get("spark.sql.autoBroadcastJoinThreshold")
+    spark.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")
+    try:
+        load(lake, "customers")
+    finally:
+        spark.conf.set("spark.sql.autoBroadcastJoinThreshold", before)
+    plan = plans[-1]
+    assert count(plan, "SortMergeJoin") == 1
+    assert count(plan, "Exchange hashpartitioning") == 2, "the new rows and the stored ones, each once"
+
+
+def test_only_sums_by_file_come_to_the_driver(spark, lake, monkeypatch):
+    put(lake, "customers", "a.csv", [row("customers", customer_id=f"C{number}") for number in range(500)])
+    put(lake, "accounts", "a.csv", [row("accounts", account_id=f"A{number}") for number in range(500)])
+    collected = []
+
+    def watched(name):
+        collect = getattr(DataFrame, name)
+
+        def method(frame, *arguments, **options):
+            rows = collect(frame, *arguments, **options)
+            collected.append((name, frame.columns, rows))
+            return rows
+
+        return method
+
+    for name in ("collect", "toPandas", "toLocalIterator"):
+        monkeypatch.setattr(DataFrame, name, watched(name))
+    load(lake, "customers", "accounts")
+    columns = ["_source_file", "_origin", "_disposition", "_reasons", "count"]
+    assert [(name, names, len(rows)) for name, names, rows in collected] == [("collect", columns, 1)] * 2
+
+
+# Values that other engines, or Spark in another mode, would stumble over.
+HOSTILE = {
+    "customers": [
+        {"credit_score": value} for value in ("99999999999", "2147483648", "-1", "1e3", "7 00", "0x1F", "NaN")
+    ]
+    + [{"annual_income": value} for value in ("9" * 40, "1e400", "12.345", "-0.00", "Infinity", "٣٤")]
+    + [{"date_of_birth": value} for value in ("2023-02-30", "0000-01-01", "99999-01-01", "2024", "now")]
+    + [{"updated_at": value} for value in ("2024-01-01T25:00:00Z", "2024-01-01T00:00:00+99:00", "epoch")]
+    + [{"customer_id": value} for value in ("", " ", "\u00a0")]
+    + [{"email": "@"}, {"first_name": ""}, {"country": "ß"}],
+    "loans": [
+        {"collateral_type": "vehicle", "collateral_value": "0.00"},
+        {"collateral_type": "vehicle", "collateral_value": "0.01", "outstanding_principal": "9" * 16 + ".99"},
+        {"principal": "9" * 16 + ".99", "annual_rate": "9.999999"},
+        {"term_months": "0"},
+        {"term_months": "99999999999999999999"},
+        {"annual_rate": "0.000000"},
+        {"annual_rate": "-0.5"},
+        {"principal": "0.00"},
+    ],
+}
+KEYS = {"customers": "customer_id", "loans": "loan_id"}
+
+
+def test_hostile_values_end_the_same_with_and_without_ansi_mode(spark, lake_at, ansi, tmp_path):
+    found = []
+    for on in (False, True):
+        lake = lake_at(tmp_path / f"ansi-{on}")
+        for entity, cases in HOSTILE.items():
+            keyed = [
+                row(entity, **({KEYS[entity]: f"K{number}"} | case)) for number, case in enumerate(cases)
+            ]
+            put(lake, entity, "hostile.csv", [row(entity), *keyed])
+        with ansi(on):
+            report = load(lake, *HOSTILE)
+        outcomes = [(entity.outcomes, entity.reasons) for entity in report.entities]
+        tables = []
+        for entity in HOSTILE:
+            silver, held = (
+                pl.DataFrame(DeltaTable(lake.table_uri(layer, entity)).to_pyarrow_table())
+                for layer in ("silver", "quarantine")
+            )
+            own = silver.drop("_ingested_at", "_run_id", "_source_file").sort(KEYS[entity])
+            tables += [own.rows(), held.select("_source_row", "_raw", "_reasons").sort("_source_row").rows()]
+        found.append((outcomes, tables))
+    assert found[0] == found[1]
+    (customers, _), (loans, _) = found[0][0]
+    assert all(outcome[name] for outcome in (customers, loans) for name in ("inserted", "quarantined"))
