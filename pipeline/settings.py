@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import FinlakeError, UsageError
@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         gold_uri: Root of Gold.
         public_silver_uri: Root of the masked copies of Silver; none outside of the laptop by default.
         public_gold_uri: Root of the masked copies of Gold; none outside of the laptop by default.
+        pii_key: Secret of the keyed hashes in masked copies, as long as RFC 2104 asks for (32 bytes).
     """
 
     model_config = SettingsConfigDict(env_prefix="FINLAKE_", extra="ignore")
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     gold_uri: str = ""
     public_silver_uri: str | None = None
     public_gold_uri: str | None = None
+    pii_key: SecretStr | None = Field(default=None, min_length=32)
 
     @model_validator(mode="after")
     def _fill_uris(self) -> Settings:
@@ -104,6 +106,9 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problem = error.errors()[0]
         name = f"FINLAKE_{problem['loc'][0]}".upper()
+        if name == "FINLAKE_PII_KEY":  # never shown, and neither is the error that holds it
+            hint = "for example: export FINLAKE_PII_KEY=$(openssl rand -hex 32)"
+            raise UsageError(f"{name} is shorter than 32 characters", hint) from None
         raise UsageError(f"{name} is {problem['input']!r}", problem["msg"]) from error
     if _is_on_local_stack(settings):
         _use_local_stack()
