@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from charset_normalizer import from_bytes
 
 from contracts import Contract
+from pipeline.detection import warnings as personal_data
 
 SAMPLE_BYTES = 64 * 1024
 DELIMITERS = (",", ";", "\t", "|")
@@ -58,7 +59,8 @@ class Inspection:
     Attributes:
         status: ``loadable``, ``empty`` (no row can be in it) or ``rejected`` (not text at all).
         layout: How it is written; None unless loadable.
-        notes: What a person should know: missing and additional columns, encodings, ...
+        notes: What a person should know: missing and additional columns, encodings, personal
+            data without a tag, ...
     """
 
     status: str
@@ -117,6 +119,7 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
         notes.append(f"missing columns: {', '.join(missing)}")
     if extra := [name for name in header if name not in known]:
         notes.append(f"additional columns, not loaded: {', '.join(name or '(no name)' for name in extra)}")
+    notes += personal_data(text, header, delimiter, contract)
     return Inspection("loadable", Layout(header, delimiter, encoding), tuple(notes))
 
 
