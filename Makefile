@@ -13,7 +13,7 @@ SOURCES := $(shell find contracts datagen pipeline emulator -type f -not -name '
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install doctor up down status shell e2e test test-unit test-docker conformance lint format wheel tf-plan tf-apply clean need-env
+.PHONY: help install doctor up down status shell e2e test test-unit test-docker conformance lint format dictionary wheel tf-plan tf-apply clean need-env
 
 help: ## Show these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ lint: $(STAMP) ## Check style, formatting and types
 format: $(STAMP) ## Put the code into the project's format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+dictionary: $(STAMP) ## Write docs/data-dictionary.md from the contracts
+	$(PY) -m contracts.dictionary
 
 wheel: $(WHEEL) ## Build the Python package that Glue installs, if its sources changed
 

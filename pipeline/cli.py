@@ -248,6 +248,9 @@ def status(
     for row in found["set_aside"]:
         why = "; ".join(row["notes"] or ())
         out.print(f"  {row['entity']}: {escape(row['path'])} {row['status']}: {escape(why)}", highlight=False)
+    for row in found["personal_data"]:
+        noted = "; ".join(row["notes"])
+        out.print(f"  {row['entity']}: {escape(row['path'])}: {escape(noted)}", highlight=False)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from charset_normalizer import from_bytes
 
 from contracts import Contract
+from pipeline.detection import warnings as personal_data
 
 SAMPLE_BYTES = 64 * 1024
 DELIMITERS = (",", ";", "\t", "|")
@@ -65,7 +66,8 @@ class Inspection:
     Attributes:
         status: ``loadable``, ``empty`` (no row can be in it) or ``rejected`` (not text at all).
         layout: How it is written; None unless loadable.
-        notes: What a person should know: missing and additional columns, encodings, ...
+        notes: What a person should know: missing and additional columns, encodings, personal
+            data without a tag, ...
     """
 
     status: str
@@ -127,6 +129,7 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
     taken = _taken(contract)
     header = tuple(name if (plain := additional_name(name)) in taken else plain or name for name in header)
     notes += _column_notes(header, contract)
+    notes += personal_data(text, header, delimiter, contract)
     return Inspection("loadable", Layout(header, delimiter, encoding), tuple(notes))
 
 

@@ -1,16 +1,16 @@
 """Masked copies of Silver and Gold for readers outside of the bank, such as Databricks.
 
-Only columns without personal data leave as they are. A date of birth leaves as the first day of its
-year; every other tagged column leaves empty. Lineage that points into Bronze, and the row hash (which
-could be used to guess what was hashed), stay at home. Quarantine is never published.
+Columns without personal data leave as they are, every tagged one leaves masked: see ``masking``. Lineage
+that points into Bronze, and the row hash (which could be used to guess what was hashed), stay at home.
+Quarantine is never published.
 
-The copies are made by DuckDB and delta-rs, without Spark. A copy whose source and masks have not
-changed is not touched.
+The copies are made by DuckDB and delta-rs, without Spark. A copy whose source, masks and key have not
+changed is not touched. One whose masks have changed is freed of what it held before: otherwise a column
+that is tagged too late could still be read from the copy's past.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +19,15 @@ from deltalake import CommitProperties, write_deltalake
 from contracts import load_contracts
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
+from pipeline.masking import fingerprint, masked_select, use_key
 from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
 from pipeline.silver import silver_columns
 from pipeline.storage import delta_options
-from pipeline.tables import TableColumn, open_table, rows_are_those_of, table_version
+from pipeline.tables import TableColumn, forget_past, open_table, rows_are_those_of, table_version
 
 KEPT_AT_HOME = ("_source_file", "_source_row", "_row_hash")
-MASKS_VERSION = "1"  # part of each copy's provenance; a new number makes all copies anew
+SOURCE_VERSION, MASKS = "finlake.source_version", "finlake.masks"  # each copy's provenance
 
 
 @dataclass(frozen=True)
@@ -62,31 +63,9 @@ def publish(settings: Settings) -> list[Published]:
     return [copy for copy in done if copy is not None]
 
 
-def masked_select(columns: Iterable[TableColumn]) -> str:
-    """Select list, in DuckDB's SQL, of what may leave.
-
-    >>> masked_select([TableColumn("id", "string", ""), TableColumn("email", "string", "", "email")])
-    '"id", CAST(NULL AS VARCHAR) AS "email"'
-    """
-    return ", ".join(_masked(column) for column in columns if column.name not in KEPT_AT_HOME)
-
-
-def _masked(column: TableColumn) -> str:
-    name = f'"{column.name}"'
-    if column.pii_class is None:
-        return name
-    if column.pii_class == "date_of_birth":
-        return f"CAST(date_trunc('year', {name}) AS DATE) AS {name}"
-    return f"CAST(NULL AS {'VARCHAR' if column.type == 'string' else column.type}) AS {name}"
-
-
-def _is_current(commit: dict[str, Any], source: str) -> bool:
-    version = commit.get("finlake.source_version")
-    return (
-        commit.get("finlake.masks") == MASKS_VERSION
-        and version is not None
-        and rows_are_those_of(source, int(version))
-    )
+def _is_current(commit: dict[str, Any], source: str, masks: str) -> bool:
+    version = commit.get(SOURCE_VERSION)
+    return commit.get(MASKS) == masks and version is not None and rows_are_those_of(source, int(version))
 
 
 def _copy(
@@ -97,13 +76,19 @@ def _copy(
     if version < 0:
         return None
     masked = tuple(column.name for column in columns if column.pii_class)
-    provenance = {"finlake.source_version": str(version), "finlake.masks": MASKS_VERSION}
+    key = settings.pii_key
+    leaving = [column for column in columns if column.name not in KEPT_AT_HOME]
+    select = masked_select(leaving, has_key=key is not None)
+    provenance = {SOURCE_VERSION: str(version), MASKS: fingerprint(select, key)}
     copy = open_table(target)
-    if copy is not None and _is_current(copy.history(1)[0], source):
+    before = copy.history(1)[0] if copy is not None else {}
+    if copy is not None and _is_current(before, source, provenance[MASKS]):
         return Published(f"{layer}.{table}", target, written=False, masked=masked)
     connection = connect()
+    if key is not None:
+        use_key(connection, key)
     attach_uri(connection, layer, table, source)
-    rows = connection.execute(f'SELECT {masked_select(columns)} FROM "{layer}"."{table}"').to_arrow_reader()
+    rows = connection.execute(f'SELECT {select} FROM "{layer}"."{table}"').to_arrow_reader()
     write_deltalake(
         target,
         rows,
@@ -113,4 +98,6 @@ def _copy(
         commit_properties=CommitProperties(custom_metadata=provenance),
         storage_options=delta_options(),
     )
+    if copy is not None and before.get(MASKS) != provenance[MASKS]:
+        forget_past(target, provenance)
     return Published(f"{layer}.{table}", target, written=True, masked=masked)

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import FinlakeError, UsageError
@@ -39,6 +39,7 @@ class Settings(BaseSettings):
         public_silver_uri: Root of the masked copies of Silver; none outside of the laptop by default.
         public_gold_uri: Root of the masked copies of Gold; none outside of the laptop by default.
         now: What time runs take it to be, with its offset; the machine's clock by default.
+        pii_key: Secret of the keyed hashes in masked copies, as long as RFC 2104 asks for (32 bytes).
     """
 
     model_config = SettingsConfigDict(env_prefix="FINLAKE_", extra="ignore")
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     public_silver_uri: str | None = None
     public_gold_uri: str | None = None
     now: AwareDatetime | None = None
+    pii_key: SecretStr | None = Field(default=None, min_length=32)
 
     @model_validator(mode="after")
     def _fill_uris(self) -> Settings:
@@ -114,6 +116,9 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problem = error.errors()[0]
         name = f"FINLAKE_{problem['loc'][0]}".upper()
+        if name == "FINLAKE_PII_KEY":  # never shown, and neither is the error that holds it
+            hint = "for example: export FINLAKE_PII_KEY=$(openssl rand -hex 32)"
+            raise UsageError(f"{name} is shorter than 32 characters", hint) from None
         raise UsageError(f"{name} is {problem['input']!r}", problem["msg"]) from error
     if _is_on_local_stack(settings):
         _use_local_stack()

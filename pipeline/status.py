@@ -9,6 +9,7 @@ import polars as pl
 
 from contracts import load_contracts
 from pipeline.dedupe import DISPOSITIONS
+from pipeline.detection import UNTAGGED
 from pipeline.ledger import QUARANTINE, WARNING, Ledger
 from pipeline.settings import Settings
 
@@ -24,7 +25,8 @@ def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
 
     Returns:
         ``runs`` (newest first), ``entities`` (files and rows by outcome since the beginning; rows
-        now in quarantine by reason) and ``set_aside`` (files that could not be read).
+        now in quarantine by reason), ``set_aside`` (files that could not be read) and ``personal_data``
+        (what looked like personal data in columns that are not tagged).
     """
     ledger = Ledger(settings)
     row_counts, files, held = ledger.read("row_counts"), ledger.read("files"), ledger.held_reasons()
@@ -55,4 +57,9 @@ def lake_status(settings: Settings, runs: int = 5) -> dict[str, Any]:
         "runs": last.to_dicts(),
         "entities": entities,
         "set_aside": aside.select("entity", "path", "status", "notes").to_dicts(),
+        "personal_data": [
+            {"entity": row["entity"], "path": row["path"], "notes": noted}
+            for row in files.sort("entity", "path").iter_rows(named=True)
+            if (noted := [note for note in row["notes"] or () if UNTAGGED in note])
+        ],
     }

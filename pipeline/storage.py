@@ -172,6 +172,30 @@ def delete_folder(uri: str) -> None:
     bucket.objects.filter(Prefix=f"{key}/").delete()
 
 
+def delete_old_versions(uri: str, *, folder: bool = False) -> int:
+    """Delete what a versioned bucket still keeps of earlier contents: of one object, or below a folder.
+
+    Returns:
+        How many versions there were. On the local disk, and without versioning, there are none.
+    """
+    root, key = parts(uri)
+    if root == "file://":
+        return 0
+    import boto3
+
+    bucket = boto3.session.Session().resource("s3", config=boto_config()).Bucket(root.removeprefix("s3://"))
+    found = [
+        version
+        for version in bucket.object_versions.filter(Prefix=f"{key}/" if folder else key)
+        if folder or version.object_key == key
+    ]
+    markers = [version for version in found if version.size is None]
+    contents = [version for version in found if version.size is not None and not version.is_latest]
+    for version in (*contents, *markers):  # without its marker, a deleted content would be seen again
+        version.delete()
+    return len(contents)
+
+
 def http_endpoint() -> bool:
     """Whether the configured S3 endpoint is plain HTTP (an emulator)."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""

@@ -18,7 +18,14 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, PrimitiveType, StructType
 
 from pipeline.errors import FinlakeError
-from pipeline.storage import delta_options, names_after, read_bytes
+from pipeline.storage import (
+    delete,
+    delete_old_versions,
+    delta_options,
+    list_objects,
+    names_after,
+    read_bytes,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -227,6 +234,32 @@ def restore_and_fence(uri: str, version: int, writer: str, number: int) -> None:
     write_deltalake(table, nothing, mode="append", commit_properties=fence)
     table.update_incremental()
     table.restore(version)
+
+
+def forget_past(uri: str, metadata: Mapping[str, str] | None = None) -> None:
+    """Leave nothing of a table but its present rows: time travel ends here.
+
+    Old data files go, and files that no commit knows; then the log before a checkpoint, because each
+    commit holds the least and greatest value of every column of the files that it added; and what a
+    versioned bucket keeps of all that.
+
+    Args:
+        uri: The table.
+        metadata: What the table's last commit is to say, besides.
+    """
+    table = DeltaTable(uri, storage_options=delta_options())
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+    nothing = pa.Table.from_batches([], schema=pa.schema(table.schema().to_arrow()))
+    said = CommitProperties(custom_metadata=dict(metadata or {}))
+    write_deltalake(table, nothing, mode="append", commit_properties=said)
+    table.update_incremental()
+    table.create_checkpoint()
+    newest = f"{table.version():020}"
+    for item in list_objects(f"{uri}/_delta_log"):
+        name = item.uri.rsplit("/", 1)[-1]
+        if name[:20].isdigit() and name[:20] < newest:
+            delete(item.uri)
+    delete_old_versions(uri, folder=True)
 
 
 def arrow_type(sql_type: str) -> pa.DataType:
