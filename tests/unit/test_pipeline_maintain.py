@@ -19,6 +19,7 @@ from pipeline.ledger import Batch, Ledger
 from pipeline.lock import exclusive
 from pipeline.maintain import COMMITS_BEFORE_CHECKPOINT, maintain
 from pipeline.plan import due_orphans
+from pipeline.publish import publish
 from pipeline.quality import orphan_reason
 from pipeline.silver import QUARANTINE_COLUMNS, input_versions, silver_columns
 from pipeline.storage import list_objects, write_bytes
@@ -236,6 +237,23 @@ def test_marts_and_orphans_do_not_take_maintenance_for_news(lake):
     assert due_orphans(contract, waiting, looked_at, parents(), lake) == tuple(waiting)
     assert due_orphans(contract, waiting, None, parents(), lake) == tuple(waiting)
     assert due_orphans(contract, {}, None, parents(), lake) == ()
+
+
+def test_public_copies_do_not_take_maintenance_for_news(lake):
+    uri = silver_of(lake)
+    root = lake.silver_uri.rsplit("/", 1)[0]
+    places = {"public_silver_uri": f"{root}/public-silver", "public_gold_uri": f"{root}/public-gold"}
+    open_lake = lake.model_copy(update=places)
+
+    def written():
+        return [copy.written for copy in publish(open_lake) if copy.table == "silver.customers"]
+
+    assert written() == [True]
+    maintain(lake)
+    assert written() == [False]
+    add(open_table(uri), 9)
+    assert written() == [True]
+    assert keys(f"{places['public_silver_uri']}/customers") == ["K0", "K1", "K2", "K9"]
 
 
 def test_a_small_table_that_was_opened_before_is_written_and_read_afterwards(lake):
