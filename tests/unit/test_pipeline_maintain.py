@@ -286,9 +286,9 @@ def test_sizes_are_written_down_each_time(lake):
     add(open_table(uri), 3)
     maintain(lake)
     sizes = Ledger(lake).read("table_sizes").sort("run_id").to_dicts()
-    found = [row for row in sizes if row["table"] == "silver.customers"]
+    found = [row for row in sizes if row["table_name"] == "silver.customers"]
     assert [(row["files"], row["rows"]) for row in found] == [(1, 3), (1, 4)]
-    assert found[0]["at"] == NOON
+    assert found[0]["measured_at"] == NOON
     (name,) = DeltaTable(uri).file_uris()
     (file,) = [info for info in list_objects(uri) if info.uri.split("/")[-1] == name.split("/")[-1]]
     last = found[1]
