@@ -86,8 +86,8 @@ REASONS = (
 )
 SIZES = (
     TableColumn("run_id", "string", "Maintenance that measured it."),
-    TableColumn("at", "timestamp", "Instant (UTC) of the maintenance."),
-    TableColumn("table", "string", "Table, as layer.name."),
+    TableColumn("measured_at", "timestamp", "Instant (UTC) of the maintenance."),
+    TableColumn("table_name", "string", "Table, as layer.name."),
     TableColumn("version", "bigint", "Version that was measured, after the maintenance."),
     TableColumn("files", "bigint", "Data files of that version."),
     TableColumn("bytes", "bigint", "Bytes in them."),
@@ -300,7 +300,9 @@ class Ledger:
 
     def record_sizes(self, run_id: str, at: datetime, sizes: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down the sizes of tables, by ``layer.name``."""
-        rows = [{"run_id": run_id, "at": at, "table": name, **size} for name, size in sizes.items()]
+        rows = [
+            {"run_id": run_id, "measured_at": at, "table_name": name, **size} for name, size in sizes.items()
+        ]
         self._tables["table_sizes"].replace_slice(rows, run_id=run_id)
 
     def _put_run(self, row: dict[str, Any]) -> None:

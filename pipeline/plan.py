@@ -97,9 +97,11 @@ def may_release(plan: Plan, ledger: Ledger, settings: Settings) -> bool:
     """Whether a parent table has changed since orphans were last tried."""
     last = ledger.last_parent_versions()
     for entity, contract in plan.contracts.items():
-        present = input_versions(contract.parent_entities, settings)
-        if due_orphans(contract, plan.held.get(entity, {}), last.get(entity), present, settings):
-            return True
+        held = plan.held.get(entity, Counter())
+        if _orphans(contract, held):  # otherwise the tables need not be asked
+            present = input_versions(contract.parent_entities, settings)
+            if due_orphans(contract, held, last.get(entity), present, settings):
+                return True
     return False
 
 
@@ -119,7 +121,9 @@ def due_orphans(
         present: Their present versions.
         settings: Where the tables are.
     """
-    reasons = tuple(reason for column in contract.parents if held.get(reason := orphan_reason(column)))
+    reasons = _orphans(contract, held)
+    if not reasons or present == last:
+        return ()
     unchanged = (
         last is not None
         and last.keys() == present.keys()
@@ -129,3 +133,7 @@ def due_orphans(
         )
     )
     return () if unchanged else reasons
+
+
+def _orphans(contract: Contract, held: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(reason for column in contract.parents if held.get(reason := orphan_reason(column)))

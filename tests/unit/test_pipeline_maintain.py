@@ -19,6 +19,7 @@ from pipeline.ledger import Batch, Ledger
 from pipeline.lock import exclusive
 from pipeline.maintain import COMMITS_BEFORE_CHECKPOINT, maintain
 from pipeline.plan import due_orphans
+from pipeline.publish import publish
 from pipeline.quality import orphan_reason
 from pipeline.silver import QUARANTINE_COLUMNS, input_versions, silver_columns
 from pipeline.storage import list_objects, write_bytes
@@ -238,6 +239,23 @@ def test_marts_and_orphans_do_not_take_maintenance_for_news(lake):
     assert due_orphans(contract, {}, None, parents(), lake) == ()
 
 
+def test_public_copies_do_not_take_maintenance_for_news(lake):
+    uri = silver_of(lake)
+    root = lake.silver_uri.rsplit("/", 1)[0]
+    places = {"public_silver_uri": f"{root}/public-silver", "public_gold_uri": f"{root}/public-gold"}
+    open_lake = lake.model_copy(update=places)
+
+    def written():
+        return [copy.written for copy in publish(open_lake) if copy.table == "silver.customers"]
+
+    assert written() == [True]
+    maintain(lake)
+    assert written() == [False]
+    add(open_table(uri), 9)
+    assert written() == [True]
+    assert keys(f"{places['public_silver_uri']}/customers") == ["K0", "K1", "K2", "K9"]
+
+
 def test_a_small_table_that_was_opened_before_is_written_and_read_afterwards(lake):
     ledger = Ledger(lake)
     ledger.start_run("r1", "all")
@@ -268,9 +286,9 @@ def test_sizes_are_written_down_each_time(lake):
     add(open_table(uri), 3)
     maintain(lake)
     sizes = Ledger(lake).read("table_sizes").sort("run_id").to_dicts()
-    found = [row for row in sizes if row["table"] == "silver.customers"]
+    found = [row for row in sizes if row["table_name"] == "silver.customers"]
     assert [(row["files"], row["rows"]) for row in found] == [(1, 3), (1, 4)]
-    assert found[0]["at"] == NOON
+    assert found[0]["measured_at"] == NOON
     (name,) = DeltaTable(uri).file_uris()
     (file,) = [info for info in list_objects(uri) if info.uri.split("/")[-1] == name.split("/")[-1]]
     last = found[1]
