@@ -270,7 +270,7 @@ def _same(ours: pl.Series, theirs: pl.Series) -> bool:
     if not isinstance(ours.dtype, pl.Decimal) or ours.dtype.scale != 6:
         return False
     gap = (ours.cast(pl.Float64) - theirs.cast(pl.Float64)).abs().max()
-    return bool((ours.is_null() == theirs.is_null()).all()) and float(gap or 0) <= 1.5 * RATIO_DIGIT  # type: ignore[arg-type]
+    return bool((ours.is_null() == theirs.is_null()).all()) and float(gap or 0) <= 1.5 * RATIO_DIGIT
 
 
 def as_page(bench: Bench, rows: dict[str, int], differences: Sequence[str], load: float) -> str:
@@ -393,13 +393,21 @@ def install(folder: Path) -> Path:
 
 
 def resident(pid: int) -> int:
-    """Resident memory of a process and all below it."""
+    """Resident memory of a process and all below it.
+
+    A process that is about to become another one (Hadoop starts small commands for files on a local disk) is
+    not counted: until then it is a copy of its parent that shares all memory with it.
+    """
     total = 0
     try:
         root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            total += process.memory_info().rss
-    except psutil.NoSuchProcess:
+        commands = {root.pid: root.cmdline()}
+        total = root.memory_info().rss
+        for process in root.children(recursive=True):
+            commands[process.pid] = process.cmdline()
+            if commands[process.pid] != commands.get(process.ppid()):
+                total += process.memory_info().rss
+    except psutil.Error:
         pass  # what has ended meanwhile holds nothing
     return total
 

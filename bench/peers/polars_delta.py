@@ -74,13 +74,18 @@ def derived() -> dict[str, dict[str, pl.Expr]]:
 
 
 def row_hash(contract: Contract) -> pl.Expr:
-    """SHA2-256 over the source columns, written with their lengths."""
-    texts = [C(column.name).cast(pl.String) for column in contract.source_columns]
+    """SHA2-256 over the source columns, written as ``pipeline.dedupe.row_hash`` writes them."""
+    texts = [
+        (C(column.name).dt.epoch("us") if column.physical_type == "timestamp" else C(column.name)).cast(
+            pl.String
+        )
+        for column in contract.source_columns
+    ]
     written = [
         pl.concat_str(text.str.len_chars().cast(pl.String), pl.lit(":"), text).fill_null("-")
         for text in texts
     ]
-    return plh.concat_str(*written).chash.sha2_256().str.decode("hex").alias("_row_hash")  # type: ignore[attr-defined]
+    return plh.concat_str(*written).chash.sha2_256().str.decode("hex").alias("_row_hash")
 
 
 def upsert(rows: pl.DataFrame, table: Path, contract: Contract) -> None:
