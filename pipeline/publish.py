@@ -62,6 +62,14 @@ def publish(settings: Settings) -> list[Published]:
     return [copy for copy in done if copy is not None]
 
 
+def public_copies(settings: Settings) -> list[str]:
+    """URIs of all copies that there may be; none when no place is set."""
+    if not settings.public_silver_uri or not settings.public_gold_uri:
+        return []
+    silver = [f"{settings.public_silver_uri}/{entity}" for entity in load_contracts()]
+    return silver + [f"{settings.public_gold_uri}/{mart.name}" for mart in MARTS]
+
+
 def _copy(
     layer: str, table: str, columns: tuple[TableColumn, ...], settings: Settings, target: str
 ) -> Published | None:
