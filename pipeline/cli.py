@@ -324,6 +324,35 @@ def publish(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def forget(
+    customer_id: Annotated[str, typer.Argument(help="Business key of the customer.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person from all layers, with all old versions. This cannot be undone.
+
+    Example: finlake forget C0000000001 --dry-run
+    """
+    from pipeline.forget import forget as forget_person
+    from pipeline.settings import reachable_settings
+
+    if as_json and not (yes or dry_run):
+        raise UsageError("with --json nobody is asked", "add --yes to erase, or --dry-run")
+    settings = reachable_settings()
+    if not yes and not dry_run:
+        _show_forgotten(forget_person(settings, customer_id, dry_run=True).as_dict())
+        typer.confirm("Erase it? Time travel of these tables ends here.", abort=True, err=True)
+    with progress_display(quiet=as_json) as progress:
+        found = forget_person(settings, customer_id, dry_run=dry_run, progress=progress).as_dict()
+    if as_json:
+        print(json.dumps(found, indent=2))  # noqa: T201 - for scripts
+    else:
+        _show_forgotten(found)
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="One SQL statement, or - to read it from stdin.")],
     *,
@@ -392,6 +421,14 @@ def fail(error: FinlakeError) -> None:
     if error.hint:
         err.print(f"  {escape(error.hint)}", highlight=False, soft_wrap=True)
     sys.exit(error.exit_code)
+
+
+def _show_forgotten(found: dict[str, Any]) -> None:
+    did = "would be erased" if found["dry_run"] else "erased"
+    for place in found["places"]:
+        out.print(f"{escape(place['place'])}: {place['erased']:,} {did}", highlight=False, soft_wrap=True)
+    if not found["places"]:
+        out.print(f"Nothing is left of customer {escape(found['customer_id'])}.", highlight=False)
 
 
 def _cell(value: object) -> str:

@@ -23,6 +23,7 @@ from pipeline.dedupe import DISPOSITIONS
 from pipeline.layout import Layout
 from pipeline.settings import Settings
 from pipeline.small_table import SmallTable
+from pipeline.storage import ObjectInfo
 from pipeline.tables import ARRAY_OF_STRING, TableColumn
 
 BRONZE, QUARANTINE = "bronze", "quarantine"
@@ -269,6 +270,17 @@ class Ledger:
         """Path and ETag of every file that is done with."""
         done = self.read("files").filter(pl.col("status").is_in(FINAL_STATES))
         return set(zip(done["path"], done["etag"], strict=True))
+
+    def take_for_read(self, entity: str, path: str, etag: str, info: ObjectInfo) -> None:
+        """Take a file's new content for the one that was read, whose ETag is given: it is not new then."""
+        mine = (pl.col("entity") == entity) & (pl.col("path") == path) & (pl.col("etag") == etag)
+        for number in self.read("files").filter(mine)["batch"].unique():
+            rows = self.read("files").filter((pl.col("entity") == entity) & (pl.col("batch") == number))
+            new = {"etag": info.etag, "size": info.size}
+            taken = [
+                row | new if (row["path"], row["etag"]) == (path, etag) else row for row in rows.to_dicts()
+            ]
+            self._tables["files"].replace_slice(taken, entity=entity, batch=number)
 
     def last_parent_versions(self) -> dict[str, dict[str, int]]:
         """Versions of the parents' Silver tables that the last batch of each entity looked at."""

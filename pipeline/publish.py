@@ -68,6 +68,14 @@ def _is_current(commit: dict[str, Any], source: str, masks: str) -> bool:
     return commit.get(MASKS) == masks and version is not None and rows_are_those_of(source, int(version))
 
 
+def public_copies(settings: Settings) -> list[str]:
+    """URIs of all copies that there may be; none when no place is set."""
+    if not settings.public_silver_uri or not settings.public_gold_uri:
+        return []
+    silver = [f"{settings.public_silver_uri}/{entity}" for entity in load_contracts()]
+    return silver + [f"{settings.public_gold_uri}/{mart.name}" for mart in MARTS]
+
+
 def _copy(
     layer: str, table: str, columns: tuple[TableColumn, ...], settings: Settings, target: str
 ) -> Published | None:

@@ -22,6 +22,7 @@ from contracts import Contract, load_contracts, load_order
 from pipeline.catalog import catalog_tables, gold_tables, register
 from pipeline.errors import FinlakeError, NoAnswerError, UsageError, explain
 from pipeline.files import ALL_DAYS, Days, gzip_problem, inspect_files
+from pipeline.forget import refuse_while_forgetting
 from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import is_current, refresh
 from pipeline.history import table_name
@@ -101,6 +102,7 @@ def run_pipeline(
     names = [*(contracts if layer != GOLD else ()), *(["gold"] if layer != SILVER else ())]
     report = RunReport(run_id)
     with exclusive(names, run_id, settings):
+        refuse_while_forgetting(settings)
         ledger = Ledger(settings)
         additional = _ensure_tables(load_contracts(), ledger, settings)
         plan = make_plan(settings, ledger, contracts, layer, replay=replay, days=days)

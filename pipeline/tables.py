@@ -249,10 +249,7 @@ def forget_past(uri: str, metadata: Mapping[str, str] | None = None) -> None:
     """
     table = DeltaTable(uri, storage_options=delta_options())
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
-    nothing = pa.Table.from_batches([], schema=pa.schema(table.schema().to_arrow()))
-    said = CommitProperties(custom_metadata=dict(metadata or {}))
-    write_deltalake(table, nothing, mode="append", commit_properties=said)
-    table.update_incremental()
+    say(table, metadata or {})
     table.create_checkpoint()
     newest = f"{table.version():020}"
     for item in list_objects(f"{uri}/_delta_log"):
@@ -260,6 +257,14 @@ def forget_past(uri: str, metadata: Mapping[str, str] | None = None) -> None:
         if name[:20].isdigit() and name[:20] < newest:
             delete(item.uri)
     delete_old_versions(uri, folder=True)
+
+
+def say(table: DeltaTable, metadata: Mapping[str, str]) -> None:
+    """Add a commit that changes no row and says something."""
+    nothing = pa.Table.from_batches([], schema=pa.schema(table.schema().to_arrow()))
+    said = CommitProperties(custom_metadata=dict(metadata))
+    write_deltalake(table, nothing, mode="append", commit_properties=said)
+    table.update_incremental()
 
 
 def arrow_type(sql_type: str) -> pa.DataType:

@@ -88,9 +88,14 @@ def refresh(spark: SparkSession, mart: Mart, versions: dict[str, int], settings:
         .write.format("delta")
         .mode("overwrite")
         .option("overwriteSchema", "true")
-        .option("userMetadata", json.dumps(_provenance(mart, versions)))
+        .option("userMetadata", provenance(mart, versions))
         .save(settings.table_uri("gold", mart.name))
     )
+
+
+def provenance(mart: Mart, versions: dict[str, int]) -> str:
+    """What the commit of a mart says that was built from these versions: Delta's ``userMetadata``."""
+    return json.dumps(_provenance(mart, versions))
 
 
 def _provenance(mart: Mart, versions: dict[str, int]) -> dict[str, object]:

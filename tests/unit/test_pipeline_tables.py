@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
+from lake_bytes import found_in
 
 from contracts import load_contracts
 from pipeline.errors import FinlakeError
@@ -20,6 +22,7 @@ from pipeline.tables import (
     _fits,
     arrow_type,
     ensure_table,
+    forget_past,
     newest_metadata,
     open_table,
     table_version,
@@ -193,3 +196,27 @@ def test_personal_data_of_the_contracts_is_tagged_in_silver_and_gold():
         for column in mart.columns:
             if classes.get(column.name):
                 assert column.pii_class == classes[column.name], f"{mart.name}.{column.name}"
+
+
+def test_a_table_that_forgets_its_past_holds_its_present_rows_and_nothing_else(tmp_path):
+    columns = (TableColumn("id", "string", "Key."), TableColumn("name", "string", "Name.", "name"))
+    uri = f"file://{tmp_path}/t"
+    table = ensure_table(uri, columns)
+    rows = pa.table({"id": ["1", "2"], "name": ["aaa-least-of-all", "zoe"]})
+    write_deltalake(table, rows, mode="append")
+    stray = tmp_path / "t" / "part-left-by-a-killed-run.snappy.parquet"
+    pq.write_table(rows, stray)
+    ours = pa.table({"id": ["1"], "name": ["nobody"]})
+    write_deltalake(uri, ours, mode="overwrite", predicate="id = '1'")
+    in_log = {path for path, _ in found_in(tmp_path, {"aaa-least-of-all"}) if "_delta_log" in path}
+    assert in_log == {"t/_delta_log/00000000000000000001.json"}, "statistics hold values"
+    forget_past(uri, {"userMetadata": "kept"})
+    assert found_in(tmp_path, {"aaa-least-of-all"}) == set()
+    assert not stray.exists()
+    left = DeltaTable(uri)
+    assert sorted(left.to_pyarrow_table()["name"].to_pylist()) == ["nobody", "zoe"]
+    assert newest_metadata(uri) == "kept"
+    assert left.schema().fields[1].metadata["pii"] == "name"
+    assert table_version(uri) == left.version()
+    write_deltalake(left, rows, mode="append")
+    assert DeltaTable(uri).to_pyarrow_table().num_rows == 4
