@@ -211,10 +211,11 @@ def test_of_the_person_only_keys_and_business_values_stay(erased):
     )
     before = erased["before"]["silver/customers"].row(by_predicate=pl.col("customer_id") == "C1", named=True)
     personal = {column.name for column in load_contract("customers").columns if column.pii_class}
-    kept = customers.keys() - personal - {"_row_hash"}
+    kept = customers.keys() - personal - {"_row_hash", "hobby"}
     assert {name: customers[name] for name in kept} == {name: before[name] for name in kept}
     assert customers["_row_hash"] != before["_row_hash"]
     assert customers["email"] == "erased@erased.invalid"
+    assert (before["hobby"], customers["hobby"]) == ("private.mail@example.net", None)
     mart = erased["after"]["gold/customer_360"].row(by_predicate=pl.col("customer_id") == "C1", named=True)
     assert mart["full_name"] is None
     transfer = erased["after"]["silver/transactions"].filter(pl.col("transaction_id") == "T2")
