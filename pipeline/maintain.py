@@ -166,8 +166,10 @@ def maintain_table(
     hours = ceil(retention / timedelta(hours=1))
 
     def vacuum(*, dry: bool) -> list[str]:
-        # With `full`, also what writes have left that never became part of a version.
-        return table.vacuum(hours, dry_run=dry, full=True, enforce_retention_duration=False)
+        # With `full`, also what writes have left that never became part of a version. Hadoop's markers of
+        # folders are named each time, since they cannot be deleted by the name that they are listed by.
+        names = table.vacuum(hours, dry_run=dry, full=True, enforce_retention_duration=False)
+        return [name for name in names if name.endswith(".parquet")]
 
     # Every vacuum is two commits, even one that deletes nothing.
     deleted = vacuum(dry=True)
