@@ -99,7 +99,8 @@ class Peer:
         answer = self._process.stdout.readline()
         if not answer:
             self._log.seek(0)
-            raise RuntimeError(f"{self.name}: {files.name}\n{self._log.read()[-5000:]}")
+            ended = f"{self.name} ended with {self._process.wait()} at {files.name}"
+            raise RuntimeError(f"{ended}\n{self._log.read()[-5000:]}")
         return float(answer)
 
     def __exit__(self, *_: object) -> None:
