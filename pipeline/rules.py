@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contracts import Column, Contract
 from pipeline.cleaning import malformed
-from pipeline.quality import UNKNOWN_PARENT
+from pipeline.quality import OPERATIONS, UNKNOWN_OPERATION, UNKNOWN_PARENT
 
 # Reasons that the reader gives, for which no contract has a rule.
 LINE_REASONS = {
@@ -29,6 +29,9 @@ def rules(contract: Contract) -> dict[str, str]:
         for column in contract.source_columns
         for rule, demanded in _column_rules(column, is_key=column.name in contract.key).items()
     }
+    if contract.operation_column:
+        reason = f"{UNKNOWN_OPERATION}:{contract.operation_column}"
+        found[reason] = f"{contract.operation_column} must be one of: {', '.join(OPERATIONS)}; or empty."
     found |= {rule.name: rule.description or f"{rule.predicate}." for rule in contract.row_rules}
     return found | {
         f"{UNKNOWN_PARENT}:{column.name}": f"{column.name} must be in Silver as {column.parent}."

@@ -109,7 +109,7 @@ def test_only_sums_by_file_come_to_the_driver(spark, lake, monkeypatch):
     for name in ("collect", "toPandas", "toLocalIterator"):
         monkeypatch.setattr(DataFrame, name, watched(name))
     load(lake, "customers", "accounts")
-    columns = ["_source_file", "_origin", "_disposition", "_reasons", "count"]
+    columns = ["_source_file", "_origin", "_disposition", "_for", "_warnings", "count"]
     assert [(name, names, len(rows)) for name, names, rows in collected] == [("collect", columns, 1)] * 2
 
 

@@ -193,8 +193,9 @@ def test_the_rules_in_words_are_those_that_are_checked(spark, entity):
     checked = [
         f"{rule}:{column.name}"
         for column in contract.source_columns
-        for rule, _ in quality._column_checks(column, is_key=column.name in contract.key)
+        for rule, _ in quality._column_checks(column, contract)
     ]
+    checked.append(f"{quality.UNKNOWN_OPERATION}:{contract.operation_column}")
     checked += [rule.name for rule in contract.row_rules]
     checked += [quality.orphan_reason(column) for column in contract.parents]
     assert list(rules(contract)) == checked
