@@ -71,7 +71,13 @@ STATIC_CONF = {
     "spark.ui.showConsoleProgress": "false",
     "spark.scheduler.mode": "FAIR",
     # A run needs some 270 generated classes. By default 100 are kept, so that none lasts to the next run.
-    "spark.sql.codegen.cache.maxEntries": "5000",
+    # Each holds its source, some hundred kilobytes; a server that serves for days must not keep them all.
+    "spark.sql.codegen.cache.maxEntries": "1500",
+    # So do the plans that Spark's web pages show: by default of the last 1,000 statements, jobs and stages.
+    "spark.sql.ui.retainedExecutions": "50",
+    "spark.ui.retainedJobs": "200",
+    "spark.ui.retainedStages": "200",
+    "spark.ui.retainedTasks": "5000",
     "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
     "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
     "spark.hadoop.fs.s3a.experimental.input.fadvise": "normal",

@@ -22,6 +22,7 @@ from emulator.native import NativeStack
 from pipeline.catalog import registered_tables
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
+from pipeline.history import table_name
 from pipeline.ledger import OPS_TABLES
 from pipeline.lock import exclusive
 from pipeline.query import connect
@@ -33,11 +34,12 @@ pytestmark = [pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(1200)
 CONTRACTS = load_contracts()
 TABLES = [
     *(f"{layer}.{entity}" for layer in ("silver", "quarantine") for entity in CONTRACTS),
+    *(f"silver.{table_name(entity)}" for entity, contract in CONTRACTS.items() if contract.keeps_history),
     *(f"gold.{mart.name}" for mart in MARTS),
     *(f"ops.{name}" for name in OPS_TABLES),
 ]
 BY_RUNS = [table for table in TABLES if table != "ops.table_sizes"]  # maintenance writes that one
-LINEAGE = ["_ingested_at", "_source_file", "_source_row", "_run_id", "_row_hash"]
+OWN = ["_ingested_at", "_source_file", "_source_row", "_run_id", "_row_hash", "_warnings", "_deleted_at"]
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +143,14 @@ def glue_table(lake: Lakehouse, layer: str, table: str) -> dict[str, Any]:
 def test_glue_shows_a_silver_table_as_the_contract_describes_it(lake: Lakehouse, contract: Contract):
     table = glue_table(lake, "silver", contract.entity)
     described = table["StorageDescriptor"]["Columns"]
-    assert [column["Name"] for column in described] == [*(c.name for c in contract.columns), *LINEAGE]
+    assert [column["Name"] for column in described] == [*(c.name for c in contract.columns), *OWN]
     by_name = {column["Name"]: column for column in described}
     for column in contract.columns:
         entry = by_name[column.name]
         assert entry["Type"] == column.physical_type
         assert entry["Comment"] == column.description
         assert entry.get("Parameters", {}) == ({"pii": column.pii_class} if column.pii_class else {})
-    assert all(by_name[name]["Comment"] for name in LINEAGE)
+    assert all(by_name[name]["Comment"] for name in OWN)
 
 
 @pytest.mark.parametrize("table", TABLES)
