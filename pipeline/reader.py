@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 POSITION_BITS = (1 << 33) - 1
 # univocity stops at 20,480 columns with an error; a line with so many delimiters is never ours.
 MOST_DELIMITERS = 20_000
+# Each parser takes two megabytes otherwise, and there is one for each place in a plan that splits lines.
+PARSER_BUFFER = "16384"
 GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
 # Java's URIs keep these ASCII characters, and all others that are neither space nor control.
 IN_JAVA_URIS = frozenset(ascii_letters + digits + "_-!.~'()*,;:$&+=@/")
@@ -115,6 +117,7 @@ def parse_lines(
         "quote": '"',
         "escape": '"',
         "mode": "PERMISSIVE",
+        "inputBufferSize": PARSER_BUFFER,
         "columnNameOfCorruptRecord": "_corrupt",
     }
     safe = F.when(_occurrences("_raw", layout.delimiter) < MOST_DELIMITERS, F.col("_raw"))

@@ -165,13 +165,14 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     if rows is None:
         return []
     judged = judge(rows, parent_keys(spark, batch, contract, settings), contract, batch.additional)
-    # A replayed row that is still bad simply stays where it is.
-    judged = judged.where((F.col("_origin") == BRONZE) | (F.col("_reasons") == ""))
     stored = stored_versions(spark, batch, contract, settings)
     everything = dedupe.classify(judged, stored, contract)
     schema = classified_schema(contract, batch.additional)
     folder = settings.table_uri("staging", batch.entity)
-    with staged(spark, everything, schema, folder, time.time_ns()) as classified:
+    with staged(spark, everything, schema, folder, time.time_ns()) as written:
+        # A replayed row that is still bad simply stays where it is. Asked any earlier, Spark would parse each
+        # line once for every rule: it takes what a condition depends on down to the lines with it.
+        classified = written.where((F.col("_origin") == BRONZE) | (F.col("_reasons") == ""))
         counts = count_rows(classified)
         total = sum((count.outcomes for count in counts), Counter[str]())
         released = sum(count.read for count in counts if count.origin == QUARANTINE)
