@@ -12,6 +12,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ from pipeline.history import table_name
 from pipeline.ledger import Ledger
 from pipeline.lock import exclusive
 from pipeline.settings import Settings
-from pipeline.storage import delete_folder, list_objects
+from pipeline.storage import delete, delete_folder, list_objects
 from pipeline.tables import commits_since_checkpoint, open_table
 
 RETENTION = timedelta(days=7)  # Delta's own default, delta.deletedFileRetentionDuration
@@ -163,19 +164,10 @@ def maintain_table(
     merged = sum(len(sizes) for sizes in small_files(table).values() if len(sizes) > 1)
     if merged and not dry_run:
         table.optimize.compact(target_size=TARGET_BYTES)
-    hours = ceil(retention / timedelta(hours=1))
-
-    def vacuum(*, dry: bool) -> list[str]:
-        # With `full`, also what writes have left that never became part of a version. Hadoop's markers of
-        # folders are named each time, since they cannot be deleted by the name that they are listed by.
-        names = table.vacuum(hours, dry_run=dry, full=True, enforce_retention_duration=False)
-        return [name for name in names if name.endswith(".parquet")]
-
-    # Every vacuum is two commits, even one that deletes nothing.
-    deleted = vacuum(dry=True)
-    if deleted and not dry_run:
-        vacuum(dry=False)
-        table.update_incremental()
+    deleted = unneeded_files(uri, table, retention)
+    if not dry_run:
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            list(pool.map(delete, deleted))
     # What a mart was built from is written in its commits, so they stay: they are few.
     commits = 0 if name.startswith("gold.") else commits_since_checkpoint(uri)
     checkpoint = commits >= COMMITS_BEFORE_CHECKPOINT
@@ -185,6 +177,19 @@ def maintain_table(
     after = before if dry_run else size_of(table)
     seconds = time.monotonic() - clock
     return TableWork(name, before, after, merged, len(deleted), checkpoint, seconds=seconds)
+
+
+def unneeded_files(uri: str, table: DeltaTable, retention: timedelta) -> list[str]:
+    """URIs of files that no version of the retention period needs.
+
+    Among them are files that a write has left behind and that never became part of a version. They are
+    found by delta-rs, and not deleted by it: it also names files that are long gone, and Hadoop's markers
+    of folders, so that each vacuum would make two commits for nothing.
+    """
+    hours = ceil(retention / timedelta(hours=1))
+    names = table.vacuum(hours, dry_run=True, full=True, enforce_retention_duration=False)
+    unneeded = {f"{uri}/{name}" for name in names if name.endswith(".parquet")}
+    return [info.uri for info in list_objects(uri) if info.uri in unneeded] if unneeded else []
 
 
 def size_of(table: DeltaTable) -> TableSize:
