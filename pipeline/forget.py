@@ -46,7 +46,7 @@ from pipeline.storage import (
     read_bytes,
     write_bytes,
 )
-from pipeline.tables import forget_past, newest_metadata, open_table, say
+from pipeline.tables import forget_past, newest_metadata, open_table, say, table_version
 
 LINE_END = re.compile(r"(\r\n|\r|\n)")  # as Spark splits lines
 ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # these keep the byte-order mark
@@ -410,8 +410,8 @@ class _Eraser:
             say(table, metadata)
 
     def _end_copies(self) -> None:
-        copies = [uri for uri in public_copies(self.settings) if open_table(uri) is not None]
-        if copies:
+        # Where nothing is ever published, there may be no bucket either.
+        if any(table_version(uri) >= 0 for uri in public_copies(self.settings)):
             for copy in publish(self.settings):
                 table = open_table(copy.uri)
                 if copy.masked and table is not None:
