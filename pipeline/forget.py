@@ -42,6 +42,7 @@ from pipeline.storage import (
     delete,
     delete_old_versions,
     etag_of,
+    has_bucket,
     list_objects,
     read_bytes,
     write_bytes,
@@ -411,7 +412,8 @@ class _Eraser:
 
     def _end_copies(self) -> None:
         # Where nothing is ever published, there may be no bucket either.
-        if any(table_version(uri) >= 0 for uri in public_copies(self.settings)):
+        copies = [uri for uri in public_copies(self.settings) if has_bucket(uri)]
+        if any(table_version(uri) >= 0 for uri in copies):
             for copy in publish(self.settings):
                 table = open_table(copy.uri)
                 if copy.masked and table is not None:

@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
@@ -170,6 +171,24 @@ def delete_folder(uri: str) -> None:
     session = boto3.session.Session()  # threads must not share the default one
     bucket = session.resource("s3", config=boto_config()).Bucket(root.removeprefix("s3://"))
     bucket.objects.filter(Prefix=f"{key}/").delete()
+
+
+def has_bucket(uri: str) -> bool:
+    """Whether the bucket that a URI names is there; the local disk always is."""
+    root, _ = parts(uri)
+    if root == "file://":
+        return True
+    import boto3
+    from botocore.exceptions import ClientError
+
+    try:
+        client = boto3.session.Session().client("s3", config=boto_config())
+        client.head_bucket(Bucket=root.removeprefix("s3://"))
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+    return True
 
 
 def delete_old_versions(uri: str, *, folder: bool = False) -> int:
