@@ -55,7 +55,8 @@ def newest(rows: DataFrame, contract: Contract) -> DataFrame:
     rank = F.row_number().over(Window.partitionBy(*contract.key).orderBy(*order))
     derived = entity_module(contract.entity).enrich()
     return (
-        rows.withColumn("_row_hash", row_hash(contract))
+        rows.withColumn("_is_deleted", F.lit(False))
+        .withColumn("_row_hash", row_hash(contract))
         .withColumn("_rank", rank)
         .where("_rank = 1")
         .withColumns(derived)
