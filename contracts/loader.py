@@ -24,6 +24,7 @@ from contracts.model import Column, Consequence, Contract, ContractError, RowRul
 CONTRACTS_DIR = Path(__file__).parent
 SUFFIX = ".odcs.yaml"
 LEVELS = ("error", "warning", "fail")
+DELIVERIES = ("changes", "snapshot")
 SCHEMA_POLICIES = ("evolve", "ignore", "fail")
 PHYSICAL_TYPE = re.compile(r"string|int|bigint|boolean|date|timestamp|decimal\(\d{1,2},\d{1,2}\)")
 
@@ -109,6 +110,8 @@ def read_contract(path: Path) -> Contract:
         schema_policy=_custom(table.customProperties, "schemaPolicy") or SCHEMA_POLICIES[0],
         consequences=_consequences(table, path.name),
         keeps_history=_keeps_history(_custom(table.customProperties, "history"), path.name),
+        is_snapshot=_is_snapshot(_custom(table.customProperties, "delivery"), path.name),
+        closes_at_most=_percentage(_custom(table.customProperties, "closesAtMostPercent"), path.name),
     )
     _check(contract, path.name)
     return contract
@@ -191,11 +194,26 @@ def _keeps_history(value: str | None, file: str) -> bool:
     return value == "scd2"
 
 
+def _is_snapshot(value: str | None, file: str) -> bool:
+    if value not in (None, *DELIVERIES):
+        raise ContractError(
+            f"{file}: customProperties.delivery is one of {', '.join(DELIVERIES)}, not {value!r}"
+        )
+    return value == "snapshot"
+
+
+def _percentage(value: str | None, file: str) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        raise ContractError(f"{file}: closesAtMostPercent is no number") from None
+
+
 def _custom(properties: list[CustomProperty] | None, name: str) -> str | None:
     return next((str(item.value) for item in properties or [] if item.property == name), None)
 
 
-def _check(contract: Contract, file: str) -> None:
+def _check(contract: Contract, file: str) -> None:  # noqa: PLR0912 - one branch for each demand
     names = [column.name for column in contract.columns]
     problems = []
     if len(names) != len(set(names)):
@@ -206,6 +224,10 @@ def _check(contract: Contract, file: str) -> None:
         problems.append("customProperties.versionColumn names no column")
     if contract.operation_column in names:
         problems.append("customProperties.operationColumn names a column that Silver keeps")
+    if contract.operation_column and contract.is_snapshot:
+        problems.append("customProperties.operationColumn and delivery: snapshot exclude each other")
+    if contract.closes_at_most is not None and not contract.is_snapshot:
+        problems.append("customProperties.closesAtMostPercent needs delivery: snapshot")
     if contract.schema_policy not in SCHEMA_POLICIES:
         problems.append(f"customProperties.schemaPolicy is one of {', '.join(SCHEMA_POLICIES)}")
     twice = [alias for alias in contract.aliases if alias in names]

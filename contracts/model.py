@@ -122,6 +122,9 @@ class Contract:
             them), ``ignore``, or ``fail`` (the entity is not loaded; also when columns are missing).
         consequences: What follows from breaking a rule, by its name, where it is not quarantine alone.
         keeps_history: Whether all versions are kept, as slowly changing dimension (SCD) type 2.
+        is_snapshot: Whether the files of a day hold all keys that there are, so that a missing one is closed.
+        closes_at_most: Percentage of the open keys above which a snapshot that lacks them is not loaded;
+            None for no limit.
     """
 
     entity: str
@@ -134,6 +137,8 @@ class Contract:
     operation_column: str | None = None
     schema_policy: str = "evolve"
     keeps_history: bool = False
+    is_snapshot: bool = False
+    closes_at_most: float | None = None
     consequences: Mapping[str, Consequence] = field(default_factory=dict)
 
     @property

@@ -77,7 +77,7 @@ def inspect_files(infos: Iterable[ObjectInfo], contract: Contract) -> tuple[Bron
 
 def inspect_file(info: ObjectInfo, contract: Contract) -> BronzeFile:
     """Find out how one file is written; a file that is gone by now is ``vanished``."""
-    if problem := _bad_name(info.uri):
+    if problem := _bad_name(info.uri) or _no_snapshot(info.uri, contract):
         return BronzeFile(info.uri, info.size, info.etag, "rejected", (problem,))
     try:
         head = read_head(info.uri, SAMPLE_BYTES)
@@ -98,6 +98,13 @@ def gzip_problem(uri: str) -> str | None:
         return "the gzip stream ends early; was it cut off when it was copied?"
     except (gzip.BadGzipFile, zlib.error) as error:
         return f"the gzip stream is damaged: {error}"
+    return None
+
+
+def _no_snapshot(uri: str, contract: Contract) -> str | None:
+    """Why a file cannot be part of a snapshot, going by its folder."""
+    if contract.is_snapshot and ingest_day(uri) is None:
+        return "it is in no folder ingest_date=YYYY-MM-DD, which says what snapshot it is part of: move it"
     return None
 
 

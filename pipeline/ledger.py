@@ -14,8 +14,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -49,6 +49,8 @@ BATCHES = (
     TableColumn("parent_versions", "string", "Versions of the parents' Silver tables, as JSON."),
     TableColumn("replays", "boolean", "Whether quarantined rows were tried again."),
     TableColumn("seconds", "double", "Seconds it took."),
+    TableColumn("closed", "bigint", "Keys that a snapshot lacked, and that were closed."),
+    TableColumn("reopened", "bigint", "Closed keys that were in a snapshot again."),
     TableColumn("replay_reasons", ARRAY_OF_STRING, "Reasons of the quarantined rows that were tried again."),
 )
 FILES = (
@@ -109,6 +111,16 @@ OPS_TABLES = {
 FINAL_STATES = ("loaded", "empty", "rejected", "unreadable")
 
 
+class Closures(NamedTuple):
+    """How many keys were closed, since a full snapshot lacked them, and how many opened again."""
+
+    closed: int = 0
+    reopened: int = 0
+
+
+NOTHING_CLOSED = Closures()
+
+
 @dataclass(frozen=True)
 class BronzeFile:
     """A Bronze file within a batch."""
@@ -127,7 +139,9 @@ class Batch:
 
     Quarantined rows with any of ``replay_reasons`` are tried again; ``replay_layouts`` is how their lines
     are written. Both are empty when none are. ``redo`` says that an interrupted batch is done again.
-    ``additional`` are the columns of Silver that the contract does not know; the ledger does not keep them.
+    ``snapshot_days`` are the days of the full snapshots that were loaded before, and ``closures`` what
+    became of keys that they lack. ``additional`` are the columns of Silver that the contract does not
+    know; the ledger does not keep them, nor ``snapshot_days``.
     """
 
     entity: str
@@ -143,6 +157,8 @@ class Batch:
     redo: bool = False
     history_version: int = -1
     additional: tuple[str, ...] = ()
+    snapshot_days: tuple[date, ...] = ()
+    closures: Closures = NOTHING_CLOSED
 
     @property
     def loadable(self) -> dict[str, Layout]:
@@ -266,6 +282,11 @@ class Ledger:
         last = numbers.max()
         return int(last) + 1 if isinstance(last, int) else 1
 
+    def files_read(self, entity: str, number: int) -> set[str]:
+        """URIs of the Bronze files of which batches before a number have read rows."""
+        mine = (pl.col("entity") == entity) & (pl.col("batch") < number) & (pl.col("read") > 0)
+        return set(self.read("row_counts").filter(mine)["path"])
+
     def known_files(self) -> set[tuple[str, str]]:
         """Path and ETag of every file that is done with."""
         done = self.read("files").filter(pl.col("status").is_in(FINAL_STATES))
@@ -333,6 +354,8 @@ class Ledger:
             "parent_versions": json.dumps(batch.parent_versions, sort_keys=True),
             "replays": bool(batch.replay_layouts),
             "seconds": seconds,
+            "closed": batch.closures.closed,
+            "reopened": batch.closures.reopened,
             "replay_reasons": list(batch.replay_reasons),
         }
         self._replace("batches", [row], batch)

@@ -87,6 +87,10 @@ def _noticed(entity: EntityReport) -> Iterator[str]:
         yield f"{rows:,} rows quarantined for {reason}"
     for warning, rows in sorted(entity.warnings.items()):
         yield f"{rows:,} rows marked with {warning}"
+    if entity.closed:
+        yield f"{entity.closed:,} keys closed, since a snapshot lacks them"
+    if entity.reopened:
+        yield f"{entity.reopened:,} closed keys open again"
     if entity.left:
         yield f"{entity.left:,} files of other days left for later"
     yield from entity.notes

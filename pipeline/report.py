@@ -19,6 +19,8 @@ class EntityReport:
     entity: str
     outcomes: Counter[str] = field(default_factory=Counter)
     released: int = 0
+    closed: int = 0
+    reopened: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     files: int = 0
@@ -42,6 +44,8 @@ class EntityReport:
             "read": self.read,
             **{name: self.outcomes[name] for name in DISPOSITIONS},
             "released": self.released,
+            "closed": self.closed,
+            "reopened": self.reopened,
             "reasons": dict(self.reasons),
             "warnings": dict(self.warnings),
             "seconds": round(self.seconds, 3),

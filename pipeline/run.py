@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 from contracts import Contract, load_contracts, load_order
@@ -36,6 +37,7 @@ from pipeline.quality import RuleBrokenError
 from pipeline.report import EntityReport, MartReport, RunReport
 from pipeline.settings import Settings
 from pipeline.silver import ensure_tables, input_versions, load_batch
+from pipeline.snapshots import days_of
 from pipeline.storage import etag_of
 from pipeline.tables import table_version
 
@@ -205,7 +207,11 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
         done_files: set[tuple[str, str]] = set()
         if batch := plan.redo.get(entity):
             engine.progress(entity, "finishing an interrupted batch")
-            batch = replace(batch, additional=_evolve(engine, contract, batch.files))
+            batch = replace(
+                batch,
+                additional=_evolve(engine, contract, batch.files),
+                snapshot_days=_snapshot_days(engine, contract, batch.number),
+            )
             _load(engine, batch, contract, report)
             done_files = {(file.path, file.etag) for file in batch.files}
         infos = [info for info in plan.files.get(entity, []) if (info.uri, info.etag) not in done_files]
@@ -223,9 +229,10 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
             engine.progress(entity, f"reading {len(infos)} files" if infos else "trying rows again")
             files = inspect_files(infos, contract)
             additional = _evolve(engine, contract, files)
+            number = engine.ledger.next_number(entity)
             batch = Batch(
                 entity=entity,
-                number=engine.ledger.next_number(entity),
+                number=number,
                 run_id=engine.run_id,
                 ingested_at=engine.settings.instant(),
                 silver_version=table_version(engine.settings.table_uri("silver", entity)),
@@ -236,6 +243,7 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
                 additional=additional,
                 replay_reasons=reasons,
                 replay_layouts=engine.ledger.replay_layouts(entity, reasons),
+                snapshot_days=_snapshot_days(engine, contract, number),
             )
             engine.ledger.begin(batch)
             _load(engine, batch, contract, report)
@@ -248,6 +256,11 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
         engine.progress(entity, "failed")
     report.seconds = time.monotonic() - clock
     return report
+
+
+def _snapshot_days(engine: Engine, contract: Contract, number: int) -> tuple[date, ...]:
+    """Days of the snapshots that were loaded before a batch; none when files hold changes."""
+    return days_of(engine.ledger.files_read(contract.entity, number)) if contract.is_snapshot else ()
 
 
 def _evolve(engine: Engine, contract: Contract, files: Sequence[BronzeFile]) -> tuple[str, ...]:
@@ -290,7 +303,7 @@ def _write(engine: Engine, batch: Batch, contract: Contract) -> tuple[Batch, lis
     clock = time.monotonic()
     while True:
         try:
-            counts = load_batch(engine.spark, batch, contract, engine.settings)
+            counts, closures = load_batch(engine.spark, batch, contract, engine.settings)
             break
         except RuleBrokenError:
             engine.ledger.refuse(batch)
@@ -303,7 +316,8 @@ def _write(engine: Engine, batch: Batch, contract: Contract) -> tuple[Batch, lis
             batch = _set_aside(batch, error)
             engine.ledger.begin(batch)
     counted = {count.path for count in counts}
-    batch = replace(batch, files=tuple(_without_rows(f) if f.path not in counted else f for f in batch.files))
+    files = tuple(_without_rows(f) if f.path not in counted else f for f in batch.files)
+    batch = replace(batch, files=files, closures=closures)
     engine.ledger.commit(batch, counts, time.monotonic() - clock)
     return batch, counts
 
@@ -384,6 +398,8 @@ def root_cause(message: str) -> str:
 
 def _add(report: EntityReport, batch: Batch, counts: Iterable[RowCount]) -> None:
     report.files += len(batch.files)
+    report.closed += batch.closures.closed
+    report.reopened += batch.closures.reopened
     for count in counts:
         report.outcomes += count.outcomes
         report.warnings += count.warnings

@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Contract
-from pipeline import cleaning, dedupe, history, quality, reader
+from pipeline import cleaning, dedupe, history, quality, reader, snapshots
 from pipeline.entities import entity_module
-from pipeline.ledger import BRONZE, QUARANTINE, Batch, RowCount
+from pipeline.ledger import BRONZE, QUARANTINE, Batch, Closures, RowCount
 from pipeline.settings import Settings
 from pipeline.staging import staged
 from pipeline.tables import (
@@ -86,6 +87,13 @@ def silver_columns(contract: Contract, additional: Sequence[str] = ()) -> tuple[
     return (*columns, *LINEAGE, ROW_HASH, WARNINGS, DELETED_AT, *extra)
 
 
+class Loaded(NamedTuple):
+    """What came of a batch: rows by file and outcome, and keys by what its snapshots lack."""
+
+    counts: list[RowCount]
+    closures: Closures = Closures()
+
+
 class SilverTable(NamedTuple):
     """A table of Silver: its name, its columns, and what one row is."""
 
@@ -143,7 +151,7 @@ def input_versions(entities: Sequence[str], settings: Settings) -> dict[str, int
     return {entity: table_version(settings.table_uri("silver", entity)) for entity in entities}
 
 
-def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: Settings) -> list[RowCount]:
+def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: Settings) -> Loaded:
     """Load one batch.
 
     Args:
@@ -153,23 +161,26 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
         settings: Where the tables are.
 
     Returns:
-        Rows by file and outcome. For each, ``read`` is the sum of the outcomes.
+        Rows by file and outcome: for each, ``read`` is the sum of the outcomes. And how many keys were
+        closed.
 
     Raises:
-        RuleBrokenError: More rows break a rule than the contract allows. Nothing was written.
+        RuleBrokenError: More rows break a rule, or keys are missing, than the contract allows. Nothing was
+            written.
     """
     if batch.redo:
         undo_attempts(batch, _found(batch, contract, settings))
         ensure_tables(contract, batch.additional, settings)  # what was undone may have had fewer columns
     rows = incoming_rows(spark, batch, contract, settings)
     if rows is None:
-        return []
+        return Loaded([])
     judged = judge(rows, parent_keys(spark, batch, contract, settings), contract, batch.additional)
     stored = stored_versions(spark, batch, contract, settings)
     everything = dedupe.classify(judged, stored, contract)
     schema = classified_schema(contract, batch.additional)
     folder = settings.table_uri("staging", batch.entity)
-    with staged(spark, everything, schema, folder, time.time_ns()) as written:
+    with ExitStack() as stack:
+        written = stack.enter_context(staged(spark, everything, schema, folder, time.time_ns()))
         # A replayed row that is still bad simply stays where it is. Asked any earlier, Spark would parse each
         # line once for every rule: it takes what a condition depends on down to the lines with it.
         classified = written.where((F.col("_origin") == BRONZE) | (F.col("_reasons") == ""))
@@ -179,15 +190,27 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
         fresh = [count for count in counts if count.origin == BRONZE]
         broken = sum((count.reasons + count.warnings for count in fresh), Counter[str]())
         quality.check_limits(broken, sum(count.read for count in fresh), contract)
+        states, closures = None, Closures()
+        if contract.is_snapshot and counts:
+            silver = None
+            if batch.silver_version > 0:
+                silver = read_version(spark, settings.table_uri("silver", batch.entity), batch.silver_version)
+            days = snapshots.days_of(count.path for count in counts)
+            found = snapshots.states(silver, classified, contract, batch.snapshot_days, days)
+            columns = snapshots.states_schema(contract)
+            states = stack.enter_context(staged(spark, found, columns, f"{folder}/states", time.time_ns()))
+            closures = snapshots.count(states, contract)
         if total["quarantined"] or released:
             write_quarantine(
                 spark, classified, batch, settings, quarantined=total["quarantined"], released=released
             )
-        if total["inserted"] or total["updated"]:
-            write_silver(spark, classified, batch, contract, settings, outcomes=total)
-        if contract.keeps_history and (total["inserted"] or total["updated"] or total["stale"]):
-            write_history(spark, classified, batch, contract, settings, outcomes=total)
-    return counts
+        if total["inserted"] or total["updated"] or states is not None:
+            write_silver(spark, classified, batch, contract, settings, outcomes=total, states=states)
+        if contract.keeps_history and (
+            total["inserted"] or total["updated"] or total["stale"] or states is not None
+        ):
+            write_history(spark, classified, batch, contract, settings, outcomes=total, states=states)
+    return Loaded(counts, closures)
 
 
 def _found(batch: Batch, contract: Contract, settings: Settings) -> dict[str, int]:
@@ -337,10 +360,15 @@ def stored_versions(
     if batch.silver_version == 0:
         return None
     table = read_version(spark, settings.table_uri("silver", batch.entity), batch.silver_version)
-    marked = table.withColumn("_is_deleted", F.col("_deleted_at").isNotNull())
+    marked = table.withColumn("_is_deleted", _is_tombstone("_deleted_at", contract))
     return marked.select(
         dedupe.key_text(contract).alias("_group"), dedupe.precedence(contract).alias("_stored")
     )
+
+
+def _is_tombstone(deleted_at: str, contract: Contract) -> Column:
+    """Whether a row of Silver is the version that deleted its key. One that snapshots lack has its last."""
+    return F.lit(False) if contract.is_snapshot else F.col(deleted_at).isNotNull()
 
 
 def count_rows(classified: DataFrame) -> list[RowCount]:
@@ -417,8 +445,12 @@ def write_silver(
     settings: Settings,
     *,
     outcomes: Counter[str],
+    states: DataFrame | None = None,
 ) -> None:
-    """Write the winners: append when all keys are certainly new, otherwise merge the newer ones."""
+    """Write the winners: append when all keys are certainly new, otherwise merge the newer ones.
+
+    With ``states`` (see ``snapshots.states``), also since when keys are closed.
+    """
     uri = settings.table_uri("silver", batch.entity)
     deleted_at = F.when(F.col("_is_deleted"), F.col(contract.version_column))
     winners = classified.where(F.col("_disposition").isin("inserted", "updated")).select(
@@ -429,21 +461,39 @@ def write_silver(
         deleted_at.alias(DELETED_AT.name),
         *batch.additional,
     )
+    closes = ""
+    may_be_stored = bool(outcomes["updated"]) or batch.redo
+    if states is not None:
+        winners = winners.drop(DELETED_AT.name).join(
+            states.select(*contract.key, DELETED_AT.name), list(contract.key), "left"
+        )
+        if batch.silver_version > 0:
+            may_be_stored = True
+            closed = snapshots.changed(states).join(
+                winners.select(*contract.key), list(contract.key), "left_anti"
+            )
+            winners = winners.withColumn("_closes", F.lit(False)).unionByName(
+                closed.select(*contract.key, DELETED_AT.name, F.lit(True).alias("_closes")),
+                allowMissingColumns=True,
+            )
+            closes = "WHEN MATCHED AND new._closes THEN UPDATE SET stored._deleted_at = new._deleted_at "
     winners = winners.coalesce(file_count(outcomes["inserted"] + outcomes["updated"]))
-    if not outcomes["updated"] and not batch.redo:
+    if not may_be_stored:
         append(winners, uri, batch)
         return
     same_key = " AND ".join(f"stored.`{name}` = new.`{name}`" for name in contract.key)
     new, stored = (
-        f"struct({side}.`{contract.version_column}`, {side}._deleted_at IS NOT NULL, {side}._row_hash)"
+        f"struct({side}.`{contract.version_column}`, {deleted}, {side}._row_hash)"
         for side in ("new", "stored")
+        for deleted in ["false" if contract.is_snapshot else f"{side}._deleted_at IS NOT NULL"]
     )
     merge(
         spark,
         winners,
         uri,
         f"winners_{batch.entity}",
-        f"{same_key} WHEN MATCHED AND {new} > {stored} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+        f"{same_key} {closes}WHEN MATCHED AND {new} > {stored} THEN UPDATE SET * "
+        "WHEN NOT MATCHED THEN INSERT *",
     )
 
 
@@ -455,8 +505,12 @@ def write_history(
     settings: Settings,
     *,
     outcomes: Counter[str],
+    states: DataFrame | None = None,
 ) -> None:
-    """Write the versions that came in, late ones too, and end those that they follow upon."""
+    """Write the versions that came in, late ones too, and end those that they follow upon.
+
+    With ``states`` (see ``snapshots.states``), also the ends of closed keys, as Silver has them by now.
+    """
     uri = settings.table_uri("silver", history.table_name(batch.entity))
     came_in = ("inserted", "updated", "stale")
     new = classified.where(F.col("_disposition").isin(*came_in)).select(
@@ -470,12 +524,33 @@ def write_history(
     )
     columns = silver_columns(contract, batch.additional)
     names = [column.name for column in history.history_columns(columns)]
-    stored = None
+    stored, gone, deletes = None, None, ""
+    keys = new.select(*contract.key)
+    if states is not None:
+        keys = keys.union(snapshots.changed(states).select(*contract.key)).distinct()
+        silver = settings.table_uri("silver", batch.entity)
+        present = read_version(spark, silver, table_version(silver)).join(
+            keys, list(contract.key), "left_semi"
+        )
+        ends = snapshots.tombstones(present, contract).select(
+            "*",
+            F.col("valid_from").alias(contract.version_column),
+            F.lit(batch.ingested_at).cast("timestamp").alias("_ingested_at"),
+            F.lit(batch.run_id).alias("_run_id"),
+        )
+        new = new.unionByName(ends, allowMissingColumns=True)
     # Nothing is stored yet of keys that are all new, as in an initial load.
-    if outcomes["updated"] or outcomes["stale"]:
+    if outcomes["updated"] or outcomes["stale"] or (states is not None and batch.silver_version > 0):
         table = read_version(spark, uri, batch.history_version)
-        stored = table.join(new.select(*contract.key), list(contract.key), "left_semi").select(*names)
+        stored = table.join(keys, list(contract.key), "left_semi").select(*names)
+        if states is not None:  # a key has one end at most, and may have another one than before
+            at = [*contract.key, "valid_from"]
+            gone = stored.where("is_deleted").join(new.select(*at), at, "left_anti")
+            stored = stored.where("NOT is_deleted")
+            deletes = "WHEN MATCHED AND new._is_gone THEN DELETE "
     rows = history.changes(new, stored, contract).select(*names)
+    if gone is not None:
+        rows = rows.withColumn("_is_gone", F.lit(False)).unionByName(gone.withColumn("_is_gone", F.lit(True)))
     rows = rows.coalesce(file_count(sum(outcomes[name] for name in came_in)))
     if stored is None and not batch.redo:
         append(rows, uri, batch)
@@ -486,7 +561,7 @@ def write_history(
         rows,
         uri,
         f"history_{batch.entity}",
-        f"{same} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+        f"{same} {deletes}WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
     )
 
 

@@ -179,6 +179,12 @@ def history(lake: Lake, contract: Contract) -> Iterator[Check]:
     ).fetchone() or (0, 0, 0)
     newest = f"SELECT {keys}, _row_hash FROM ({timeline}) WHERE next_from IS NULL"
     in_silver = f'SELECT {keys}, _row_hash FROM silver."{contract.entity}"'
+    if contract.is_snapshot:  # a closed key has its last version in Silver, and an end in the history
+        newest = (
+            f"SELECT {keys}, arg_max(_row_hash, valid_from) FILTER (NOT is_deleted), "
+            f"bool_or(is_deleted AND next_from IS NULL) FROM ({timeline}) GROUP BY {keys}"
+        )
+        in_silver = f'SELECT {keys}, _row_hash, _deleted_at IS NOT NULL FROM silver."{contract.entity}"'
     differing = lake.value(
         f"SELECT count(*) FROM (({newest} EXCEPT {in_silver}) UNION ALL ({in_silver} EXCEPT {newest}))"
     )

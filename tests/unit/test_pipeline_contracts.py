@@ -131,6 +131,10 @@ def _two_tables(contract):
         (_limit_that_is_no_number, "failAbovePercent of rule bad_currency is no number"),
         (_two_consequences, "have different consequences"),
         (_custom("schemaPolicy", "guess"), "schemaPolicy is one of evolve, ignore, fail"),
+        (_custom("delivery", "full"), "customProperties.delivery is one of changes, snapshot, not 'full'"),
+        (_custom("delivery", "snapshot"), "operationColumn and delivery: snapshot exclude each other"),
+        (_custom("closesAtMostPercent", 5), "closesAtMostPercent needs delivery: snapshot"),
+        (_custom("closesAtMostPercent", "few"), "closesAtMostPercent is no number"),
         (_alias_of_a_column, "an alias names a column of the contract"),
         (_two_tables, "exactly one table under 'schema' is expected"),
     ],
@@ -227,3 +231,15 @@ def test_every_contract_fits_the_engine(entity):
             assert item.derivation
     with pytest.raises(KeyError, match="no column 'nothing'"):
         contract.column("nothing")
+
+
+def test_full_snapshots_are_what_the_contract_says(read):
+    contract = document()
+    contract["schema"][0]["customProperties"] = [
+        {"property": "versionColumn", "value": "updated_at"},
+        {"property": "delivery", "value": "snapshot"},
+        {"property": "closesAtMostPercent", "value": 12.5},
+    ]
+    found = read(contract)
+    assert (found.is_snapshot, found.closes_at_most) == (True, 12.5)
+    assert (load_contract("loans").is_snapshot, load_contract("loans").closes_at_most) == (False, None)

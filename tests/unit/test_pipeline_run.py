@@ -16,7 +16,7 @@ from pipeline.plan import make_plan, may_release
 from pipeline.present import show_report
 from pipeline.reader import spark_spelling
 from pipeline.run import _set_aside, is_spark_error, root_cause, run_pipeline
-from pipeline.silver import silver_columns
+from pipeline.silver import Loaded, silver_columns
 from pipeline.storage import etag_of, list_objects, write_bytes
 from pipeline.tables import ensure_table, open_table
 
@@ -171,7 +171,7 @@ def test_a_range_of_days_holds_the_files_of_its_folders_and_the_others_are_left(
 
 def test_files_of_other_days_are_left_for_later_and_the_report_says_how_many(lake, monkeypatch, capsys):
     monkeypatch.setattr("pipeline.session.start_session", lambda: None)
-    monkeypatch.setattr("pipeline.run.load_batch", lambda *_: [])
+    monkeypatch.setattr("pipeline.run.load_batch", lambda *_: Loaded([]))
     for folder in DAYS:
         write_bytes(f"{lake.bronze_entity_uri('loans')}/{folder}a.csv", b"loan_id\n")
     january = Days(date(2026, 1, 1), date(2026, 1, 31))
@@ -193,7 +193,9 @@ def test_days_that_end_before_they_begin_are_a_usage_error(lake):
 def test_all_that_a_run_writes_down_is_of_the_instant_it_is_given(lake, monkeypatch):
     monkeypatch.setattr("pipeline.session.start_session", lambda: None)
     batches = []
-    monkeypatch.setattr("pipeline.run.load_batch", lambda _spark, batch, *_: batches.append(batch) or [])
+    monkeypatch.setattr(
+        "pipeline.run.load_batch", lambda _spark, batch, *_: batches.append(batch) or Loaded([])
+    )
     write_bytes(f"{lake.bronze_entity_uri('loans')}/a.csv", b"loan_id\n")
     berlin = timezone(timedelta(hours=2))
     then = lake.model_copy(update={"now": datetime(2026, 3, 29, 3, 30, 0, 5, tzinfo=berlin)})
@@ -209,7 +211,9 @@ def test_a_replay_also_tries_orphans_again_whose_parent_has_changed(lake, monkey
     """Otherwise its batch would look as if they had been tried against the parent's newest version."""
     monkeypatch.setattr("pipeline.session.start_session", lambda: None)
     batches = []
-    monkeypatch.setattr("pipeline.run.load_batch", lambda _spark, batch, *_: batches.append(batch) or [])
+    monkeypatch.setattr(
+        "pipeline.run.load_batch", lambda _spark, batch, *_: batches.append(batch) or Loaded([])
+    )
     orphan = "unknown_parent:customer_id"
     first = replace(
         batch_of(BronzeFile("file:///b/1.csv", 1, "e", layout=Layout(("account_id",)))),
@@ -266,7 +270,7 @@ def test_a_dry_run_tells_what_it_found_and_writes_nothing(lake, monkeypatch, cap
         write_bytes(f"{lake.bronze_entity_uri(entity)}/old.csv", f"{entity.rstrip('s')}_id\n".encode())
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.session.start_session", lambda: None)
-        patch.setattr("pipeline.run.load_batch", lambda *_: [])
+        patch.setattr("pipeline.run.load_batch", lambda *_: Loaded([]))
         run_pipeline(lake, layer="silver")
     folder = lake.bronze_entity_uri("customers")
     write_bytes(f"{folder}/ingest_date=2026-01-01/good.csv", HEADER + b"C1,a@example.org\n")
@@ -301,7 +305,7 @@ def test_a_failing_entity_stops_its_children_and_no_other(lake, monkeypatch):
     def fail_for_loans(_spark, batch, _contract, _settings):
         if batch.entity == "loans":
             raise FinlakeError("no more")
-        return []
+        return Loaded([])
 
     monkeypatch.setattr("pipeline.run.load_batch", fail_for_loans)
     report = run_pipeline(lake, layer="silver")
@@ -319,7 +323,7 @@ def test_a_failing_entity_stops_its_children_and_no_other(lake, monkeypatch):
         "loans: no more; payments: not loaded, because loans failed",
     )
     assert [batch.entity for batch in ledger.open_batches()] == ["loans"]
-    monkeypatch.setattr("pipeline.run.load_batch", lambda *_: [])
+    monkeypatch.setattr("pipeline.run.load_batch", lambda *_: Loaded([]))
     report = run_pipeline(lake, layer="silver")
     assert report.errors == []
     assert {found.entity: found.files for found in report.entities if found.files} == {
