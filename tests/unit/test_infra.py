@@ -507,12 +507,12 @@ def test_the_glue_job_takes_its_own_arguments_and_leaves_glues_alone() -> None:
         "--FINLAKE_ENV dev --entity loans --enable-metrics true --FINLAKE_SILVER_URI=s3://finlake-dev-silver"
     )
     command, settings = parse_arguments(arguments.split())
-    assert command == ["run", "--layer", "silver", "--entity", "loans"]
+    assert command == ["run", "--json", "--layer", "silver", "--entity", "loans"]
     assert settings == {"FINLAKE_ENV": "dev", "FINLAKE_SILVER_URI": "s3://finlake-dev-silver"}
 
 
 def test_the_gold_job_has_no_entity() -> None:
-    assert parse_arguments(["--layer", "gold"]) == (["run", "--layer", "gold"], {})
+    assert parse_arguments(["--layer", "gold"]) == (["run", "--json", "--layer", "gold"], {})
 
 
 def test_a_glue_job_without_a_layer_fails() -> None:
