@@ -7,7 +7,7 @@ locals {
 
   # Names are computed here and nowhere else: policies and jobs refer to them without waiting for the
   # resources, and the pipeline derives the same names from FINLAKE_PREFIX and FINLAKE_ENV.
-  buckets = { for layer in ["bronze", "silver", "gold", "scripts"] : layer => "${local.name}-${layer}${local.suffix}" }
+  buckets = { for layer in concat(["bronze", "silver", "gold", "scripts", "athena"], var.access_logs ? ["logs"] : []) : layer => "${local.name}-${layer}${local.suffix}" }
   public_buckets = var.public_access == "none" ? {} : {
     for layer in ["silver", "gold"] : layer => "${local.name}-public-${layer}${local.suffix}"
   }
@@ -46,6 +46,7 @@ module "s3" {
   source = "./modules/s3"
 
   names          = local.buckets
+  account_id     = data.aws_caller_identity.current.account_id
   force_destroy  = var.force_destroy
   kms_key_arn    = var.kms_key_arn
   lifecycle_days = var.lifecycle_days
@@ -71,9 +72,13 @@ module "iam" {
   databases        = local.databases
   log_group_prefix = local.log_group_prefix
   kms_key_arn      = var.kms_key_arn
-  account_id       = data.aws_caller_identity.current.account_id
-  partition        = data.aws_partition.current.partition
-  region           = var.region
+
+  permissions_boundary_arn = var.permissions_boundary_arn
+  erasure_policy           = var.erasure_policy
+
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = var.region
 }
 
 module "glue" {
@@ -81,6 +86,9 @@ module "glue" {
 
   name               = local.name
   entities           = { for entity, value in var.entities : entity => value.description }
+  parents            = { for entity, value in var.entities : entity => value.parents }
+  workflow           = var.workflow
+  auto_scaling       = var.auto_scaling
   gold_marts         = var.gold_marts
   databases          = local.databases
   uris               = local.uris

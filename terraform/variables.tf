@@ -78,13 +78,33 @@ variable "kms_key_arn" {
   default     = null
 }
 
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds every role, as your platform team demands it. Null makes one of the stage's own."
+  type        = string
+  default     = null
+}
+
+variable "erasure_policy" {
+  description = "Whether to make a policy for the people who erase persons with `finlake forget`; attach it to their role."
+  type        = bool
+  default     = false
+}
+
+variable "access_logs" {
+  description = "Whether a bucket gets the access logs of the others."
+  type        = bool
+  default     = true
+}
+
 variable "lifecycle_days" {
-  description = "Ages in days: abort incomplete uploads, expire noncurrent versions, move Bronze to Standard-IA and on to Glacier Instant Retrieval. Null sets no lifecycle at all (local: the provider waits almost a minute per apply for it)."
+  description = "Ages in days: abort incomplete uploads, expire noncurrent versions, move Bronze to Standard-IA and on to Glacier Instant Retrieval, expire access logs, expire query results and Spark's event logs. Null sets no lifecycle at all (local: the provider waits almost a minute per apply for it)."
   type = object({
     incomplete_uploads = number
     noncurrent         = number
     bronze_ia          = number
     bronze_archive     = number
+    access_logs        = optional(number, 365)
+    results            = optional(number, 30)
   })
   default = null
 }
@@ -116,6 +136,18 @@ variable "number_of_workers" {
     condition     = var.number_of_workers >= 2
     error_message = "A Glue Spark job needs at least 2 workers: the driver and one executor."
   }
+}
+
+variable "auto_scaling" {
+  description = "Whether Glue takes only as many workers as a run needs, up to number_of_workers."
+  type        = bool
+  default     = true
+}
+
+variable "workflow" {
+  description = "Workflow that runs all jobs in order: schedule is a Glue cron expression in UTC, or null to start it by hand. Null makes no workflow (local: the emulators run no jobs, and forget a trigger's conditions)."
+  type        = object({ schedule = optional(string) })
+  default     = null
 }
 
 variable "job_timeout_minutes" {

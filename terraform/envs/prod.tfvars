@@ -17,3 +17,5 @@ lifecycle_days = {
   bronze_ia          = 60
   bronze_archive     = 180
 }
+
+workflow = { schedule = "cron(15 3 * * ? *)" } # UTC

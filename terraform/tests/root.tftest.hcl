@@ -11,6 +11,10 @@ mock_provider "aws" {
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
   }
+
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::123456789012:policy/mocked" }
+  }
 }
 
 variables {
@@ -51,7 +55,7 @@ run "a_stage_is_private_unless_told_otherwise" {
   }
 
   assert {
-    condition     = toset(keys(output.role_arns)) == toset(["silver-accounts", "silver-customers", "gold", "crawler"])
+    condition     = toset(keys(output.role_arns)) == toset(["silver-accounts", "silver-customers", "gold", "maintenance", "crawler"])
     error_message = "There must be one role per job and one for the crawlers."
   }
 }

@@ -187,7 +187,8 @@ def test_an_apply_makes_everything_and_says_where_it_is(applied: infra.Outcome) 
     assert {action for action, _ in applied.changes} == {"create"}
     assert set(applied.seconds) == {"init", "apply"}
     assert applied.outputs["settings"]["FINLAKE_SILVER_URI"] == "s3://finlake-local-silver"
-    assert set(applied.outputs["jobs"]) == {"gold", *(f"silver-{entity}" for entity in ENTITIES)}
+    silver = {f"silver-{entity}" for entity in ENTITIES}
+    assert set(applied.outputs["jobs"]) == {"gold", "maintenance", *silver}
 
 
 def test_buckets_are_versioned_encrypted_closed_and_tls_only(
