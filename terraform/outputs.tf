@@ -37,3 +37,13 @@ output "workflow" {
   description = "Name of the Glue workflow; null when there is none."
   value       = module.glue.workflow
 }
+
+output "athena_workgroup" {
+  description = "Name of the Athena workgroup; null when there is none."
+  value       = one(module.athena[*].workgroup)
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the topic that gets all alarms; null when there is none."
+  value       = one(module.monitoring[*].topic_arn)
+}

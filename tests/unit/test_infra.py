@@ -71,6 +71,9 @@ def test_production_keeps_its_data_and_its_secrets() -> None:
     assert values.get("force_destroy", "false") == "false"
     assert values.get("public_access", '"none"') == '"none"'
     assert "lifecycle_days" in values
+    assert values["create_kms_key"] == "true"
+    for watch in ("monitoring", "access_logs", "athena"):
+        assert values.get(watch, "true") == "true"
 
 
 def test_every_terraform_variable_and_output_is_described_and_every_variable_typed() -> None:

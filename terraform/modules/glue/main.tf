@@ -151,6 +151,7 @@ resource "aws_glue_job" "this" {
 # Glue's own scratch data and bookmarks. The log groups above have the key themselves: with encryption from
 # here, Glue would write into groups of other names, which have no retention and which no role may write.
 resource "aws_glue_security_configuration" "this" {
+  #checkov:skip=CKV_AWS_99:See above: log groups are encrypted with the key themselves, everything else is here.
   count = var.kms_key_arn == null ? 0 : 1
 
   name = var.name

@@ -1,4 +1,6 @@
 resource "aws_s3_bucket" "this" {
+  #checkov:skip=CKV_AWS_144:A copy in another region doubles storage and may break rules on where data stays; versions guard against deletion. It is the user's choice, made outside of this module.
+  #checkov:skip=CKV2_AWS_62:The pipeline lists Bronze and remembers what it has read; nobody listens to events.
   for_each = var.names
 
   bucket        = each.value
@@ -65,9 +67,9 @@ resource "aws_s3_bucket_policy" "tls_only" {
         Effect    = "Allow"
         Principal = { Service = "logging.s3.amazonaws.com" }
         Action    = "s3:PutObject"
-        Resource  = [for layer in keys(local.logged) : "${local.arns.logs}/${layer}/*"]
+        Resource  = [for layer in concat(keys(local.logged), keys(var.also_logged)) : "${local.arns.logs}/${layer}/*"]
         Condition = {
-          ArnLike      = { "aws:SourceArn" = [for layer in keys(local.logged) : local.arns[layer]] }
+          ArnLike      = { "aws:SourceArn" = concat([for layer in keys(local.logged) : local.arns[layer]], values(var.also_logged)) }
           StringEquals = { "aws:SourceAccount" = var.account_id }
         }
       }))],

@@ -49,3 +49,9 @@ variable "account_id" {
     error_message = "A bucket for access logs needs account_id, so that no other account can write into it."
   }
 }
+
+variable "also_logged" {
+  description = "ARNs, by layer, of buckets made elsewhere whose access logs come here as well."
+  type        = map(string)
+  default     = {}
+}
