@@ -18,6 +18,7 @@ from datagen.schedule import BASE_DAY, Block, Growth, Plan, Rotation, block_coun
 NAME, PREFIX, WIDTH = "customers", "C", 10
 
 SEGMENTS = ("retail", "affluent", "private", "small_business")
+SMALL_BUSINESS = SEGMENTS.index("small_business")
 KYC_STATUSES = ("pending", "verified", "expired", "rejected")
 MAIL_DOMAINS = ("example.com", "example.org", "example.net", "mail.example.com", "post.example.org")
 """Reserved by RFC 2606: no mail to a made-up customer ever reaches anyone."""
@@ -52,6 +53,18 @@ def _ages() -> Quantiles:
 def country_of(plan: Plan, index: Ints) -> Ints:
     """Position of each customer's country in :data:`~datagen.countries.COUNTRIES`."""
     return _COUNTRY(plan.draws(NAME, index).bits("country"))
+
+
+def segment_of(plan: Plan, index: Ints) -> Ints:
+    """Position of each customer's segment in ``SEGMENTS``."""
+    return _SEGMENT(plan.draws(NAME, index).bits("segment"))
+
+
+def first_income(plan: Plan, index: Ints, country: Ints, segment: Ints) -> Ints:
+    """Yearly income in cents of the customer's currency, before any raise."""
+    level = np.array([item.price_level for item in COUNTRIES])[country]
+    income: Ints = _incomes()(plan.draws(NAME, index).bits("income"), segment) * level // 100
+    return income
 
 
 def onboarding_day(plan: Plan, index: Ints) -> Ints:
@@ -114,9 +127,9 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     country = country_of(plan, index)
     named = country * NAMES
     first, last = named + draws.below("first_name", NAMES), named + draws.below("last_name", NAMES)
-    segment = _SEGMENT(draws.bits("segment"))
+    segment = segment_of(plan, index)
     joined = onboarding_day(plan, index)
-    income, no_income = _income(draws, country, segment, changes.kinds["income"])
+    income, no_income = _income(draws, first_income(plan, index, country, segment), changes.kinds["income"])
     score, no_score = _score(draws, segment)
     street_address, place = _address(plan, draws, country, changes.kinds["address"])
     return pl.DataFrame(
@@ -154,9 +167,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     )
 
 
-def _income(draws: Draws, country: Ints, segment: Ints, raises: Ints) -> tuple[Ints, np.ndarray]:
-    level = np.array([item.price_level for item in COUNTRIES])[country]
-    start = _incomes()(draws.bits("income"), segment) * level // 100
+def _income(draws: Draws, start: Ints, raises: Ints) -> tuple[Ints, np.ndarray]:
     income = start * (1000 + 35 * raises) // 1000
     # Incomes are declared in whole tens; a first declaration fills a gap.
     return income // 1000 * 1000, draws.chance("no_income", 0.05) & (raises == 0)

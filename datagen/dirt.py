@@ -139,16 +139,22 @@ class Soil:
 
     def _older(self, count: int) -> list[bytes]:
         """Older versions: of rows of this block and, in later batches, also of rows from earlier ones."""
-        existing = self.entity.growth(self.plan).start(self.batch)
-        from_before = min((count + self.batch % 2) // 2, existing)
-        same_batch = self._sample(OLDER_VERSION, count - from_before)
+        earlier = self._earlier((count + self.batch % 2) // 2 if self.batch else 0)
+        same_batch = self._sample(OLDER_VERSION, count - len(earlier))
         index = self.block.index[same_batch]
+        lines = self._aged(index, self.batch, 0)
+        return lines + self._aged(earlier, self.batch - 1, 1)
+
+    def _earlier(self, count: int) -> Ints:
+        """Up to ``count`` rows from earlier batches."""
+        if count and self.entity.earlier:
+            return self.entity.earlier(self.plan, self.batch, self.number, count)
+        existing = self.entity.growth(self.plan).start(self.batch)
         # Blocks take their earlier rows from stretches that do not overlap.
         start = self.plan.draws(f"{self.entity.name}/dirt", np.array([self.batch]))
         first = start.below("earlier", max(existing, 1))[0] + self.number * BLOCK_ROWS
-        earlier = self.entity.index_at((first + np.arange(from_before, dtype=np.int64)) % max(existing, 1))
-        lines = self._aged(index, self.batch, 0)
-        return lines + self._aged(earlier, self.batch - 1, 1)
+        count = min(count, existing)
+        return self.entity.index_at((first + np.arange(count, dtype=np.int64)) % max(existing, 1))
 
     def _aged(self, index: Ints, batch: int, parity: int) -> list[bytes]:
         """Older versions of rows as of a batch; versions of different parity are never the same."""

@@ -121,7 +121,7 @@ class Quantiles:
         """Log-normal distributions, each as (median, sigma of the logarithm, least, greatest)."""
         return cls(
             [
-                [min(high, max(low, round(median * exp(sigma * z)))) for z in _normal_steps()]
+                [min(high, max(low, round(median * exp(sigma * z)))) for z in normal_steps()]
                 for median, sigma, low, high in groups
             ]
         )
@@ -153,7 +153,8 @@ def _choice_table(weights: Sequence[float]) -> npt.NDArray[np.uint8]:
 
 
 @cache
-def _normal_steps() -> tuple[float, ...]:
+def normal_steps() -> tuple[float, ...]:
+    """Standard normal values at the steps of :class:`Quantiles`."""
     steps = (1 << _QUANTILE_BITS) + 1
     normal = NormalDist()
     return tuple(normal.inv_cdf((step + 0.5) / steps) for step in range(steps))

@@ -79,12 +79,6 @@ class Plan:
         """Row indices of loans."""
         return Growth(max(1, 2 * self.customers.initial // 5), max(1, 2 * self.customers.daily // 5))
 
-    @cached_property
-    def transactions(self) -> Growth:
-        """Row indices of transactions: about 20 per account in the history, then a day's worth."""
-        initial = 20 * self.accounts.initial
-        return Growth(initial, max(2, initial // HISTORY_DAYS))
-
     def draws(self, entity: str, index: Ints) -> Draws:
         """Random draws for some rows of an entity."""
         return Draws(self.seed, entity, index)

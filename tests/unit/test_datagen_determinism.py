@@ -12,8 +12,8 @@ from datagen.generator import ENTITIES
 from datagen.schedule import Plan
 
 GOLDEN = {
-    0: "a1a9731b11a991fc1981a378ea38ef14a54158260d2487e090ba0701c53e6b90",
-    1: "5a40ff1ec1506e16ece1f9d2eee93f9e5fe5b572d74d4a104020a73d66a0b898",
+    0: "1ed33744dfa93100f65fcb817bf5b13f5d94bd8124608cdae42d8ef065f76d5e",
+    1: "56ad9e3f16a443c768dbf15d53f81e1c661513a740fc7febbaa89e2545b8db3f",
 }
 
 
