@@ -67,6 +67,11 @@ def first_income(plan: Plan, index: Ints, country: Ints, segment: Ints) -> Ints:
     return income
 
 
+def first_score(plan: Plan, index: Ints) -> Ints:
+    """Credit score of each customer, on the FICO scale; the bank may not know it."""
+    return _score(plan.draws(NAME, index), segment_of(plan, index))[0]
+
+
 def onboarding_day(plan: Plan, index: Ints) -> Ints:
     """Day on which each customer joined; ascends with the index."""
     growth = plan.customers
