@@ -12,8 +12,8 @@ from datagen.generator import ENTITIES
 from datagen.schedule import Plan
 
 GOLDEN = {
-    0: "1ed33744dfa93100f65fcb817bf5b13f5d94bd8124608cdae42d8ef065f76d5e",
-    1: "56ad9e3f16a443c768dbf15d53f81e1c661513a740fc7febbaa89e2545b8db3f",
+    0: "36936c1a4424fa10baa88bc1beeb3fd87ce133e1ba713e1ab260107d0350367d",
+    1: "b5811c23640e39788e0c0d59c0e5f17df2c9f6a88d0f1469aadf03dddbcec2b1",
 }
 
 
