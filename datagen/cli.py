@@ -29,10 +29,27 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
     out: Annotated[
         str, typer.Option(metavar="FOLDER|S3_URI", help="Folder, or s3://bucket/prefix.")
     ] = "data/bronze",
+    profile: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="Kind of bank: retail-bank, neobank, sme-lender, or a YAML file."
+        ),
+    ] = "retail-bank",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set one rate of the profile, such as activity=2."),
+    ] = None,
+    file_format: Annotated[str, typer.Option("--format", help="csv, csv.gz, jsonl or parquet.")] = "csv",
+    file_rows: Annotated[
+        int | None, typer.Option(min=1, help="About this many rows in a file (500,000 if left out).")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Blocks made side by side (one per processor if left out).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the batch if it is there.")] = False,
 ) -> None:
-    """Generate synthetic finance data as CSV files, with a manifest that says what is in them.
+    """Generate synthetic finance data as files, with a manifest that says what is in them.
 
     Five entities that belong together: customers, accounts, loans, payments, transactions.
 
@@ -47,13 +64,27 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
     finlake generate --scale 10000 --out data/bronze --batch 1
 
     finlake generate --out s3://my-bucket/bronze
+
+    finlake generate --profile neobank --set activity=4 --format parquet --out data/neobank
     """
     from datagen.generator import generate as make
+    from datagen.profile import load, override
 
     try:
+        bank = override(load(profile), _pairs(settings or []))
         with _progress() as on_progress:
             manifest = make(
-                out, scale=scale, batch=batch, seed=seed, dirty=dirty, force=force, on_progress=on_progress
+                out,
+                scale=scale,
+                batch=batch,
+                seed=seed,
+                dirty=dirty,
+                profile=bank,
+                format=file_format,
+                file_rows=file_rows,
+                workers=workers,
+                force=force,
+                on_progress=on_progress,
             )
     except GenerateError as error:
         Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
@@ -64,6 +95,16 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
         _print_summary(manifest, out)
 
 
+def _pairs(settings: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise BadRequestError(f"--set {text}: give a key and a value, such as activity=2")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None] | None]:
     """One bar per entity on a terminal, nothing elsewhere."""
@@ -71,19 +112,26 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    rows = TextColumn("{task.fields[rows]:,} rows")
+    rows = TextColumn("{task.fields[rows]:,} rows, {task.fields[speed]:,.0f} rows/s")
     with Bars(
-        TextColumn("{task.description}"), BarColumn(), rows, TimeElapsedColumn(), console=console
+        TextColumn("{task.description}"),
+        BarColumn(),
+        rows,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
     ) as bars:
         tasks: dict[str, TaskID] = {}
 
         def on_progress(step: Progress) -> None:
             if step.entity not in tasks:
-                tasks[step.entity] = bars.add_task(step.entity, total=step.total, rows=0)
-            bars.update(tasks[step.entity], completed=step.done, rows=step.rows)
+                tasks[step.entity] = bars.add_task(step.entity, total=step.total, rows=0, speed=0)
+            seconds = bars.tasks[tasks[step.entity]].elapsed or 0
+            speed = step.rows / seconds if seconds else 0
+            bars.update(tasks[step.entity], completed=step.done, rows=step.rows, speed=speed)
 
         yield on_progress
 

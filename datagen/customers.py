@@ -22,12 +22,12 @@ from datagen import columns as to
 from datagen.countries import COUNTRIES
 from datagen.entity import Entity
 from datagen.pools import NAMES, pools
-from datagen.rng import Choice, Draws, Ints, Quantiles
+from datagen.profile import SEGMENTS
+from datagen.rng import Choice, Draws, Ints, Quantiles, choice
 from datagen.schedule import BASE_DAY, Block, Growth, Plan, Rotation, block_count, block_of
 
 NAME, PREFIX, WIDTH = "customers", "C", 10
 
-SEGMENTS = ("retail", "affluent", "private", "small_business")
 SMALL_BUSINESS = SEGMENTS.index("small_business")
 KYC_STATUSES = ("pending", "verified", "expired", "rejected")
 MAIL_DOMAINS = ("example.com", "example.org", "example.net", "mail.example.com", "post.example.org")
@@ -36,8 +36,6 @@ MAIL_DOMAINS = ("example.com", "example.org", "example.net", "mail.example.com",
 YEARS_OF_CUSTOMERS = 10
 _HISTORY = YEARS_OF_CUSTOMERS * 365
 
-_COUNTRY = Choice([country.share for country in COUNTRIES])
-_SEGMENT = Choice([72, 15, 4, 9])
 _KYC = Choice([4, 90, 4, 2])
 _CHANGES = ("address", "income", "phone", "kyc")
 _CHANGE = Choice([35, 30, 15, 20])
@@ -56,8 +54,6 @@ def _incomes() -> Quantiles:
 
 AGES = ((18, 25, 150), (25, 35, 240), (35, 45, 200), (45, 55, 165), (55, 65, 130), (65, 75, 80), (75, 90, 35))
 """Ages on becoming a customer: from, up to, and how many of 1000."""
-HOUSEHOLD_SHARE = 0.3
-"""Share of neighbouring pairs of customers who live together."""
 
 
 @cache
@@ -78,18 +74,18 @@ def _ages() -> Quantiles:
 def head_of(plan: Plan, index: Ints) -> Ints:
     """The customer whose name and address each customer shares: another one's, or its own."""
     pair = index // 2
-    together = plan.draws(f"{NAME}/household", pair).chance("together", HOUSEHOLD_SHARE)
+    together = plan.draws(f"{NAME}/household", pair).chance("together", plan.profile.households)
     return np.where(together, 2 * pair, index)
 
 
 def country_of(plan: Plan, index: Ints) -> Ints:
     """Position of each customer's country in :data:`~datagen.countries.COUNTRIES`."""
-    return _COUNTRY(plan.draws(NAME, head_of(plan, index)).bits("country"))
+    return choice(plan.profile.countries)(plan.draws(NAME, head_of(plan, index)).bits("country"))
 
 
 def segment_of(plan: Plan, index: Ints) -> Ints:
     """Position of each customer's segment in ``SEGMENTS``."""
-    return _SEGMENT(plan.draws(NAME, index).bits("segment"))
+    return choice(plan.profile.segments)(plan.draws(NAME, index).bits("segment"))
 
 
 def first_income(plan: Plan, index: Ints, country: Ints, segment: Ints) -> Ints:

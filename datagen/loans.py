@@ -33,12 +33,12 @@ from datagen import customers
 from datagen.accounts import BRANCHES, NEXT_BRANCH
 from datagen.countries import COUNTRIES
 from datagen.entity import Entity
-from datagen.rng import Bools, Choice, Ints, Quantiles
+from datagen.profile import PRODUCTS
+from datagen.rng import Bools, Choice, Ints, Quantiles, choice
 from datagen.schedule import BASE_DAY, Block, Growth, Plan, block_count, block_of
 
 NAME, PREFIX, WIDTH = "loans", "L", 10
 
-PRODUCTS = ("mortgage", "auto", "personal", "student", "business")
 MORTGAGE, AUTO, PERSONAL, STUDENT, BUSINESS = range(len(PRODUCTS))
 REPAYMENTS = ("annuity", "interest_only", "bullet")
 ANNUITY, INTEREST_ONLY, BULLET = range(len(REPAYMENTS))
@@ -60,7 +60,6 @@ _OLDEST_MONTHS = 60
 _BASE_MONTH = 12 * (2025 - 1970) + 11
 
 _AGE = Choice([0.83**age for age in range(_OLDEST_MONTHS + 1)])
-_PRODUCT = Choice([22, 24, 36, 8, 10])
 _REPAYMENT = Choice([93, 5, 2], [100, 0, 0], [97, 0, 3], [88, 10, 2], [70, 18, 12])
 _BRANCH = Choice([30 / (rank + 3) for rank in range(len(BRANCHES))])
 _TERMS = np.array(
@@ -97,18 +96,23 @@ _NEVER = 30_000
 
 
 @cache
-def _first_misses() -> Quantiles:
+def _first_misses(arrears: float) -> Quantiles:
     """Thousandths of instalments until the first one that is missed, by grade: exponential."""
     least = 1 / (2 * _STEPS)
     return Quantiles(
         [
             [
-                round(1000 * log(max(1 - step / _STEPS, least)) / log(1 - rate / 1000))
+                round(1000 * log(max(1 - step / _STEPS, least)) / log(1 - _monthly(rate, arrears)))
                 for step in range(_STEPS + 1)
             ]
             for rate in FIRST_MISS
         ]
     )
+
+
+def _monthly(rate: int, factor: float) -> float:
+    """Share of borrowers who miss an instalment, from a rate per 1000; never none, never all."""
+    return min(max(rate * factor / 1000, 1e-6), 0.9)
 
 
 @cache
@@ -249,7 +253,7 @@ def terms(plan: Plan, index: Ints) -> Terms:
     )
     customer = draws.below("customer", known)
     country = customers.country_of(plan, customer)
-    product = _PRODUCT(draws.bits("product"))
+    product = choice(plan.profile.loan_products)(draws.bits("product"))
     repayment = _REPAYMENT(draws.bits("repayment"), product)
     level = np.array([item.price_level for item in COUNTRIES])[country]
     principal = _principals()(draws.bits("principal"), product) * level // 100 // 10_000 * 10_000
@@ -327,18 +331,19 @@ def course(plan: Plan, loan: Terms, due_days: Ints) -> Course:
     paid = np.minimum(np.arange(days + 1), loan.last[:, None])
     end, restructured = np.minimum(loan.last, _NEVER), np.full_like(loan.last, _NEVER)
     # Most borrowers never miss an instalment, and who repays early does not either.
-    paid_before = _first_misses()(plan.draws(NAME, loan.index).bits("first_miss"), loan.grade) // 1000
-    first_miss = 1 + paid_before
+    bits = plan.draws(NAME, loan.index).bits("first_miss")
+    first_miss = 1 + _first_misses(plan.profile.arrears)(bits, loan.grade) // 1000
     missing = np.flatnonzero((first_miss <= loan.last) & (loan.last == loan.count) & (first_miss <= due_days))
     if len(missing):
         some, first_miss = loan.take(missing), first_miss[missing]
         draws = plan.draws(NAME, some.index)
+        rates = np.array([round(100_000 * _monthly(rate, plan.profile.arrears)) for rate in FIRST_MISS])
         overdue = np.zeros_like(first_miss)
         ended, helped = np.full_like(overdue, _NEVER), np.full_like(overdue, _NEVER)
         for day in range(1, days + 1):
             at = np.full_like(overdue, day)
             roll = _ROLL(draws.bits("roll", at), np.clip(overdue - 1, 0, len(ROLL_RATES) - 1))
-            missed = draws.below("miss", 1000, at) < np.array(FIRST_MISS)[some.grade]
+            missed = draws.below("miss", 100_000, at) < rates[some.grade]
             again = np.where(missed & (day > first_miss) | (day == first_miss), PAY_NONE, PAY_ONE)
             act = np.where(overdue == 0, again, np.where(helped < day, PAY_ONE, roll))
             following = np.where(act == PAY_ALL, 0, overdue + np.array([0, 1, 0, -1])[act])

@@ -81,7 +81,14 @@ class Manifest:
     dirty: float
     ingest_date: str
     entities: dict[str, EntityManifest]
+    profile: str = "retail-bank"
+    format: str = "csv"
     manifest_version: int = MANIFEST_VERSION
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """What batches of the same data have in common."""
+        return self.seed, self.scale, self.dirty, self.profile, self.format
 
     @staticmethod
     def path(batch: int) -> str:

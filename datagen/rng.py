@@ -109,6 +109,12 @@ class Choice:
         return self._table.reshape(-1)[slot].astype(np.int64)
 
 
+@cache
+def choice(weights: tuple[float, ...]) -> Choice:
+    """The choice with these weights, made once."""
+    return Choice(weights)
+
+
 class Quantiles:
     """Whole numbers drawn from distributions given by 1025 equally likely steps; one row for each group."""
 

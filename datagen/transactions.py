@@ -168,7 +168,6 @@ _COUNT_BITS = 12
 _WEEKDAYS = np.array([-1, -1, 0, 0, 2, 2, -2])
 _MONTHS = np.array([-1, -1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2])
 """Quarters of an octave by which rates rise and fall, from Monday, and from January."""
-_LATE_SHARE = 0.006
 _CELLS = 2_000_000
 """Accounts times days that are looked at together when balances are added up."""
 
@@ -235,6 +234,7 @@ def _holders(plan: Plan, account: Ints) -> _Holders:
     customer = accounts.customer_of(plan, account)
     kind = accounts.type_of(plan, account, customer)
     opened = accounts.opened_day(plan, account, customer)
+    shift = round(_LEVELS_PER_OCTAVE * log2(plan.profile.activity))
     level = _activity()(plan.draws(NAME, account).bits("activity"), kind)
     second = (kind == accounts.CURRENT) & ~accounts.is_primary(plan, account)
     return _Holders(
@@ -246,7 +246,7 @@ def _holders(plan: Plan, account: Ints) -> _Holders:
         group=np.where(second, 1, np.array([0, 2, 3, 4])[kind]),
         opened=opened,
         closed=accounts.closed_day(plan, account, opened),
-        level=np.where(accounts.is_dormant(plan, account), 0, level),
+        level=np.where(accounts.is_dormant(plan, account), 0, np.clip(level + shift, 1, _LEVELS - 1)),
     )
 
 
@@ -320,7 +320,7 @@ def _late(plan: Plan, holders: _Holders, day: Ints) -> Ints:
     """Moves that arrive weeks after they happened, on accounts that were open by then."""
     cell = holders.account[:, None] * DAYS + (day - FIRST_DAY)
     busy = (holders.level > 0) & ((holders.kind == accounts.CURRENT) | (holders.kind == accounts.CREDIT_CARD))
-    row, column = np.nonzero(plan.draws(NAME, cell).chance("late", _LATE_SHARE) & busy[:, None])
+    row, column = np.nonzero(plan.draws(NAME, cell).chance("late", plan.profile.late) & busy[:, None])
     index = _join(holders.account[row], day[column], LATE)
     was_open = _is_open(holders.opened[row], holders.closed[row], day[column] - _weeks_late(plan, index))
     return index[was_open & (day[column] < holders.closed[row])]
@@ -498,7 +498,7 @@ def _facts(plan: Plan, draws: Draws, index: Ints) -> _Facts:
     settles = shops | (kind == DIRECT_DEBIT)
     # Nothing is left open when an account is closed.
     reversible = regular & ~late & (day + REVERSED_AFTER < holders.closed)
-    abroad = shops & draws.chance("abroad", 0.04)
+    abroad = shops & draws.chance("abroad", plan.profile.abroad)
     return _Facts(
         holders=holders,
         birth=np.maximum(arrival - BASE_DAY, 0),
@@ -509,9 +509,9 @@ def _facts(plan: Plan, draws: Draws, index: Ints) -> _Facts:
         category=category,
         channel=channel,
         place=np.where(abroad, draws.below("abroad_country", len(COUNTRIES)), holders.country),
-        slow=settles & ~late & draws.chance("slow", 0.6),
+        slow=settles & ~late & draws.chance("slow", plan.profile.pending),
         fails=fails,
-        reverses=~fails & reversible & draws.chance("reverses", 0.005),
+        reverses=~fails & reversible & draws.chance("reverses", plan.profile.reversed),
     )
 
 
@@ -560,8 +560,8 @@ def blocks(plan: Plan, batch: int) -> int:
 
 def block(plan: Plan, batch: int, number: int) -> Block:
     """Row indices of one block: all that happens on some accounts, first what changes."""
-    size = _accounts_per_block(batch)
-    account = np.arange(number * size, min((number + 1) * size, plan.accounts.end(batch)), dtype=np.int64)
+    # First accounts see the most moves and come first; each block gets its share of them.
+    account = np.arange(number, plan.accounts.end(batch), blocks(plan, batch), dtype=np.int64)
     holders = _holders(plan, account)
     if batch == 0:
         return Block(_index(plan, holders, FIRST_DAY, HISTORY_DAYS))

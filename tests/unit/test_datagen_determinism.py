@@ -12,8 +12,8 @@ from datagen.generator import ENTITIES
 from datagen.schedule import Plan
 
 GOLDEN = {
-    0: "36936c1a4424fa10baa88bc1beeb3fd87ce133e1ba713e1ab260107d0350367d",
-    1: "b5811c23640e39788e0c0d59c0e5f17df2c9f6a88d0f1469aadf03dddbcec2b1",
+    0: "a80f65583ce071e3dde7c02c97cb8ce9fe1d3a209eb972425d839bd2fa76ccae",
+    1: "e90065a4dd378b453a688600a8a8116d0538f0a3bc55a524c27b8de1390e06c6",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from datagen.accounts import ACCOUNTS
 from datagen.countries import COUNTRIES
-from datagen.customers import AGES, CUSTOMERS, HOUSEHOLD_SHARE
+from datagen.customers import AGES, CUSTOMERS
 from datagen.pools import NAMES, pools
 from datagen.schedule import Plan
 
@@ -53,7 +53,7 @@ def test_households_share_name_and_address(people):
     together = (
         pairs.group_by("pair").agg(pl.col(shared).n_unique()).filter(pl.all_horizontal(pl.col(shared) == 1))
     )
-    assert together.height / (people.height / 2) == pytest.approx(HOUSEHOLD_SHARE, abs=0.01)
+    assert together.height / (people.height / 2) == pytest.approx(PLAN.profile.households, abs=0.01)
     both = pairs.filter(pl.col("pair").is_in(together["pair"].implode()))
     assert both["email"].n_unique() == both.height
 
