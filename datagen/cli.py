@@ -24,6 +24,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def generate(  # noqa: PLR0917 - Typer calls it by name
     scale: Annotated[int, typer.Option(min=1, help="Customers in the initial load.")] = 1000,
     batch: Annotated[int, typer.Option(min=0, help="0 is the initial load, n the n-th day after it.")] = 0,
+    days: Annotated[
+        int, typer.Option(min=0, help="Go on for so many days after --batch, one batch a day.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes; another seed, another bank.")] = 42,
     dirty: Annotated[float, typer.Option(min=0, max=0.5, help="Share of dirty rows.")] = 0.02,
     out: Annotated[
@@ -57,42 +60,51 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
 
     Dirty rows (copies, old versions, bad values, broken lines ...) are added on purpose and counted exactly.
 
-    Examples: an initial load, what happened on the next day, and an initial load into a bucket:
+    Examples: an initial load, the week after it, an initial load into a bucket, and another kind of bank:
 
     finlake generate --scale 10000 --out data/bronze
 
-    finlake generate --scale 10000 --out data/bronze --batch 1
+    finlake generate --scale 10000 --out data/bronze --batch 1 --days 6
 
     finlake generate --out s3://my-bucket/bronze
 
     finlake generate --profile neobank --set activity=4 --format parquet --out data/neobank
     """
+    from datagen.generator import MOST_BATCHES
     from datagen.generator import generate as make
     from datagen.profile import load, override
 
     try:
-        bank = override(load(profile), _pairs(settings or []))
-        with _progress() as on_progress:
-            manifest = make(
-                out,
-                scale=scale,
-                batch=batch,
-                seed=seed,
-                dirty=dirty,
-                profile=bank,
-                format=file_format,
-                file_rows=file_rows,
-                workers=workers,
-                force=force,
-                on_progress=on_progress,
+        if batch + days > MOST_BATCHES:
+            raise BadRequestError(
+                f"--batch and --days lead to batch {batch + days}; the last is {MOST_BATCHES:,}"
             )
+        bank = override(load(profile), _pairs(settings or []))
+        manifests = []
+        for number in range(batch, batch + days + 1):
+            with _progress() as on_progress:
+                manifest = make(
+                    out,
+                    scale=scale,
+                    batch=number,
+                    seed=seed,
+                    dirty=dirty,
+                    profile=bank,
+                    format=file_format,
+                    file_rows=file_rows,
+                    workers=workers,
+                    force=force,
+                    on_progress=on_progress,
+                )
+            manifests.append(manifest)
+            if not as_json:
+                _print_summary(manifest, out)
     except GenerateError as error:
         Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, BadRequestError) else 1) from None
     if as_json:
-        typer.echo(json.dumps(_totals(manifest, out), indent=2))
-    else:
-        _print_summary(manifest, out)
+        totals = [_totals(manifest, out) for manifest in manifests]
+        typer.echo(json.dumps(totals if days else totals[0], indent=2))
 
 
 def _pairs(settings: list[str]) -> dict[str, str]:
