@@ -163,8 +163,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
         balance += transactions.booked_since_birth(plan, index, batch)
     limit = _limit(draws, country, kind)
     # Borrowed keys count down from the last account number, away from the accounts' own.
-    number = np.where(keys == own_keys, keys, -keys) % 10**UNIQUE_DIGITS
-    number = unique_number(number, int(stream_key(plan.seed, NAME, "iban") >> np.uint64(20)))
+    number = number_of(plan, np.where(keys == own_keys, index, -keys - 1))
     return pl.DataFrame(
         {
             "account_id": to.join(PREFIX, to.digits(keys, WIDTH)),
@@ -188,6 +187,12 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
 def _version(plan: Plan, index: Ints, batch: int, closed: Ints) -> Ints:
     """How often each account has changed; closing is the last change."""
     return _rotation(plan).version(index, np.minimum(closed - BASE_DAY, batch))
+
+
+def number_of(plan: Plan, index: Ints) -> Ints:
+    """Account number within the bank, the part of the IBAN that tells accounts apart."""
+    offset = int(stream_key(plan.seed, NAME, "iban") >> np.uint64(20))
+    return unique_number((index + 1) % 10**UNIQUE_DIGITS, offset)
 
 
 def first_balance(plan: Plan, index: Ints, country: Ints, kind: Ints) -> Ints:

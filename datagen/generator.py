@@ -179,6 +179,7 @@ class _Made:
     """One block, ready to be written."""
 
     data: bytes
+    labels: bytes
     inserted: int
     updated: int
     late: int
@@ -189,7 +190,10 @@ class _Made:
         return self.inserted + self.updated + sum(self.dirt.values())
 
 
-_Finished = tuple[FileEntry, Counter[str], Counter[str]]
+LABEL_FOLDER = "_labels"
+"""What is kept apart from the data lies below it."""
+
+_Finished = tuple[FileEntry, FileEntry | None, Counter[str], Counter[str]]
 
 
 def _checkpoints(batch: int) -> str:
@@ -226,12 +230,12 @@ class _Work:
         folder = f"{self.entity.name}/ingest_date={self.wanted.ingest_date}"
         prefix = f"{folder}/{self.entity.name}-b{self.batch:04d}-"
         paths = [f"{prefix}{number:05d}.{self.format.name}" for number in range(count)]
-        before = [path for path in sink.paths(folder) if path.startswith(prefix)]
-        kept = self._finished(sink, set(before) & set(paths)) if count > 1 else {}
-        sink.delete([path for path in before if path not in kept])
+        before = {path for path in sink.paths(folder) if path.startswith(prefix)}
+        kept = self._finished(sink, before & set(paths)) if count > 1 else {}
+        self._clear(sink, before, folder, kept)
         files: list[FileEntry] = []
-        totals: Counter[str] = Counter()
-        dirt_rows: Counter[str] = Counter(dict.fromkeys(self._kinds(), 0))
+        labels: list[FileEntry] = []
+        tally = _Tally(self.entity.name, blocks, on_progress)
         missing = [
             block
             for number, path in enumerate(paths)
@@ -239,54 +243,57 @@ class _Work:
             for block in range(number * per_file, min((number + 1) * per_file, blocks))
         ]
         made = _in_order(pool, self.make, missing)
-        done = 0
-
-        def add(blocks: int, counts: Counter[str], dirt: Counter[str]) -> None:
-            nonlocal done
-            done += blocks
-            totals.update(counts)
-            dirt_rows.update(dirt)
-            if on_progress:
-                rows = totals["inserted"] + totals["updated"] + dirt_rows.total()
-                on_progress(Progress(self.entity.name, done, blocks_in_all, rows))
-
-        blocks_in_all = blocks
         for number, path in enumerate(paths):
             of_file = min(per_file, blocks - number * per_file)
             if path in kept:
-                entry, counts, dirt_of_file = kept[path]
-                add(of_file, counts, dirt_of_file)
+                entry, label, counts, dirt_of_file = kept[path]
+                tally.add(of_file, counts, dirt_of_file)
                 files.append(entry)
+                labels += [label] if label else []
                 continue
-            counts, dirt_of_file = Counter[str](), Counter[str]()
+            counts, dirt_of_file, lines = Counter[str](), Counter[str](), list[bytes]()
 
-            def of_blocks(size: int, counts: Counter[str], dirt: Counter[str]) -> Iterator[bytes]:
+            def of_blocks(
+                size: int, counts: Counter[str], dirt: Counter[str], lines: list[bytes]
+            ) -> Iterator[bytes]:
                 for block in islice(made, size):
                     yield block.data
+                    lines.append(block.labels)
                     one = Counter(inserted=block.inserted, updated=block.updated, late=block.late)
                     counts.update(one)
                     dirt.update(block.dirt)
-                    add(1, one, Counter(block.dirt))
+                    tally.add(1, one, Counter(block.dirt))
 
-            checksum = _Checksum(self.format.pieces(of_blocks(of_file, counts, dirt_of_file)))
+            checksum = _Checksum(self.format.pieces(of_blocks(of_file, counts, dirt_of_file, lines)))
             sink.write(path, checksum)
             rows = counts["inserted"] + counts["updated"] + dirt_of_file.total()
             entry = FileEntry(path, rows, checksum.bytes, checksum.hexdigest())
             files.append(entry)
+            label = self._write_labels(sink, path, lines)
+            labels += [label] if label else []
             if count > 1:
-                self._remember(sink, entry, counts, dirt_of_file)
+                self._remember(sink, entry, label, counts, dirt_of_file)
         return EntityManifest(
             files=tuple(files),
             rows=sum(file.rows for file in files),
-            inserted=totals["inserted"],
-            updated=totals["updated"],
-            duplicate=dirt_rows[dirt.EXACT_DUPLICATE],
-            stale=dirt_rows[dirt.OLDER_VERSION],
-            quarantined=dirt.quarantined(dirt_rows),
+            inserted=tally.rows["inserted"],
+            updated=tally.rows["updated"],
+            duplicate=tally.dirt[dirt.EXACT_DUPLICATE],
+            stale=tally.dirt[dirt.OLDER_VERSION],
+            quarantined=dirt.quarantined(tally.dirt),
             released=self.released(),
-            late=totals["late"],
-            dirt=dict(dirt_rows),
+            late=tally.rows["late"],
+            labels=tuple(labels),
+            dirt={kind: tally.dirt[kind] for kind in self._kinds()},
         )
+
+    @staticmethod
+    def _clear(sink: Sink, before: set[str], folder: str, kept: dict[str, _Finished]) -> None:
+        """Delete what an earlier run left, but for the finished files and their labels."""
+        labels = {label.path for _, label, *_ in kept.values() if label}
+        own = {f"{LABEL_FOLDER}/{path.rpartition('.')[0].removesuffix('.csv')}" for path in before}
+        old = [path for path in sink.paths(f"{LABEL_FOLDER}/{folder}") if path.removesuffix(".csv") in own]
+        sink.delete([*(before - set(kept)), *(path for path in old if path not in labels)])
 
     def _kinds(self) -> tuple[str, ...]:
         return dirt.kinds(self.contract, typed=self.format.is_typed)
@@ -295,10 +302,18 @@ class _Work:
         """What decides the content of a file."""
         return asdict(self.wanted) | {"file_rows": self.file_rows}
 
-    def _remember(self, sink: Sink, entry: FileEntry, counts: Counter[str], dirt: Counter[str]) -> None:
+    def _remember(
+        self,
+        sink: Sink,
+        entry: FileEntry,
+        label: FileEntry | None,
+        counts: Counter[str],
+        dirt: Counter[str],
+    ) -> None:
         """Note that a file is finished, for when the rest of the batch is not."""
         name = entry.path.rpartition("/")[2]
-        note = {"of": self._arguments(), "file": asdict(entry), "counts": counts, "dirt": dirt}
+        files = {"file": asdict(entry), "label": asdict(label) if label else None}
+        note = {"of": self._arguments(), **files, "counts": counts, "dirt": dirt}
         sink.write(f"{_checkpoints(self.batch)}/{name}.note", [json.dumps(note).encode()])
 
     def _finished(self, sink: Sink, there: set[str]) -> dict[str, _Finished]:
@@ -308,7 +323,8 @@ class _Work:
             note = json.loads(sink.read(path) or b"{}")
             if note.get("of") == self._arguments() and note["file"]["path"] in there:
                 entry = FileEntry(**note["file"])
-                kept[entry.path] = entry, Counter(note["counts"]), Counter(note["dirt"])
+                label = FileEntry(**note["label"]) if note["label"] else None
+                kept[entry.path] = entry, label, Counter(note["counts"]), Counter(note["dirt"])
         return kept
 
     def make(self, number: int) -> _Made:
@@ -338,11 +354,30 @@ class _Work:
         new = block.index[block.changed :]
         return _Made(
             data=self.format.encode(mixed),
+            labels=self._labels(block.index),
             inserted=len(new),
             updated=block.changed,
             late=int(late(self.plan, new, self.batch).sum()) if late else 0,
             dirt={kind: len(group) for kind, group in lines.items()},
         )
+
+    def _labels(self, index: Ints) -> bytes:
+        """Lines that say which rows belong to fraud."""
+        if not self.entity.labels or not self.plan.profile.fraud:
+            return b""
+        return self.entity.labels(self.plan, index).write_csv(include_header=False).encode()
+
+    def _write_labels(self, sink: Sink, path: str, lines: list[bytes]) -> FileEntry | None:
+        """Write the labels of a data file, apart from the data."""
+        if not self.entity.labels or not self.plan.profile.fraud:
+            return None
+        header = ",".join(self.entity.labels(self.plan, to.no_rows()).columns) + "\n"
+        pieces = [header.encode(), *lines]
+        checksum = _Checksum(iter(pieces))
+        label_path = f"{LABEL_FOLDER}/{path.removesuffix(self.format.name)}csv"
+        sink.write(label_path, checksum)
+        rows = sum(piece.count(b"\n") for piece in lines)
+        return FileEntry(label_path, rows, checksum.bytes, checksum.hexdigest())
 
     def released(self) -> int:
         """Rows of the batch before whose parents arrive in this batch."""
@@ -372,6 +407,25 @@ class _Work:
         for position, line in enumerate(order.tolist(), start=1):
             pieces += [lines[line], view[cuts[position] : cuts[position + 1]]]
         return b"".join(pieces)
+
+
+class _Tally:
+    """What is done of an entity."""
+
+    def __init__(self, entity: str, blocks: int, on_progress: OnProgress | None) -> None:
+        self.rows: Counter[str] = Counter()
+        self.dirt: Counter[str] = Counter()
+        self._done = 0
+        self._entity, self._blocks, self._on_progress = entity, blocks, on_progress
+
+    def add(self, blocks: int, rows: Counter[str], dirt: Counter[str]) -> None:
+        """Count some blocks, and tell about it."""
+        self._done += blocks
+        self.rows.update(rows)
+        self.dirt.update(dirt)
+        if self._on_progress:
+            made = self.rows["inserted"] + self.rows["updated"] + self.dirt.total()
+            self._on_progress(Progress(self._entity, self._done, self._blocks, made))
 
 
 class _Checksum:

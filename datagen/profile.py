@@ -48,6 +48,7 @@ class Profile:
         pending: Share of card payments and direct debits that settle on the next day.
         reversed: Share of transactions that are reversed.
         late: Share of active accounts with a late arrival each day.
+        fraud: Share of transactions that belong to fraud or laundering.
         dirt: Weight of each kind of dirt.
     """
 
@@ -65,6 +66,7 @@ class Profile:
     pending: float
     reversed: float
     late: float
+    fraud: float
     dirt: Weights
 
     @property
@@ -82,7 +84,7 @@ _WEIGHTS = {
     "loan_products": PRODUCTS,
     "dirt": DIRT,
 }
-_LIMITS = {
+LIMITS = {
     "households": (0.0, 1.0),
     "daily_growth": (0.0, 1.0),
     "accounts_per_customer": (1.0, 20.0),
@@ -93,8 +95,9 @@ _LIMITS = {
     "pending": (0.0, 1.0),
     "reversed": (0.0, 1.0),
     "late": (0.0, 1.0),
+    "fraud": (0.0, 0.02),
 }
-KEYS = (*_WEIGHTS, *_LIMITS)
+KEYS = (*_WEIGHTS, *LIMITS)
 
 
 def names() -> list[str]:
@@ -153,7 +156,7 @@ def _read(path: Path, base: Profile | None) -> Profile:
         base = load(parent)
     if base is None:
         blank = {key: (0.0,) * len(known) for key, known in _WEIGHTS.items()}
-        base = Profile(name="", **blank, **dict.fromkeys(_LIMITS, 0.0))  # type: ignore[arg-type]
+        base = Profile(name="", **blank, **dict.fromkeys(LIMITS, 0.0))  # type: ignore[arg-type]
     return replace(_merged(base, document, str(path)), name=path.stem)
 
 
@@ -162,8 +165,8 @@ def _merged(base: Profile, document: Mapping[str, Any], where: str) -> Profile:
     for key, value in document.items():
         if key in _WEIGHTS:
             changes[key] = _weights(getattr(base, key), value, key, where)
-        elif key in _LIMITS:
-            low, high = _LIMITS[key]
+        elif key in LIMITS:
+            low, high = LIMITS[key]
             rate = _number(value, key, where)
             if not low <= rate <= high:
                 raise BadRequestError(f"{where}: {key} is from {low:g} to {high:g}, not {value}")

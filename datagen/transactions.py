@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from datagen import accounts, customers, rates, schedule, standing
+from datagen import accounts, customers, fraud, rates, schedule, standing
 from datagen import columns as to
 from datagen.countries import COUNTRIES
 from datagen.entity import Entity
@@ -156,8 +156,12 @@ SLOTS = CLOSING + 1
 """Slots of an account's day."""
 FIRST_DAY = BASE_DAY - HISTORY_DAYS + 1
 DAYS = HISTORY_DAYS + 10_000
-SPAN = DAYS * SLOTS
-"""Room for one account in a transaction's index."""
+HONEST = DAYS * SLOTS
+MONTHS = DAYS // fraud.MONTH + 1
+SPAN = HONEST + MONTHS * fraud.STEPS
+"""Room for one account in a transaction's index: its days, and then the steps of schemes by month."""
+SCHEME = SLOTS
+"""Stands for the slot of what belongs to a scheme."""
 
 _ROWS_PER_ACCOUNT = 24
 """About as many rows has an account in the history; it decides the size of blocks only."""
@@ -276,6 +280,8 @@ def _index(plan: Plan, holders: _Holders, first: int, days: int, *, closing: boo
             has &= holders.level[row] > 0
         has &= _is_open(holders.opened[row], holders.closed[row], day[column])
         found.append(_join(account[has], day[column[has]], order))
+    if plan.profile.fraud:
+        found.append(_of_schemes(plan, holders, first, days))
     if first + days > BASE_DAY + 1:
         later = np.arange(max(first, BASE_DAY + 1), first + days, dtype=np.int64)
         found += [_late(plan, holders, later), _firsts(holders, later)]
@@ -284,6 +290,72 @@ def _index(plan: Plan, holders: _Holders, first: int, days: int, *, closing: boo
     index: Ints = np.concatenate(found)
     index.sort()
     return index
+
+
+def _of_schemes(plan: Plan, holders: _Holders, first: int, days: int) -> Ints:
+    """What belongs to schemes, on accounts that are open."""
+    months = ((day - FIRST_DAY) // fraud.MONTH for day in (first, first + days - 1))
+    account, month, step, day_of_month = fraud.rows_of(plan, holders.account, *months)
+    day = FIRST_DAY + month * fraud.MONTH + day_of_month
+    place = np.searchsorted(holders.account, account)
+    inside = (
+        (day >= first) & (day < first + days) & _is_open(holders.opened[place], holders.closed[place], day)
+    )
+    index: Ints = (account * SPAN + HONEST + month * fraud.STEPS + step)[inside]
+    return index
+
+
+@dataclass(frozen=True)
+class _Scheming:
+    """Rows of schemes among others; one value per such row.
+
+    Attributes:
+        place: Where they are among all rows.
+        day: Day on which they happen.
+        act: What they are, as :mod:`datagen.fraud` calls it.
+        typology: Position in :data:`~datagen.fraud.TYPOLOGIES`.
+        scheme: Number of the scheme.
+        partner: Row index of the account on the other side, or -1.
+        amount: Amount in euro cents.
+    """
+
+    place: Ints
+    day: Ints
+    act: Ints
+    typology: Ints
+    scheme: Ints
+    partner: Ints
+    amount: Ints
+
+    @classmethod
+    def among(cls, plan: Plan, index: Ints) -> _Scheming:
+        account, rest = np.divmod(index, SPAN)
+        place = np.flatnonzero(rest >= HONEST)
+        month, step = np.divmod(rest[place] - HONEST, fraud.STEPS)
+        run = account[place] // fraud.RUN
+        some = fraud.schemes(plan, run, month)
+        partner, day, act, percent = fraud.table()[some.typology, step, 1:].T
+        return cls(
+            place=place,
+            day=FIRST_DAY + month * fraud.MONTH + some.start + day,
+            act=act,
+            typology=some.typology,
+            scheme=run * MONTHS + month,
+            partner=np.where(partner >= 0, some.member(np.maximum(partner, 0)), -1),
+            amount=some.amount * percent // 100,
+        )
+
+
+def labels(plan: Plan, index: Ints) -> pl.DataFrame:
+    """Which transactions belong to which scheme: the truth that is kept apart from the data."""
+    found = _Scheming.among(plan, index)
+    return pl.DataFrame(
+        {
+            "transaction_id": to.join(PREFIX, to.digits(index[found.place] + 1, WIDTH)),
+            "typology": to.texts(fraud.TYPOLOGIES, found.typology),
+            "scheme_id": to.join("S", to.digits(found.scheme, 12)),
+        }
+    )
 
 
 def _join(account: Ints, day: Ints, slot: Ints | int) -> Ints:
@@ -432,6 +504,7 @@ class _Facts:
         birth: Batch in which it arrives.
         day: Day on which it happens.
         slot: Slot of the account's day.
+        scheming: Those that belong to schemes.
         late: Whether it arrives weeks after that day.
         kind: Position in ``TYPES``.
         category: Position in ``CATEGORIES``.
@@ -446,6 +519,7 @@ class _Facts:
     birth: Ints
     day: Ints
     slot: Ints
+    scheming: _Scheming
     late: Bools
     kind: Ints
     category: Ints
@@ -462,16 +536,19 @@ class _Facts:
         return shops
 
 
-_ORDER_KIND = np.array([TYPES.index(order.kind) for order in standing.ORDERS] + [0] * (SLOTS - ORDERS))
-_ORDER_CATEGORY = np.array(
-    [CATEGORIES.index(order.category) for order in standing.ORDERS] + [0] * (SLOTS - ORDERS)
-)
+_SCHEME_KIND = np.array([TRANSFER_OUT, TRANSFER_IN, CASH_DEPOSIT, CARD_PAYMENT])
+_SCHEME_CHANNEL = np.array([CHANNELS.index(name) for name in ("mobile", "mobile", "branch", "online")])
+_NO_ORDERS = [0] * (SCHEME + 1 - ORDERS)
+_ORDER_KIND = np.array([TYPES.index(order.kind) for order in standing.ORDERS] + _NO_ORDERS)
+_ORDER_CATEGORY = np.array([CATEGORIES.index(order.category) for order in standing.ORDERS] + _NO_ORDERS)
 
 
 def _facts(plan: Plan, draws: Draws, index: Ints) -> _Facts:
     account, rest = np.divmod(index, SPAN)
     arrival, slot = np.divmod(rest, SLOTS)
     arrival += FIRST_DAY
+    scheming = _Scheming.among(plan, index)
+    arrival[scheming.place], slot[scheming.place] = scheming.day, SCHEME
     # Neighbours share an account, so what is known of it is worked out once for all of them.
     fresh = np.concatenate([[True], account[1:] != account[:-1]]) if len(account) else np.empty(0, np.bool_)
     holders = _holders(plan, account[fresh]).take(np.cumsum(fresh) - 1)
@@ -479,6 +556,7 @@ def _facts(plan: Plan, draws: Draws, index: Ints) -> _Facts:
     day = np.where(late, arrival - _weeks_late(plan, index), arrival) if late.any() else arrival
     order = slot < ORDERS
     kind = np.where(order, _ORDER_KIND[slot], _TYPE(draws.bits("type"), holders.kind))
+    kind[scheming.place] = _SCHEME_KIND[scheming.act]
     last = slot == CLOSING
     kind = np.where(slot == FIRST, TRANSFER_IN, kind)
     if last.any():
@@ -493,17 +571,19 @@ def _facts(plan: Plan, draws: Draws, index: Ints) -> _Facts:
     )
     channel = _CHANNEL(draws.bits("channel"), kind)
     channel = np.where(order, CHANNELS.index("system"), channel)
+    channel[scheming.place] = _SCHEME_CHANNEL[scheming.act]
     regular = slot <= LATE
     fails = (draws.below("fails", 1000) < _FAILURES_PER_1000[channel]) & regular
-    settles = shops | (kind == DIRECT_DEBIT)
+    settles = (shops | (kind == DIRECT_DEBIT)) & (slot != SCHEME)
     # Nothing is left open when an account is closed.
     reversible = regular & ~late & (day + REVERSED_AFTER < holders.closed)
-    abroad = shops & draws.chance("abroad", plan.profile.abroad)
+    abroad = shops & (slot != SCHEME) & draws.chance("abroad", plan.profile.abroad)
     return _Facts(
         holders=holders,
         birth=np.maximum(arrival - BASE_DAY, 0),
         day=day,
         slot=slot,
+        scheming=scheming,
         late=late,
         kind=kind,
         category=category,
@@ -545,7 +625,8 @@ class _Moves:
 
 def is_late(plan: Plan, index: Ints, batch: int) -> Bools:
     """Whether new rows of a batch happened weeks before it."""
-    late: Bools = index % SLOTS == LATE
+    rest = index % SPAN
+    late: Bools = (rest % SLOTS == LATE) & (rest < HONEST)
     return late
 
 
@@ -629,6 +710,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     )
 
 
+_CARD_TESTING, _TAKEOVER = (fraud.TYPOLOGIES.index(name) for name in ("card_testing", "account_takeover"))
 _CODES = tuple(code for code, _ in MERCHANT_CATEGORIES.values()) + (None,) * len(BILLS + OTHERS)
 _CURRENCIES = tuple(item.currency for item in COUNTRIES)
 _RATE_ROW = np.array([list(rates.PER_EURO).index(currency) for currency in _CURRENCIES])
@@ -662,6 +744,11 @@ def _amounts_of(plan: Plan, draws: Draws, facts: _Facts) -> tuple[Ints, Ints]:
         place = np.flatnonzero(facts.slot == slot)
         if len(place):
             paid[place] = amount_of(plan, holders.take(place))
+    scheming = facts.scheming
+    if len(scheming.place):
+        per_euro = rates.walk(plan.seed, DAYS)
+        rate = per_euro[_RATE_ROW[holders.country[scheming.place]], scheming.day - FIRST_DAY]
+        paid[scheming.place] = np.maximum(scheming.amount * rate // 1_000_000, 1)
     amount = paid
     foreign = np.flatnonzero(_RATE_ROW[facts.place] != _RATE_ROW[holders.country])
     if len(foreign):
@@ -742,12 +829,22 @@ def _counterparty(plan: Plan, facts: _Facts) -> pl.Series:
     home = facts.holders.country[transfers]
     country = np.where(draws.chance("foreign", 0.08), draws.below("foreign_country", len(COUNTRIES)), home)
     bank = draws.below("bank", BANKS_PER_COUNTRY)
-    return to.scatter(transfers, iban(country, bank, draws.below("counterparty", 10**UNIQUE_DIGITS)))
+    number = draws.below("counterparty", 10**UNIQUE_DIGITS)
+    known = facts.scheming.partner >= 0
+    if known.any():
+        partner = facts.scheming.partner[known]
+        place = np.searchsorted(np.flatnonzero(transfers), facts.scheming.place[known])
+        country[place] = customers.country_of(plan, accounts.customer_of(plan, partner))
+        bank[place] = 0
+        number[place] = accounts.number_of(plan, partner)
+    return to.scatter(transfers, iban(country, bank, number))
 
 
 def _second(draws: Draws, facts: _Facts) -> Ints:
     by_itself = (facts.channel == CHANNELS.index("system")).astype(np.int64)
     hour = _HOUR(draws.bits("hour"), by_itself)
+    night = np.isin(facts.scheming.typology, (_CARD_TESTING, _TAKEOVER))
+    hour[facts.scheming.place[night]] = 3
     # The last minute of a day is left to the updates that follow a transaction.
     second: Ints = np.minimum(hour * 3600 + draws.below("second", 3600), to.SECONDS_PER_DAY - 60)
     return second
@@ -773,6 +870,7 @@ TRANSACTIONS = Entity(
     block=block,
     rows=rows,
     earlier=earlier,
+    labels=labels,
     older=pl.concat_str(pl.col("description"), pl.lit(" (draft)")).alias("description"),
     is_late=is_late,
 )

@@ -12,8 +12,8 @@ from datagen.generator import ENTITIES
 from datagen.schedule import Plan
 
 GOLDEN = {
-    0: "a80f65583ce071e3dde7c02c97cb8ce9fe1d3a209eb972425d839bd2fa76ccae",
-    1: "e90065a4dd378b453a688600a8a8116d0538f0a3bc55a524c27b8de1390e06c6",
+    0: "cb659736fd3139cdcab581b6fff7801a7cf6d3b8e783ded885b6b4e9c29e62bb",
+    1: "fe82bda6e28384c6b7a53141ce1d30363d6de2ba2087b026fd746f6f84153f9f",
 }
 
 
