@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,6 +49,10 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Blocks made side by side (one per processor if left out).")
+    ] = None,
+    describe: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Describe what was generated in an HTML file: a data card."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the batch if it is there.")] = False,
@@ -99,9 +104,15 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
             manifests.append(manifest)
             if not as_json:
                 _print_summary(manifest, out)
+        if describe:
+            from datagen.card import write_card
+
+            write_card(Path(describe), manifests, bank)
     except GenerateError as error:
         Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, BadRequestError) else 1) from None
+    if describe:
+        typer.echo(f"Data card: {describe}", err=as_json)
     if as_json:
         totals = [_totals(manifest, out) for manifest in manifests]
         typer.echo(json.dumps(totals if days else totals[0], indent=2))
