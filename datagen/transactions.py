@@ -269,7 +269,7 @@ def _index(plan: Plan, holders: _Holders, first: int, days: int, *, closing: boo
     for order, due in enumerate(standing.calendars(first, days)):
         if not due.any():
             continue
-        row, column = np.nonzero(due[standing.slot_of(plan, holders.account, order)])
+        row, column = _places(due[standing.slot_of(plan, holders.account, order)])
         account, group = holders.account[row], holders.group[row]
         has = standing.has_order(plan, account, group, order)
         if standing.NAMES[order] == "salary":  # businesses live on what they sell
@@ -358,6 +358,12 @@ def labels(plan: Plan, index: Ints) -> pl.DataFrame:
     )
 
 
+def _places(mask: Bools) -> tuple[Ints, Ints]:
+    """Rows and columns where ``mask`` holds, as ``np.nonzero`` gives them, but quicker."""
+    row, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    return row, column
+
+
 def _join(account: Ints, day: Ints, slot: Ints | int) -> Ints:
     index: Ints = account * SPAN + (day - FIRST_DAY) * SLOTS + slot
     return index
@@ -380,7 +386,7 @@ def _as_they_like(plan: Plan, holders: _Holders, day: Ints) -> Ints:
     level *= (holders.level > 0)[:, None]
     count = _counts().reshape(-1)[(level << _COUNT_BITS) + bits.astype(np.int64)]
     count *= _is_open(holders.opened[:, None], holders.closed[:, None], day)
-    row, column = np.nonzero(count)
+    row, column = _places(count > 0)
     several = count[row, column].astype(np.int64)
     number = np.arange(several.sum(), dtype=np.int64) - np.repeat(np.cumsum(several) - several, several)
     start = _join(holders.account[row], day[column], ORDERS)
