@@ -29,6 +29,7 @@ from pipeline.tables import ARRAY_OF_STRING, TableColumn
 BRONZE, QUARANTINE = "bronze", "quarantine"
 ERROR, WARNING = "error", "warning"
 
+# A column that is added later comes last, as Delta adds it to the tables of lakes that are there already.
 RUNS = (
     TableColumn("run_id", "string", "Run; ids sort by start time."),
     TableColumn("started_at", "timestamp", "Start (UTC)."),
@@ -49,9 +50,9 @@ BATCHES = (
     TableColumn("parent_versions", "string", "Versions of the parents' Silver tables, as JSON."),
     TableColumn("replays", "boolean", "Whether quarantined rows were tried again."),
     TableColumn("seconds", "double", "Seconds it took."),
+    TableColumn("replay_reasons", ARRAY_OF_STRING, "Reasons of the quarantined rows that were tried again."),
     TableColumn("closed", "bigint", "Keys that a snapshot lacked, and that were closed."),
     TableColumn("reopened", "bigint", "Closed keys that were in a snapshot again."),
-    TableColumn("replay_reasons", ARRAY_OF_STRING, "Reasons of the quarantined rows that were tried again."),
 )
 FILES = (
     TableColumn("entity", "string", "Entity."),
