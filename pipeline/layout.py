@@ -37,6 +37,7 @@ LONGEST_NAME = 128
 COLUMN_NOTES = ("missing columns", "additional columns")
 # Names that the tables need for themselves.
 RESERVED = ("valid_from", "valid_to", "is_current", "is_deleted")
+UTF32_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 UTF16_BOMS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -92,6 +93,8 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
             return Inspection("rejected", None, ("the name ends with .gz, but the content is not gzip",))
         except EOFError:
             return Inspection("rejected", None, ("the gzip stream ends before its first byte of text",))
+    if head.startswith(UTF32_BOMS):  # the first of them begins like that of UTF-16
+        return Inspection("rejected", None, ("its text is UTF-32, which is not read: save it as UTF-8",))
     # NUL bytes in what is a CSV file by its header: only the lines that hold them are bad.
     is_csv = b"\x00" in head and _begins_with_header(head, contract)
     encoding = find_encoding(head.replace(b"\x00", b"") if is_csv else head)

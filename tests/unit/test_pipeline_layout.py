@@ -174,6 +174,14 @@ def test_utf_16_is_recognised_by_its_byte_order_mark(encoding, name):
     assert found.notes == (f"encoding {name}",)
 
 
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-32-be"])
+def test_utf_32_is_rejected_and_not_taken_for_utf_16(encoding):
+    mark = "\ufeff" * (encoding == "utf-32-be")
+    found = look(f"{mark}{HEADER}\n{ROW}\n".encode(encoding))
+    assert (found.status, found.layout) == ("rejected", None)
+    assert found.notes == ("its text is UTF-32, which is not read: save it as UTF-8",)
+
+
 @pytest.mark.parametrize(
     ("rows", "encoding", "name"),
     [
