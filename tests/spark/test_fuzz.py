@@ -2,7 +2,7 @@
 
 A few examples are tried each time. For longer, until interrupted or at most so many:
 
-    FINLAKE_FUZZ_EXAMPLES=1000 python -m pytest tests/spark/test_fuzz.py
+    FINLAKE_FUZZ_EXAMPLES=1000 python -m pytest --timeout 0 tests/spark/test_fuzz.py
 """
 
 from __future__ import annotations
