@@ -13,10 +13,10 @@ SOURCES := $(shell find contracts datagen pipeline emulator -type f -not -name '
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install doctor up down status shell e2e test test-unit test-docker conformance lint format dictionary wheel tf-plan tf-apply clean need-env
+.PHONY: help install doctor up down status shell e2e test test-unit test-docker conformance lint format dictionary wheel tf-plan tf-apply tf-destroy tflocal-apply tf-docs clean need-env
 
 help: ## Show these targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## Install everything into .venv and fetch Spark's jars (again only if something changed)
 	@$(PY) -m pipeline.doctor --quiet
@@ -72,6 +72,15 @@ tf-plan: need-env install wheel ## Show what Terraform would change: make tf-pla
 
 tf-apply: need-env install wheel ## Let Terraform change it: make tf-apply ENV=dev
 	@$(PY) -m pipeline.cli infra apply --env $(ENV)
+
+tf-destroy: need-env install ## Let Terraform remove it all: make tf-destroy ENV=local
+	@$(PY) -m pipeline.cli infra destroy --env $(ENV)
+
+tflocal-apply: install wheel ## Apply Terraform to the local AWS that `make up` has started
+	@$(PY) -m pipeline.cli infra apply --env local
+
+tf-docs: $(STAMP) ## Write the tables of variables and outputs into the READMEs of Terraform's modules
+	@$(PY) -m pipeline.terraform_docs
 
 clean: ## Stop the local AWS and delete its data (.finlake, Docker's volumes): all local buckets and tables
 	@if [ -x $(PY) ]; then $(PY) -m emulator clean; fi

@@ -4,6 +4,12 @@
 >>> manifest = generate("data/bronze", scale=1000, batch=0)  # doctest: +SKIP
 >>> manifest.entities["customers"].inserted  # doctest: +SKIP
 1000
+
+In memory, as Polars frames:
+
+>>> from datagen import tables
+>>> tables("neobank", seed=7, scale=10)["customers"].height
+10
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from datagen.errors import BadRequestError, GenerateError
 from datagen.manifest import EntityManifest, FileEntry, Manifest
 
 if TYPE_CHECKING:
-    from datagen.generator import Progress, generate, read_manifests
+    from datagen.generator import Progress, generate, read_manifests, tables
 
 __all__ = [
     "BadRequestError",
@@ -25,12 +31,13 @@ __all__ = [
     "Progress",
     "generate",
     "read_manifests",
+    "tables",
 ]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
     """Load NumPy, Polars and Faker only when something is generated."""
-    if name in ("Progress", "generate", "read_manifests"):
+    if name in ("Progress", "generate", "read_manifests", "tables"):
         from datagen import generator
 
         return getattr(generator, name)

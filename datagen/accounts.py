@@ -1,4 +1,10 @@
-"""Accounts: one for each customer on joining, and some more later."""
+"""Accounts: one for each customer on joining, and some more later; what they are depends on the segment.
+
+Sources: IBANs and their check digits are those of ISO 13616. Balances are log-normal by kind of account (as
+wealth below its top is; Aitchison and Brown, The Lognormal Distribution, 1957); medians, the mix of products
+and the share of closed accounts are assumptions. A balance is drawn for the day an account is first known;
+later it follows the booked transactions to the cent.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +34,17 @@ NEXT_BRANCH = dict(zip(BRANCHES, (*BRANCHES[1:], BRANCHES[0]), strict=True))
 NEVER = np.iinfo(np.int64).max
 """Day of something that does not happen."""
 
-_SECOND_TYPE = Choice([25, 40, 15, 20])
+_SECOND_TYPE = Choice([25, 45, 10, 20], [18, 40, 20, 22], [10, 32, 38, 20], [42, 28, 12, 18])
+"""By segment."""
 _CHANNEL = Choice([35, 40, 25])
 _BRANCH = Choice([30 / (rank + 3) for rank in range(len(BRANCHES))])
 _SPECIAL = Choice([92.5, 5, 1, 1.5])
-_RATES = {CURRENT: (0,), SAVINGS: (5000, 10000, 15000, 17500), TERM_DEPOSIT: (20000, 25000, 30000, 32500),
-          CREDIT_CARD: (149000, 169000, 189000, 219000)}  # fmt: skip
+_RATES = {
+    CURRENT: (0, 0, 0, 2500),
+    SAVINGS: (5000, 10000, 15000, 17500),
+    TERM_DEPOSIT: (20000, 25000, 30000, 32500),
+    CREDIT_CARD: (149000, 169000, 189000, 219000),
+}
 """Yearly rates in millionths, by account type."""
 
 
@@ -72,9 +83,10 @@ def is_primary(plan: Plan, index: Ints) -> Bools:
     return primary
 
 
-def type_of(plan: Plan, index: Ints) -> Ints:
+def type_of(plan: Plan, index: Ints, customer: Ints) -> Ints:
     """Position of each account's type in ``TYPES``; first accounts are current accounts."""
-    second = _SECOND_TYPE(plan.draws(NAME, index).bits("type"))
+    segment = customers.segment_of(plan, customer)
+    second = _SECOND_TYPE(plan.draws(NAME, index).bits("type"), segment)
     return np.where(is_primary(plan, index), CURRENT, second)
 
 
@@ -96,7 +108,15 @@ def closed_day(plan: Plan, index: Ints, opened: Ints) -> Ints:
         draws.chance("closes_later", 0.08), BASE_DAY + rotation.batch_of(index, last_version), NEVER
     )
     early = BASE_DAY - draws.below("closed", np.maximum(BASE_DAY - opened, 0) + 1)
-    return np.where((_SPECIAL(draws.bits("status")) == CLOSED) & (opened < BASE_DAY), early, later)
+    closed = np.where((_SPECIAL(draws.bits("status")) == CLOSED) & (opened < BASE_DAY), early, later)
+    # The bank never closes its very first account, so that something moves in the smallest bank.
+    return np.where(index == 0, NEVER, closed)
+
+
+def is_dormant(plan: Plan, index: Ints) -> Bools:
+    """Whether accounts lay dormant in the initial load; nothing but fees and interest moves on them."""
+    dormant: Bools = _SPECIAL(plan.draws(NAME, index).bits("status")) == DORMANT
+    return dormant
 
 
 def _rotation(plan: Plan) -> Rotation:
@@ -131,15 +151,19 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     keys = own_keys if keys is None else keys
     customer = customer_of(plan, index)
     country = customers.country_of(plan, customer)
-    kind = type_of(plan, index)
+    kind = type_of(plan, index, customer)
     opened = opened_day(plan, index, customer)
     closed = closed_day(plan, index, opened)
     is_closed = closed <= BASE_DAY + batch
     version = _version(plan, index, batch, closed)
-    balance, limit = _balance(draws, country, kind, version)
+    balance = first_balance(plan, index, country, kind)
+    if batch > 0:
+        from datagen import transactions  # which need accounts themselves
+
+        balance += transactions.booked_since_birth(plan, index, batch)
+    limit = _limit(draws, country, kind)
     # Borrowed keys count down from the last account number, away from the accounts' own.
-    number = np.where(keys == own_keys, keys, -keys) % 10**UNIQUE_DIGITS
-    number = unique_number(number, int(stream_key(plan.seed, NAME, "iban") >> np.uint64(20)))
+    number = number_of(plan, np.where(keys == own_keys, index, -keys - 1))
     return pl.DataFrame(
         {
             "account_id": to.join(PREFIX, to.digits(keys, WIDTH)),
@@ -165,16 +189,40 @@ def _version(plan: Plan, index: Ints, batch: int, closed: Ints) -> Ints:
     return _rotation(plan).version(index, np.minimum(closed - BASE_DAY, batch))
 
 
-def _balance(draws: Draws, country: Ints, kind: Ints, version: Ints) -> tuple[Ints, Ints]:
-    """Balance and overdraft limit in cents; nobody owes more than the limit."""
+def number_of(plan: Plan, index: Ints) -> Ints:
+    """Account number within the bank, the part of the IBAN that tells accounts apart."""
+    offset = int(stream_key(plan.seed, NAME, "iban") >> np.uint64(20))
+    return unique_number((index + 1) % 10**UNIQUE_DIGITS, offset)
+
+
+def first_balance(plan: Plan, index: Ints, country: Ints, kind: Ints) -> Ints:
+    """Balance in cents at the end of the day on which accounts are first known; within the overdraft.
+
+    Accounts that are opened later begin with their first deposit, and credit cards with nothing owed.
+    """
+    draws = plan.draws(NAME, index)
     level = np.array([item.price_level for item in COUNTRIES])[country]
-    amount = _balances()(draws.bits("balance", version), kind) * level // 100 + version
+    amount = _balances()(draws.bits("balance"), kind) * level // 100
+    limit = _limit(draws, country, kind)
+    overdrawn = (kind == CURRENT) & (limit > 0) & draws.chance("overdrawn", 0.06)
+    owed = np.where(limit > 0, amount % np.maximum(limit, 1), 0)
+    balance = np.where((kind == CREDIT_CARD) | overdrawn, -owed, amount)
+    deposit = np.where(kind == CREDIT_CARD, 0, np.maximum(amount, 100))
+    return np.where(plan.accounts.birth(index) > 0, deposit, balance)
+
+
+def _limit(draws: Draws, country: Ints, kind: Ints) -> Ints:
+    """Overdraft limit in cents."""
+    level = np.array([item.price_level for item in COUNTRIES])[country]
     steps = np.array([0, 50_000, 100_000, 200_000, 500_000])[draws.below("limit", 5)]
     card = 100_000 * (1 + draws.below("limit", 15))
-    limit = np.where(kind == CREDIT_CARD, card, np.where(kind == CURRENT, steps, 0)) * level // 100
-    overdrawn = (kind == CURRENT) & (limit > 0) & draws.chance("overdrawn", 0.06, version)
-    owed = np.where(limit > 0, amount % np.maximum(limit, 1), 0)
-    return np.where((kind == CREDIT_CARD) | overdrawn, -owed, amount), limit
+    limit: Ints = np.where(kind == CREDIT_CARD, card, np.where(kind == CURRENT, steps, 0)) * level // 100
+    return limit
+
+
+def rate_of(plan: Plan, index: Ints, kind: Ints) -> Ints:
+    """Yearly interest rate in millionths."""
+    return _rate(plan.draws(NAME, index), kind)
 
 
 def _rate(draws: Draws, kind: Ints) -> Ints:

@@ -1,4 +1,14 @@
-"""Customers: people and small businesses, their addresses, incomes and scores."""
+"""Customers: people and small businesses, their households, addresses, incomes and scores.
+
+Sources:
+
+- Names, streets, towns and postal codes: Faker's locale of the country. E-mail domains are those RFC 2606
+  reserves; phone numbers have E.164's form and the country's prefixes.
+- Incomes: log-normal by segment (Gibrat, Les inégalités économiques, 1931); scores are on the FICO scale and
+  hang on the same draw as the income.
+- Ages: by groups of ten years, wide in the middle as the European Union's population pyramid is. The shares,
+  and those of segments, households and states of the know-your-customer check, are assumptions.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +22,13 @@ from datagen import columns as to
 from datagen.countries import COUNTRIES
 from datagen.entity import Entity
 from datagen.pools import NAMES, pools
-from datagen.rng import Choice, Draws, Ints, Quantiles
+from datagen.profile import SEGMENTS
+from datagen.rng import Choice, Draws, Ints, Quantiles, choice
 from datagen.schedule import BASE_DAY, Block, Growth, Plan, Rotation, block_count, block_of
 
 NAME, PREFIX, WIDTH = "customers", "C", 10
 
-SEGMENTS = ("retail", "affluent", "private", "small_business")
+SMALL_BUSINESS = SEGMENTS.index("small_business")
 KYC_STATUSES = ("pending", "verified", "expired", "rejected")
 MAIL_DOMAINS = ("example.com", "example.org", "example.net", "mail.example.com", "post.example.org")
 """Reserved by RFC 2606: no mail to a made-up customer ever reaches anyone."""
@@ -25,8 +36,6 @@ MAIL_DOMAINS = ("example.com", "example.org", "example.net", "mail.example.com",
 YEARS_OF_CUSTOMERS = 10
 _HISTORY = YEARS_OF_CUSTOMERS * 365
 
-_COUNTRY = Choice([country.share for country in COUNTRIES])
-_SEGMENT = Choice([72, 15, 4, 9])
 _KYC = Choice([4, 90, 4, 2])
 _CHANGES = ("address", "income", "phone", "kyc")
 _CHANGE = Choice([35, 30, 15, 20])
@@ -43,15 +52,52 @@ def _incomes() -> Quantiles:
     )
 
 
+AGES = ((18, 25, 150), (25, 35, 240), (35, 45, 200), (45, 55, 165), (55, 65, 130), (65, 75, 80), (75, 90, 35))
+"""Ages on becoming a customer: from, up to, and how many of 1000."""
+
+
 @cache
 def _ages() -> Quantiles:
-    """Age on becoming a customer, in days."""
-    return Quantiles.lognormal((13_500, 0.33, 18 * 366, 88 * 365))
+    """Age on becoming a customer, in days: evenly spread within each group."""
+    bounds = [0]
+    for _, _, share in AGES:
+        bounds.append(bounds[-1] + share)
+    steps = []
+    for step in range(1025):
+        point = 1000 * step / 1024
+        low, high, share = next(group for group, end in zip(AGES, bounds[1:], strict=True) if point <= end)
+        start = bounds[AGES.index((low, high, share))]
+        steps.append(low * 366 + round((high - low) * 365 * (point - start) / share))
+    return Quantiles([steps])
+
+
+def head_of(plan: Plan, index: Ints) -> Ints:
+    """The customer whose name and address each customer shares: another one's, or its own."""
+    pair = index // 2
+    together = plan.draws(f"{NAME}/household", pair).chance("together", plan.profile.households)
+    return np.where(together, 2 * pair, index)
 
 
 def country_of(plan: Plan, index: Ints) -> Ints:
     """Position of each customer's country in :data:`~datagen.countries.COUNTRIES`."""
-    return _COUNTRY(plan.draws(NAME, index).bits("country"))
+    return choice(plan.profile.countries)(plan.draws(NAME, head_of(plan, index)).bits("country"))
+
+
+def segment_of(plan: Plan, index: Ints) -> Ints:
+    """Position of each customer's segment in ``SEGMENTS``."""
+    return choice(plan.profile.segments)(plan.draws(NAME, index).bits("segment"))
+
+
+def first_income(plan: Plan, index: Ints, country: Ints, segment: Ints) -> Ints:
+    """Yearly income in cents of the customer's currency, before any raise."""
+    level = np.array([item.price_level for item in COUNTRIES])[country]
+    income: Ints = _incomes()(plan.draws(NAME, index).bits("income"), segment) * level // 100
+    return income
+
+
+def first_score(plan: Plan, index: Ints) -> Ints:
+    """Credit score of each customer, on the FICO scale; the bank may not know it."""
+    return _score(plan.draws(NAME, index), segment_of(plan, index))[0]
 
 
 def onboarding_day(plan: Plan, index: Ints) -> Ints:
@@ -113,12 +159,13 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     changes = _changes(plan, draws, index, batch)
     country = country_of(plan, index)
     named = country * NAMES
-    first, last = named + draws.below("first_name", NAMES), named + draws.below("last_name", NAMES)
-    segment = _SEGMENT(draws.bits("segment"))
+    head = plan.draws(NAME, head_of(plan, index))
+    first, last = named + draws.below("first_name", NAMES), named + head.below("last_name", NAMES)
+    segment = segment_of(plan, index)
     joined = onboarding_day(plan, index)
-    income, no_income = _income(draws, country, segment, changes.kinds["income"])
+    income, no_income = _income(draws, first_income(plan, index, country, segment), changes.kinds["income"])
     score, no_score = _score(draws, segment)
-    street_address, place = _address(plan, draws, country, changes.kinds["address"])
+    street_address, place = _address(plan, draws, head, country, changes.kinds["address"])
     return pl.DataFrame(
         {
             "customer_id": to.join(PREFIX, to.digits(keys, WIDTH)),
@@ -154,9 +201,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     )
 
 
-def _income(draws: Draws, country: Ints, segment: Ints, raises: Ints) -> tuple[Ints, np.ndarray]:
-    level = np.array([item.price_level for item in COUNTRIES])[country]
-    start = _incomes()(draws.bits("income"), segment) * level // 100
+def _income(draws: Draws, start: Ints, raises: Ints) -> tuple[Ints, np.ndarray]:
     income = start * (1000 + 35 * raises) // 1000
     # Incomes are declared in whole tens; a first declaration fills a gap.
     return income // 1000 * 1000, draws.chance("no_income", 0.05) & (raises == 0)
@@ -172,13 +217,18 @@ def _score(draws: Draws, segment: Ints) -> tuple[Ints, np.ndarray]:
     return np.where(defaulted_before, score - 130, score), draws.chance("no_score", 0.07)
 
 
-def _address(plan: Plan, draws: Draws, country: Ints, moves: Ints) -> tuple[pl.Series, Ints]:
-    """Street with house number, and the position of town and postal code; a move changes them all."""
+def _address(plan: Plan, draws: Draws, head: Draws, country: Ints, moves: Ints) -> tuple[pl.Series, Ints]:
+    """Street with house number, and the position of town and postal code; a move changes them all.
+
+    A household starts at one address; who moves leaves it.
+    """
     pool = pools(plan.seed)
     stride = 1 + 2 * draws.below("move", NAMES // 2)
-    street = country * NAMES + (draws.below("street", NAMES) + moves * stride) % NAMES
-    place = country * NAMES + (draws.below("place", NAMES) + moves * stride) % NAMES
-    number = pl.Series(1 + draws.below("house_number", 160, moves)).cast(pl.String)
+    street = country * NAMES + (head.below("street", NAMES) + moves * stride) % NAMES
+    place = country * NAMES + (head.below("place", NAMES) + moves * stride) % NAMES
+    shared = head.below("house_number", 160, np.zeros_like(moves))
+    own = draws.below("house_number", 160, moves)
+    number = pl.Series(1 + np.where(moves == 0, shared, own)).cast(pl.String)
     name = pool.street.gather(street)
     number_first = np.array([item.house_number_first for item in COUNTRIES])[country]
     return to.either(number_first, to.join(number, " ", name), to.join(name, " ", number)), place

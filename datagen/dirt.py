@@ -10,6 +10,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from math import fsum
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ import polars as pl
 from contracts import Column, Contract
 from datagen import columns as to
 from datagen.entity import Entity
+from datagen.profile import DIRT
 from datagen.rng import Draws, Ints, spread_sample
 from datagen.schedule import BLOCK_ROWS, Block, Plan
 
@@ -49,31 +51,51 @@ _OLDEST_SECONDS = 30 * to.SECONDS_PER_DAY
 T = TypeVar("T")
 
 
-def kinds(contract: Contract) -> tuple[str, ...]:
-    """Kinds of dirt that an entity can have."""
-    names = [EXACT_DUPLICATE, OLDER_VERSION, MALFORMED_DATE, MALFORMED_NUMBER, MISSING_KEY]
+def kinds(contract: Contract, *, typed: bool = False) -> tuple[str, ...]:
+    """Kinds of dirt that an entity can have; in files with typed values nothing can be malformed."""
+    malformed = [] if typed else [MALFORMED_DATE, MALFORMED_NUMBER]
+    names = [EXACT_DUPLICATE, OLDER_VERSION, *malformed, MISSING_KEY]
     if any(column.pii_class == "email" for column in contract.source_columns):
         names.append(BAD_EMAIL)
     if contract.parents:
         names += [UNKNOWN_PARENT, EARLY_CHILD]
-    return (*names, WRONG_COLUMN_COUNT, STRAY_QUOTE)
+    return tuple(names) if typed else (*names, WRONG_COLUMN_COUNT, STRAY_QUOTE)
 
 
-def quotas(contract: Contract, clean: int, rate: float, *, first: bool) -> dict[str, int]:
+def quotas(
+    contract: Contract,
+    clean: int,
+    rate: float,
+    weights: Mapping[str, float],
+    *,
+    first: bool,
+    typed: bool = False,
+) -> dict[str, int]:
     """How many dirty rows of each kind go into a block.
 
     Args:
         contract: Contract of the entity.
         clean: Clean rows in the block.
         rate: Share of dirty rows among all rows, below 1.
+        weights: Weight of each kind.
         first: Whether this is an entity's first block, which gets at least one row of each kind.
+        typed: Whether the files' values have types.
     """
-    names = kinds(contract)
+    names = kinds(contract, typed=typed)
     if rate <= 0:
         return dict.fromkeys(names, 0)
-    each, rest = divmod(round(clean * rate / (1 - rate)), len(names))
-    least = 1 if first else 0
-    return {name: max(least, each + (position < rest)) for position, name in enumerate(names)}
+    total = fsum(weights[name] for name in names)
+    if not total:
+        return dict.fromkeys(names, 0)
+    rows = round(clean * rate / (1 - rate))
+    shares = dict.fromkeys(names, 0)
+    edge, before = 0.0, 0
+    for name in names:
+        edge += weights[name]
+        end = round(rows * edge / total)
+        shares[name] = max(1 if first and weights[name] else 0, end - before)
+        before = end
+    return shares
 
 
 def quarantined(rows: Mapping[str, int]) -> dict[str, int]:
@@ -83,6 +105,11 @@ def quarantined(rows: Mapping[str, int]) -> dict[str, int]:
         if kind in REJECTED:
             reasons[REJECTED[kind]] = reasons.get(REJECTED[kind], 0) + count
     return reasons
+
+
+def weights(plan: Plan) -> dict[str, float]:
+    """Weight of each kind of dirt."""
+    return dict(zip(DIRT, plan.profile.dirt, strict=True))
 
 
 @dataclass(frozen=True)
@@ -97,6 +124,7 @@ class Soil:
         batch: Batch number.
         number: Number of the block in the batch.
         block: Row indices of the clean rows.
+        typed: Whether the files' values have types.
     """
 
     entity: Entity
@@ -106,6 +134,7 @@ class Soil:
     batch: int
     number: int
     block: Block
+    typed: bool = False
 
     def dirty_lines(self, data: bytes, starts: Ints, rate: float) -> dict[str, list[bytes]]:
         """Make the dirty lines, each with its line feed, by kind of dirt.
@@ -116,7 +145,9 @@ class Soil:
             rate: Share of dirty rows among all rows.
         """
         clean = len(self.block.index)
-        wanted = quotas(self.contract, clean, rate, first=self.number == 0)
+        wanted = quotas(
+            self.contract, clean, rate, weights(self.plan), first=self.number == 0, typed=self.typed
+        )
         lines: dict[str, list[bytes]] = {}
         if count := wanted.pop(EXACT_DUPLICATE):
             copied = self._sample(EXACT_DUPLICATE, count)
@@ -139,16 +170,22 @@ class Soil:
 
     def _older(self, count: int) -> list[bytes]:
         """Older versions: of rows of this block and, in later batches, also of rows from earlier ones."""
-        existing = self.entity.growth(self.plan).start(self.batch)
-        from_before = min((count + self.batch % 2) // 2, existing)
-        same_batch = self._sample(OLDER_VERSION, count - from_before)
+        earlier = self._earlier((count + self.batch % 2) // 2 if self.batch else 0)
+        same_batch = self._sample(OLDER_VERSION, count - len(earlier))
         index = self.block.index[same_batch]
+        lines = self._aged(index, self.batch, 0)
+        return lines + self._aged(earlier, self.batch - 1, 1)
+
+    def _earlier(self, count: int) -> Ints:
+        """Up to ``count`` rows from earlier batches."""
+        if count and self.entity.earlier:
+            return self.entity.earlier(self.plan, self.batch, self.number, count)
+        existing = self.entity.growth(self.plan).start(self.batch)
         # Blocks take their earlier rows from stretches that do not overlap.
         start = self.plan.draws(f"{self.entity.name}/dirt", np.array([self.batch]))
         first = start.below("earlier", max(existing, 1))[0] + self.number * BLOCK_ROWS
-        earlier = self.entity.index_at((first + np.arange(from_before, dtype=np.int64)) % max(existing, 1))
-        lines = self._aged(index, self.batch, 0)
-        return lines + self._aged(earlier, self.batch - 1, 1)
+        count = min(count, existing)
+        return self.entity.index_at((first + np.arange(count, dtype=np.int64)) % max(existing, 1))
 
     def _aged(self, index: Ints, batch: int, parity: int) -> list[bytes]:
         """Older versions of rows as of a batch; versions of different parity are never the same."""

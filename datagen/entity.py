@@ -43,6 +43,9 @@ class Entity:
         step: Distance between the indices of two first rows, for entities whose rows are numbered within
             their parent.
         is_late: Which of a batch's new rows happened long before they arrived.
+        earlier: Distinct rows from before a batch, for entities whose first rows do not follow from
+            ``growth``; called with batch, number of a block, and how many at most.
+        labels: What is known of rows and kept apart from them, such as which are fraud.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Entity:
     older: pl.Expr
     step: int = 1
     is_late: Callable[[Plan, Ints, int], Bools] | None = None
+    earlier: Callable[[Plan, int, int, int], Ints] | None = None
+    labels: Callable[[Plan, Ints], pl.DataFrame] | None = None
 
     def index_at(self, position: Ints) -> Ints:
         """Row index at a position of ``growth``; with a step, that of the parent's first row."""

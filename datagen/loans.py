@@ -1,5 +1,19 @@
 """Loans: terms, repayment schedules to the cent, and what has become of them on any day.
 
+Sources:
+
+- Schedules: the annuity formula ``principal * r / (1 - (1 + r) ** -n)`` with ``r`` a twelfth of the yearly
+  rate (Brealey, Myers and Allen, Principles of Corporate Finance); the last instalment takes the rest.
+- Arrears: a Markov chain over instalments overdue, the roll-rate model of Cyert, Davidson and Thompson
+  (Estimation of the allowance for doubtful accounts by Markov chains, Management Science 8, 1962). More than
+  90 days past due is default (Regulation (EU) 575/2013, article 178). The rates themselves are assumptions.
+- Early repayment: the PSA standard prepayment model (Public Securities Association, 1985): the yearly share
+  of loans repaid early rises by 0.2 % a month to 6 % from month 30 on.
+- Restructuring: an extended term, one of the forbearance measures of the European Banking Authority's
+  guidelines on non-performing exposures (EBA/GL/2018/06): from then on the borrower pays one instalment a
+  month, and the arrears at the end.
+- Products, terms and the age of loans are assumptions.
+
 Time is counted in months since January 1970 and in days since 1970-01-01. Instalment k of a loan is due k
 gaps after the month in which the loan was paid out, always on the same day of the month.
 """
@@ -8,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from math import log
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +33,12 @@ from datagen import customers
 from datagen.accounts import BRANCHES, NEXT_BRANCH
 from datagen.countries import COUNTRIES
 from datagen.entity import Entity
-from datagen.rng import Bools, Choice, Ints, Quantiles
+from datagen.profile import PRODUCTS
+from datagen.rng import Bools, Choice, Ints, Quantiles, choice
 from datagen.schedule import BASE_DAY, Block, Growth, Plan, block_count, block_of
 
 NAME, PREFIX, WIDTH = "loans", "L", 10
 
-PRODUCTS = ("mortgage", "auto", "personal", "student", "business")
 MORTGAGE, AUTO, PERSONAL, STUDENT, BUSINESS = range(len(PRODUCTS))
 REPAYMENTS = ("annuity", "interest_only", "bullet")
 ANNUITY, INTEREST_ONLY, BULLET = range(len(REPAYMENTS))
@@ -34,15 +49,17 @@ PROPERTY, VEHICLE, SECURITIES, UNSECURED = range(len(COLLATERALS))
 
 DAYS_TO_CATCH_UP = 12
 """Days after which a late payer pays."""
-MISSED_TO_DEFAULT = 3
-MISSED_TO_WRITE_OFF = 6
+OVERDUE_TO_RESTRUCTURE = 3
+OVERDUE_TO_DEFAULT = 4
+OVERDUE_TO_WRITE_OFF = 7
+MOST_AFTER_END = 12
+"""Months after the last instalment in which arrears are still paid."""
 
 _DUE_DAYS = 28
 _OLDEST_MONTHS = 60
 _BASE_MONTH = 12 * (2025 - 1970) + 11
 
 _AGE = Choice([0.83**age for age in range(_OLDEST_MONTHS + 1)])
-_PRODUCT = Choice([22, 24, 36, 8, 10])
 _REPAYMENT = Choice([93, 5, 2], [100, 0, 0], [97, 0, 3], [88, 10, 2], [70, 18, 12])
 _BRANCH = Choice([30 / (rank + 3) for rank in range(len(BRANCHES))])
 _TERMS = np.array(
@@ -57,9 +74,62 @@ _TERMS = np.array(
 """Usual terms in months, by product."""
 _RATES = np.array([[28_000, 30], [39_000, 60], [62_000, 110], [31_000, 60], [45_000, 90]])
 """Least yearly rate in millionths, and number of steps of 0.05 % above it, by product."""
-_BEHAVIOUR = Choice([86, 11, 3])
-_PUNCTUAL, _SLOPPY, _FAILING = range(3)
+GRADES = (670, 580)
+"""Least credit score of good and of fair borrowers; all others are poor ones (FICO's bands)."""
+FIRST_MISS = (4, 15, 45)
+"""Of 1000 borrowers who owe nothing, how many miss their next instalment, by grade."""
+PAY_ONE, PAY_NONE, PAY_ALL, PAY_TWO = range(4)
+ROLL_RATES = (
+    (340, 260, 330, 70),
+    (300, 450, 180, 70),
+    (150, 650, 120, 80),
+    (0, 880, 120, 0),
+)
+"""Of 1000 borrowers with 1, 2, 3 and more instalments overdue: how many pay one instalment when the next is
+due (and stay), none (and roll on), all that is overdue, and two."""
+RESTRUCTURED_SHARE = 350
+"""Of 1000 borrowers with three instalments overdue, how many get their loan restructured."""
+_ROLL = Choice(*ROLL_RATES)
+_SLOPPY_SHARE = 0.11
 _LATE_SHARE = 0.35
+_NEVER = 30_000
+
+
+@cache
+def _first_misses(arrears: float) -> Quantiles:
+    """Thousandths of instalments until the first one that is missed, by grade: exponential."""
+    least = 1 / (2 * _STEPS)
+    return Quantiles(
+        [
+            [
+                round(1000 * log(max(1 - step / _STEPS, least)) / log(1 - _monthly(rate, arrears)))
+                for step in range(_STEPS + 1)
+            ]
+            for rate in FIRST_MISS
+        ]
+    )
+
+
+def _monthly(rate: int, factor: float) -> float:
+    """Share of borrowers who miss an instalment, from a rate per 1000; never none, never all."""
+    return min(max(rate * factor / 1000, 1e-6), 0.9)
+
+
+@cache
+def _prepayments() -> Quantiles:
+    """Month in which a loan is repaid early, by the PSA model, if it is not over by then."""
+    left, months = 1.0, [1]
+    edges = iter([1 - step / _STEPS for step in range(1, _STEPS)])
+    edge = next(edges)
+    for month in range(1, 481):
+        left *= (1 - 0.06 * min(month, 30) / 30) ** (1 / 12)
+        while left <= edge:
+            months.append(month)
+            edge = next(edges)
+    return Quantiles([months + [_NEVER] * (_STEPS + 1 - len(months))])
+
+
+_STEPS = 1 << 10
 
 
 @cache
@@ -76,7 +146,7 @@ def _principals() -> Quantiles:
 
 @dataclass(frozen=True)
 class Terms:
-    """What was agreed, and how the borrower will behave; one value per loan.
+    """What was agreed, and how good the borrower is; one value per loan.
 
     Attributes:
         index: Loan's row index.
@@ -94,7 +164,8 @@ class Terms:
         count: Agreed number of instalments.
         installment: Regular instalment in cents (interest only, for loans that pay nothing else).
         sloppy: Whether some instalments are paid late.
-        failing_from: First instalment that will never be paid; beyond ``count`` for most.
+        grade: Position of the borrower's grade: good, fair, poor.
+        last: Number of the last instalment; before ``count`` when the loan is repaid early.
     """
 
     index: Ints
@@ -112,31 +183,40 @@ class Terms:
     count: Ints
     installment: Ints
     sloppy: Bools
-    failing_from: Ints
-
-    @property
-    def billed(self) -> Ints:
-        """Number of instalments that are ever billed; written-off loans get no more bills."""
-        return np.minimum(self.count, self.failing_from + MISSED_TO_WRITE_OFF - 1)
+    grade: Ints
+    last: Ints
 
     def due(self, number: Ints) -> Ints:
-        """Day on which instalment ``number`` (from 1) is due; for 0, the day of the payout."""
-        due = month_starts()[self.start_month + number * self.gap] + self.due_day - 1
+        """Day on which instalment ``number`` (from 1) is due; for 0, the day of the payout.
+
+        After the agreed end arrears fall due from month to month.
+        """
+        months = np.minimum(number, self.count) * self.gap + np.maximum(number - self.count, 0)
+        due = month_starts()[self.start_month + months] + self.due_day - 1
         return np.where(number == 0, self.start, due)
 
     def due_count(self, day: int) -> Ints:
-        """Number of instalments that are due by the end of ``day``."""
+        """Number of due days by the end of ``day``, with those after the end."""
         month, first = _month_of(day)
-        elapsed = month - self.start_month - (self.due_day > day - first + 1)
-        count: Ints = np.clip(elapsed // self.gap, 0, self.billed)
-        return count
+        return self.number_in(month - (self.due_day > day - first + 1))
+
+    def number_in(self, month: int | Ints) -> Ints:
+        """Number of due days by those of ``month``."""
+        elapsed = month - self.start_month
+        after = elapsed - self.count * self.gap
+        number = np.where(after > 0, self.count + after, elapsed // self.gap)
+        return np.clip(number, 0, self.last + MOST_AFTER_END)
+
+    def billed(self, went: Course, due_days: Ints) -> Ints:
+        """Number of instalments that are billed by then: one ahead, and none on written-off loans."""
+        return np.minimum(np.minimum(due_days + 1, self.last), went.end)
 
     def remaining(self, number: Ints) -> Ints:
         """Principal in cents that is left when ``number`` instalments have been paid."""
         growth = _power(self._growth, number)
         annuity = np.rint(self.principal * growth - self.installment * ((growth - 1) / self._monthly_rate))
         left = np.where(self.repayment == ANNUITY, annuity.astype(np.int64), self.principal)
-        return np.where(number >= self.count, 0, np.clip(left, 0, self.principal))
+        return np.where(number >= self.last, 0, np.clip(left, 0, self.principal))
 
     def parts(self, number: Ints) -> tuple[Ints, Ints]:
         """Principal and interest, in cents, of instalment ``number`` (from 1)."""
@@ -144,7 +224,7 @@ class Terms:
         principal = before - self.remaining(number)
         interest = np.maximum(self.installment - principal, 0)
         last = np.rint(before * self._monthly_rate * self.gap).astype(np.int64)
-        return principal, np.where(number >= self.count, last, interest)
+        return principal, np.where(number >= self.last, last, interest)
 
     def take(self, position: Ints) -> Terms:
         """Terms of some of the loans, by position; one may come more than once."""
@@ -173,7 +253,7 @@ def terms(plan: Plan, index: Ints) -> Terms:
     )
     customer = draws.below("customer", known)
     country = customers.country_of(plan, customer)
-    product = _PRODUCT(draws.bits("product"))
+    product = choice(plan.profile.loan_products)(draws.bits("product"))
     repayment = _REPAYMENT(draws.bits("repayment"), product)
     level = np.array([item.price_level for item in COUNTRIES])[country]
     principal = _principals()(draws.bits("principal"), product) * level // 100 // 10_000 * 10_000
@@ -184,8 +264,8 @@ def terms(plan: Plan, index: Ints) -> Terms:
     monthly = rate / 12_000_000
     annuity = principal * monthly / (1 - 1 / _power(1 + monthly, count))
     regular = np.where(repayment == ANNUITY, annuity, principal * monthly)
-    behaviour = _BEHAVIOUR(draws.bits("behaviour"))
-    never = count + 1
+    early = np.where(bullet, _NEVER, _prepayments()(draws.bits("prepayment"), np.zeros_like(index)))
+    score = customers.first_score(plan, customer)
     return Terms(
         index=index,
         customer=customer,
@@ -201,15 +281,89 @@ def terms(plan: Plan, index: Ints) -> Terms:
         gap=np.where(bullet, months, 1),
         count=count,
         installment=np.rint(regular).astype(np.int64),
-        sloppy=behaviour == _SLOPPY,
-        failing_from=np.where(behaviour == _FAILING, 1 + draws.below("failing_from", 8), never),
+        sloppy=draws.chance("sloppy", _SLOPPY_SHARE),
+        grade=(score < GRADES[0]).astype(np.int64) + (score < GRADES[1]),
+        last=np.minimum(count, early),
     )
 
 
+@dataclass(frozen=True)
+class Course:
+    """How loans went, from due day to due day.
+
+    Attributes:
+        paid: Instalments that are paid by the end of each due day; one row per loan, and one column per due
+            day, from the payout on.
+        end: Due day by which a loan is paid off or written off, after which nothing happens; or far away.
+        restructured: Due day on which it is restructured, or far away.
+    """
+
+    paid: Ints
+    end: Ints
+    restructured: Ints
+
+    def paid_by(self, number: Ints) -> Ints:
+        """Instalments that are paid by due day ``number``; one value per loan."""
+        return self.paid[np.arange(len(number)), number]
+
+    def paid_on(self, row: Ints, number: Ints) -> Ints:
+        """Due day on which an instalment was paid; one more than is known when it was not.
+
+        Args:
+            row: Position of the loan.
+            number: Number of the instalment.
+        """
+        width = self.paid.shape[1]
+        line = self.paid + (np.arange(len(self.paid), dtype=np.int64) * _NEVER)[:, None]
+        found: Ints = np.searchsorted(line.reshape(-1), row * _NEVER + number) - row * width
+        return found
+
+
+def course(plan: Plan, loan: Terms, due_days: Ints) -> Course:
+    """Let loans run up to some due day of each.
+
+    Args:
+        plan: Seed and sizes.
+        loan: The loans.
+        due_days: How far each is needed.
+    """
+    days = int(due_days.max(initial=0))
+    paid = np.minimum(np.arange(days + 1), loan.last[:, None])
+    end, restructured = np.minimum(loan.last, _NEVER), np.full_like(loan.last, _NEVER)
+    # Most borrowers never miss an instalment, and who repays early does not either.
+    bits = plan.draws(NAME, loan.index).bits("first_miss")
+    first_miss = 1 + _first_misses(plan.profile.arrears)(bits, loan.grade) // 1000
+    missing = np.flatnonzero((first_miss <= loan.last) & (loan.last == loan.count) & (first_miss <= due_days))
+    if len(missing):
+        some, first_miss = loan.take(missing), first_miss[missing]
+        draws = plan.draws(NAME, some.index)
+        rates = np.array([round(100_000 * _monthly(rate, plan.profile.arrears)) for rate in FIRST_MISS])
+        overdue = np.zeros_like(first_miss)
+        ended, helped = np.full_like(overdue, _NEVER), np.full_like(overdue, _NEVER)
+        for day in range(1, days + 1):
+            at = np.full_like(overdue, day)
+            roll = _ROLL(draws.bits("roll", at), np.clip(overdue - 1, 0, len(ROLL_RATES) - 1))
+            missed = draws.below("miss", 100_000, at) < rates[some.grade]
+            again = np.where(missed & (day > first_miss) | (day == first_miss), PAY_NONE, PAY_ONE)
+            act = np.where(overdue == 0, again, np.where(helped < day, PAY_ONE, roll))
+            following = np.where(act == PAY_ALL, 0, overdue + np.array([0, 1, 0, -1])[act])
+            # Where all is over, instalments paid stand still while due days go on.
+            overdue = np.where(ended < day, overdue + 1, following)
+            newly = (overdue == OVERDUE_TO_RESTRUCTURE) & (act == PAY_NONE) & (ended > day)
+            chosen = draws.below("restructured", 1000, at) < RESTRUCTURED_SHARE
+            helped = np.where(newly & chosen & (helped > day), day, helped)
+            now = np.minimum(day - overdue, some.last)
+            done = (now >= some.last) | (overdue >= OVERDUE_TO_WRITE_OFF)
+            ended = np.where(done & (ended > day), day, ended)
+            paid[missing, day] = now
+        end[missing], restructured[missing] = ended, helped
+    return Course(paid, end, restructured)
+
+
 def is_late(plan: Plan, loan: Terms, number: Ints) -> Bools:
-    """Whether instalment ``number`` of a sloppy payer is paid ``DAYS_TO_CATCH_UP`` days late."""
+    """Whether instalment ``number`` of a sloppy payer, if paid, is ``DAYS_TO_CATCH_UP`` days late."""
     draws = plan.draws(NAME, loan.index)
-    return loan.sloppy & draws.chance("late", _LATE_SHARE, number)
+    return loan.sloppy & (number < loan.last) & draws.chance("late", _LATE_SHARE, number)
 
 
 @dataclass(frozen=True)
@@ -229,23 +383,27 @@ class State:
 
 def state(plan: Plan, loan: Terms, day: int) -> State:
     """State of loans at the end of ``day``."""
-    due_count = loan.due_count(day)
-    due = loan.due(due_count)
-    late = is_late(plan, loan, due_count) & (due_count > 0)
+    due_days = loan.due_count(day)
+    went = course(plan, loan, due_days)
+    number = np.minimum(due_days, went.end)
+    due, paid = loan.due(number), went.paid_by(number)
+    before = went.paid_by(np.maximum(number - 1, 0))
+    late = is_late(plan, loan, number) & (number > 0) & (before == number - 1) & (paid == number)
     caught_up = late & (due + DAYS_TO_CATCH_UP <= day)
-    paid = np.minimum(due_count - (late & ~caught_up), loan.failing_from - 1)
-    missed = due_count - np.minimum(due_count, loan.failing_from - 1)
-    status = np.where(
-        plan.draws(NAME, loan.index).chance("restructured", 0.015), RESTRUCTURED, np.full_like(paid, ACTIVE)
-    )
-    status = np.where(missed >= MISSED_TO_DEFAULT, DEFAULTED, status)
-    status = np.where(missed >= MISSED_TO_WRITE_OFF, WRITTEN_OFF, status)
-    status = np.where(paid >= loan.count, PAID_OFF, status)
+    paid = paid - (late & ~caught_up)
+    overdue = number - paid - (late & ~caught_up)
+    status = np.where(went.restructured <= number, RESTRUCTURED, np.full_like(paid, ACTIVE))
+    status = np.where((overdue >= OVERDUE_TO_DEFAULT) & (status == ACTIVE), DEFAULTED, status)
+    status = np.where(overdue >= OVERDUE_TO_WRITE_OFF, WRITTEN_OFF, status)
+    status = np.where(paid >= loan.last, PAID_OFF, status)
     return State(status, loan.remaining(paid), np.where(caught_up, due + DAYS_TO_CATCH_UP, due))
 
 
 def due_on(plan: Plan, day: int, batch: int) -> tuple[Terms, Ints]:
-    """Loans older than ``batch`` with an instalment due on ``day``, and the number of that instalment."""
+    """Loans older than ``batch`` that are due on ``day``, and the number of that due day.
+
+    Among them are loans in arrears whose last instalment was due before.
+    """
     month, first = _month_of(day)
     due_day = day - first + 1
     if due_day > _DUE_DAYS:
@@ -255,15 +413,19 @@ def due_on(plan: Plan, day: int, batch: int) -> tuple[Terms, Ints]:
     runs = np.arange(-(-existing // _DUE_DAYS), dtype=np.int64)
     index = runs * _DUE_DAYS + (due_day - 1 - _due_offset(plan, runs)) % _DUE_DAYS
     loan = terms(plan, index[index < existing])
-    number, rest = np.divmod(month - loan.start_month, loan.gap)
-    hit = (rest == 0) & (number >= 1) & (number <= loan.billed)
-    return loan.take(np.flatnonzero(hit)), number[hit]
+    number = loan.number_in(month)
+    hit = (number >= 1) & (loan.due(number) == day)
+    loan, number = loan.take(np.flatnonzero(hit)), number[hit]
+    going_on = np.flatnonzero(number <= course(plan, loan, number).end)
+    return loan.take(going_on), number[going_on]
 
 
 def caught_up_on(plan: Plan, day: int, batch: int) -> tuple[Terms, Ints]:
     """Loans older than ``batch`` with a late instalment that is paid on ``day``, and its number."""
     loan, number = due_on(plan, day - DAYS_TO_CATCH_UP, batch)
-    hit = is_late(plan, loan, number)
+    went = course(plan, loan, number)
+    in_time = (went.paid_by(number) == number) & (went.paid_by(np.maximum(number - 1, 0)) == number - 1)
+    hit = is_late(plan, loan, number) & in_time
     return loan.take(np.flatnonzero(hit)), number[hit]
 
 

@@ -46,6 +46,7 @@ class EntityManifest:
         released: Rows of the batch before that this batch's parents release from quarantine; they are
             inserted in addition to ``inserted``.
         late: How many of the inserted rows happened long before the batch (for information).
+        labels: Files that say which rows belong to fraud; none when there is none.
         dirt: Added dirty rows by kind (for information).
     """
 
@@ -58,6 +59,7 @@ class EntityManifest:
     quarantined: dict[str, int]
     released: int = 0
     late: int = 0
+    labels: tuple[FileEntry, ...] = ()
     dirt: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -81,7 +83,14 @@ class Manifest:
     dirty: float
     ingest_date: str
     entities: dict[str, EntityManifest]
+    profile: str = "retail-bank"
+    format: str = "csv"
     manifest_version: int = MANIFEST_VERSION
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """What batches of the same data have in common."""
+        return self.seed, self.scale, self.dirty, self.profile, self.format
 
     @staticmethod
     def path(batch: int) -> str:
@@ -129,4 +138,7 @@ MANIFEST_FOLDER = "_manifest"
 
 
 def _entity(document: dict[str, Any]) -> EntityManifest:
-    return EntityManifest(**(document | {"files": tuple(FileEntry(**file) for file in document["files"])}))
+    entries = {
+        name: tuple(FileEntry(**file) for file in document.get(name, ())) for name in ("files", "labels")
+    }
+    return EntityManifest(**(document | entries))

@@ -46,7 +46,8 @@ def block(plan: Plan, batch: int, number: int) -> Block:
         low = number * _LOANS_PER_BLOCK
         high = min(low + _LOANS_PER_BLOCK, plan.loans.initial)
         loan = loans.terms(plan, np.arange(low, high, dtype=np.int64))
-        billed = np.minimum(loan.due_count(BASE_DAY) + 1, loan.billed)
+        due_days = loan.due_count(BASE_DAY)
+        billed = loan.billed(loans.course(plan, loan, due_days), due_days)
         starts = np.cumsum(billed) - billed
         numbers = np.arange(billed.sum(), dtype=np.int64) - np.repeat(starts, billed) + 1
         return Block(np.repeat(loan.index * NUMBERS, billed) + numbers)
@@ -61,11 +62,19 @@ def _increment(plan: Plan, batch: int) -> tuple[Ints, int]:
     day = BASE_DAY + batch
     due, number = loans.due_on(plan, day, batch)
     late, late_number = loans.caught_up_on(plan, day, batch)
-    more = number < due.billed
     born = np.arange(plan.loans.start(batch), plan.loans.end(batch), dtype=np.int64)
-    changed = np.sort(np.concatenate([due.index * NUMBERS + number, late.index * NUMBERS + late_number]))
+    went = loans.course(plan, due, number)
+    fallen_due = number <= due.last
+    # What was overdue and is paid today, oldest first.
+    before = went.paid_by(np.maximum(number - 1, 0))
+    count = np.maximum(np.minimum(went.paid_by(number), number - 1) - before, 0)
+    nth = np.arange(count.sum(), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
+    caught_up = np.repeat(due.index * NUMBERS + before, count) + nth + 1
+    changed = [caught_up, (due.index * NUMBERS + number)[fallen_due], late.index * NUMBERS + late_number]
+    more = due.billed(went, number) > number
     new = np.concatenate([due.index[more] * NUMBERS + number[more] + 1, born * NUMBERS + 1])
-    return np.concatenate([changed, np.sort(new)]), len(changed)
+    both = np.sort(np.concatenate(changed))
+    return np.concatenate([both, np.sort(new)]), len(both)
 
 
 def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
@@ -75,28 +84,35 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     loan_index, number = np.divmod(index, NUMBERS)
     # Neighbours share a loan, so its terms are worked out once for all of them.
     unique, position = np.unique(loan_index, return_inverse=True)
-    loan = loans.terms(plan, unique).take(position)
+    loans_of = loans.terms(plan, unique)
+    loan = loans_of.take(position)
     due = loan.due(number)
     principal, interest = loan.parts(number)
     amount = principal + interest
 
     method = _METHOD(plan.draws(NAME, loan_index).bits("method"))
+    due_days = loans_of.due_count(day)
+    went = loans.course(plan, loans_of, due_days)
+    paid_on = went.paid_on(position, number)
     fallen_due = due <= day
-    failing = fallen_due & (number >= loan.failing_from)
-    late = fallen_due & ~failing & loans.is_late(plan, loan, number)
+    is_paid = paid_on <= due_days[position]
+    later = is_paid & (paid_on > number)
+    late = fallen_due & is_paid & ~later & loans.is_late(plan, loan, number)
     caught_up = late & (due + loans.DAYS_TO_CATCH_UP <= day)
-    unpaid = failing | (late & ~caught_up)
-    partial = unpaid & draws.chance("partial", 0.3) & (number <= loan.failing_from)
+    unpaid = fallen_due & (~is_paid | (late & ~caught_up))
+    partial = unpaid & draws.chance("partial", 0.3)
     status = np.where(fallen_due, PAID, np.full_like(number, SCHEDULED))
     status = np.where(unpaid, np.where(partial, PARTIAL, MISSED), status)
 
     part = amount * (20 + draws.below("part", 60)) // 100
     paid = np.where(status == PAID, amount, np.where(partial, part, 0))
     early = np.where(method == DIRECT_DEBIT, 0, draws.below("early", 3))
-    paid_day = np.where(caught_up, due + loans.DAYS_TO_CATCH_UP, np.maximum(due - early, loan.start))
+    in_time = np.maximum(due - early, loan.start)
+    paid_day = np.where(later, loan.due(paid_on), in_time)
+    paid_day = np.where(caught_up, due + loans.DAYS_TO_CATCH_UP, paid_day)
     level = np.array([item.price_level for item in COUNTRIES])[loan.country]
-    fee = np.where(late | failing, 1_500 * level // 100, 0)
-    event = np.where(caught_up, paid_day, np.where(fallen_due, due, loan.due(number - 1)))
+    fee = np.where(late | later | unpaid, 1_500 * level // 100, 0)
+    event = np.where(caught_up | later, paid_day, np.where(fallen_due, due, loan.due(number - 1)))
     seconds = 6 * 3600 + draws.below("updated_second", 16 * 3600, event)
     return pl.DataFrame(
         {

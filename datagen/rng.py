@@ -109,6 +109,12 @@ class Choice:
         return self._table.reshape(-1)[slot].astype(np.int64)
 
 
+@cache
+def choice(weights: tuple[float, ...]) -> Choice:
+    """The choice with these weights, made once."""
+    return Choice(weights)
+
+
 class Quantiles:
     """Whole numbers drawn from distributions given by 1025 equally likely steps; one row for each group."""
 
@@ -121,7 +127,7 @@ class Quantiles:
         """Log-normal distributions, each as (median, sigma of the logarithm, least, greatest)."""
         return cls(
             [
-                [min(high, max(low, round(median * exp(sigma * z)))) for z in _normal_steps()]
+                [min(high, max(low, round(median * exp(sigma * z)))) for z in normal_steps()]
                 for median, sigma, low, high in groups
             ]
         )
@@ -153,7 +159,8 @@ def _choice_table(weights: Sequence[float]) -> npt.NDArray[np.uint8]:
 
 
 @cache
-def _normal_steps() -> tuple[float, ...]:
+def normal_steps() -> tuple[float, ...]:
+    """Standard normal values at the steps of :class:`Quantiles`."""
     steps = (1 << _QUANTILE_BITS) + 1
     normal = NormalDist()
     return tuple(normal.inv_cdf((step + 0.5) / steps) for step in range(steps))

@@ -6,12 +6,14 @@ after it. Days are counted from 1970-01-01.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 
+from datagen.profile import Profile, load
 from datagen.rng import Draws, Ints
 
 BASE_DATE = date(2025, 12, 31)
@@ -22,7 +24,6 @@ HISTORY_DAYS = 90
 BLOCK_ROWS = 100_000
 """About this many rows are made at a time; it decides memory, and is part of what a seed means."""
 
-_DAILY_GROWTH = 0.015
 _CHANGE_PERIOD = 64
 
 
@@ -59,31 +60,29 @@ class Plan:
     Attributes:
         seed: Any integer; another seed is another bank.
         scale: Customers in the initial load.
+        profile: What kind of bank it is.
     """
 
     seed: int
     scale: int
+    profile: Profile = field(default_factory=load)
 
     @cached_property
     def customers(self) -> Growth:
         """Row indices of customers."""
-        return Growth(self.scale, max(1, round(self.scale * _DAILY_GROWTH)))
+        return Growth(self.scale, max(1, round(self.scale * self.profile.daily_growth)))
 
     @cached_property
     def accounts(self) -> Growth:
-        """Row indices of accounts: one for each customer, then half as many again."""
-        return Growth(-(-3 * self.customers.initial // 2), -(-3 * self.customers.daily // 2))
+        """Row indices of accounts: one for each customer, then the further ones."""
+        each = self.profile.accounts_per_customer
+        return Growth(ceil(each * self.customers.initial), ceil(each * self.customers.daily))
 
     @cached_property
     def loans(self) -> Growth:
         """Row indices of loans."""
-        return Growth(max(1, 2 * self.customers.initial // 5), max(1, 2 * self.customers.daily // 5))
-
-    @cached_property
-    def transactions(self) -> Growth:
-        """Row indices of transactions: about 20 per account in the history, then a day's worth."""
-        initial = 20 * self.accounts.initial
-        return Growth(initial, max(2, initial // HISTORY_DAYS))
+        each = self.profile.loans_per_customer
+        return Growth(max(1, int(each * self.customers.initial)), max(1, int(each * self.customers.daily)))
 
     def draws(self, entity: str, index: Ints) -> Draws:
         """Random draws for some rows of an entity."""

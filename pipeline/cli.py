@@ -38,6 +38,7 @@ from pipeline.present import (
 )
 from pipeline.quarantine_cli import quarantine_app
 
+MANAGED = "FINLAKE_SPARK_MANAGED"  # set by the Glue job's script
 INTERRUPTED = 130  # what shells use for a command that Ctrl-C has ended
 
 app = typer.Typer(
@@ -191,7 +192,9 @@ def run(
         err.print("Interrupted. The next `finlake run` goes on where this one ended.", highlight=False)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        print(json.dumps(report.as_dict(), indent=2))  # noqa: T201 - for scripts
+        # On Glue in one line: CloudWatch takes each line for an event of its own, and reads metrics from it.
+        indent = None if os.environ.get(MANAGED) else 2
+        print(json.dumps(report.as_dict(), indent=indent))  # noqa: T201 - for scripts
     else:
         show_report(report)
     if report.errors:

@@ -1,9 +1,10 @@
-"""The script that every AWS Glue job starts: takes Glue's arguments, runs ``finlake run``.
+"""The script that every AWS Glue job starts: takes Glue's arguments, runs ``finlake run`` or ``maintain``.
 
 Glue hands over a job's arguments as ``--NAME value`` pairs, mixed with its own (``--JOB_NAME``,
-``--TempDir``, ...). ``--layer`` and ``--entity`` say what to run; each ``--FINLAKE_*`` argument
-becomes the environment variable of that name, which is where the pipeline reads its settings. The
-code itself comes from the project's wheel, which the job installs first.
+``--TempDir``, ...). ``--layer`` and ``--entity`` say what to run, ``--from`` and ``--to`` (given to a
+single run, for a backfill) which days; ``--layer maintenance`` maintains all tables. Each
+``--FINLAKE_*`` argument becomes the environment variable of that name, which is where the pipeline
+reads its settings. The code itself comes from the project's wheel, which the job installs first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 from collections.abc import Sequence
 
 SETTING = "--FINLAKE_"
+MAINTENANCE = "maintenance"
+HANDED_ON = ("entity", "from", "to")  # options of `finlake run` that have the same name here
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -26,18 +29,24 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
         Arguments for ``finlake``, and environment variables. Arguments that are not finlake's are left out.
 
     >>> parse_arguments(["--TempDir", "t", "--FINLAKE_ENV", "prod", "--layer", "silver", "--entity", "loans"])
-    (['run', '--layer', 'silver', '--entity', 'loans'], {'FINLAKE_ENV': 'prod'})
+    (['run', '--json', '--layer', 'silver', '--entity', 'loans'], {'FINLAKE_ENV': 'prod'})
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--layer", required=True, choices=("silver", "gold"))
-    parser.add_argument("--entity")
+    parser.add_argument("--layer", required=True, choices=("silver", "gold", MAINTENANCE))
+    for option in HANDED_ON:
+        parser.add_argument(f"--{option}")
     names = {argument.split("=")[0] for argument in arguments if argument.startswith(SETTING)}
     for name in sorted(names):
         parser.add_argument(name, dest=name.removeprefix("--"))
     known = vars(parser.parse_known_args(arguments)[0])
-    command = ["run", "--layer", known.pop("layer")]
-    entity = known.pop("entity")
-    return [*command, *(["--entity", entity] if entity else [])], known
+    layer = known.pop("layer")
+    options = {f"--{option}": known.pop(option) for option in HANDED_ON}
+    given = [part for option, value in options.items() if value for part in (option, value)]
+    if layer != MAINTENANCE:
+        return ["run", "--json", "--layer", layer, *given], known
+    if given:
+        parser.error(f"maintenance is for all tables and days: it takes no {', '.join(given[::2])}")
+    return ["maintain"], known
 
 
 def main() -> None:

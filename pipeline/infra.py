@@ -65,7 +65,16 @@ __all__ = [
 LOCAL = "local"
 CONTRACTS_FILE = "contracts.auto.tfvars.json"
 # What a local stage must not take over: state and provider of another one, and where that one is kept.
-NOT_COPIED = (".terraform", "*.tfstate*", "*.tfplan", "backend*.tf", "*_override.tf", "override.tf", "tests")
+NOT_COPIED = (
+    ".terraform",
+    "*.tfstate*",
+    "*.tfplan",
+    "backend*.tf",
+    "*_override.tf",
+    "override.tf",
+    "tests",
+    "bootstrap",
+)
 DEFAULT_REGION = "eu-central-1"
 
 

@@ -106,7 +106,7 @@ def run_pipeline(
     with exclusive(names, run_id, settings):
         refuse_while_forgetting(settings)
         ledger = Ledger(settings)
-        additional = _ensure_tables(load_contracts(), ledger, settings)
+        additional = _ensure_tables(contracts if layer != GOLD else {}, ledger, settings)
         plan = make_plan(settings, ledger, contracts, layer, replay=replay, days=days)
         report.seconds["plan"] = time.monotonic() - begun
         work = plan.silver_work or plan.marts or may_release(plan, ledger, settings)
@@ -117,7 +117,8 @@ def run_pipeline(
             report.entities = [EntityReport(entity) for entity in contracts] if layer != GOLD else []
             report.marts = [MartReport(mart.name, "current") for mart in MARTS] if layer != SILVER else []
             _register(settings, additional)
-            _register_gold(settings)
+            if layer != SILVER:
+                _register_gold(settings)
     for entry in report.entities:
         entry.left = plan.left.get(entry.entity, 0)
     report.seconds["total"] = time.monotonic() - begun
@@ -160,7 +161,8 @@ def _execute(
             registering.result()
             if additional != found:
                 _register(settings, additional)
-            _register_gold(settings)
+            if layer != SILVER:
+                _register_gold(settings)
         error = "; ".join(report.errors) or None
     except Exception as exception:
         error = str(exception)
@@ -462,28 +464,47 @@ def _workers(engine: Engine) -> Iterator[ThreadPoolExecutor]:
 
 
 def _register(settings: Settings, additional: dict[str, tuple[str, ...]]) -> None:
-    if settings.silver_uri.startswith("s3://"):
-        register(catalog_tables(load_contracts(), settings, additional), settings)
+    """Register the ledger and the tables of these entities: on AWS, a job may change no other's."""
+    if _is_in_glue(settings.silver_uri):
+        contracts = {entity: load_contracts()[entity] for entity in additional}
+        register(catalog_tables(contracts, settings, additional), settings)
 
 
 def _register_gold(settings: Settings) -> None:
-    if settings.gold_uri.startswith("s3://"):
+    if _is_in_glue(settings.gold_uri):
         built = [table for table in gold_tables(settings) if table_version(table.uri) >= 0]
         register(built, settings)
+
+
+def _is_in_glue(uri: str) -> bool:
+    return uri.startswith("s3://")
 
 
 def _ensure_tables(
     contracts: dict[str, Contract], ledger: Ledger, settings: Settings
 ) -> dict[str, tuple[str, ...]]:
-    """Make what tables there are as the contracts say; returns the columns that they do not know."""
+    """Make the ledger, and the tables of the run's entities as their contracts say.
+
+    Those of other entities are left alone: on AWS, a job may write its own only. A parent's table must
+    be there to be looked into, so it is made where it is missing.
+
+    Returns:
+        By entity, the columns of Silver that its contract does not know.
+    """
+    known = load_contracts()
+    parents = {name for contract in contracts.values() for name in contract.parent_entities} - set(contracts)
+    missing = [name for name in sorted(parents) if table_version(settings.table_uri("silver", name)) < 0]
     with ThreadPoolExecutor(max_workers=8) as pool:
         pending = [pool.submit(table.ensure) for table in ledger.tables]
+        made = [pool.submit(ensure_tables, known[name], (), settings) for name in missing]
         additional = {
             entity: pool.submit(ensure_tables, contract, (), settings)
             for entity, contract in contracts.items()
         }
         for future in pending:
             future.result()
+        for parent in made:
+            parent.result()
         return {entity: future.result() for entity, future in additional.items()}
 
 

@@ -7,7 +7,7 @@ locals {
 
   # Names are computed here and nowhere else: policies and jobs refer to them without waiting for the
   # resources, and the pipeline derives the same names from FINLAKE_PREFIX and FINLAKE_ENV.
-  buckets = { for layer in ["bronze", "silver", "gold", "scripts"] : layer => "${local.name}-${layer}${local.suffix}" }
+  buckets = { for layer in concat(["bronze", "silver", "gold", "scripts", "athena"], var.access_logs ? ["logs"] : []) : layer => "${local.name}-${layer}${local.suffix}" }
   public_buckets = var.public_access == "none" ? {} : {
     for layer in ["silver", "gold"] : layer => "${local.name}-public-${layer}${local.suffix}"
   }
@@ -21,6 +21,9 @@ locals {
     quarantine = "s3://${local.buckets.silver}/_quarantine"
     ops        = "s3://${local.buckets.silver}/_ops"
   }
+  # The key of somebody else, or one made here, or none: then S3's own.
+  kms_key_arn = var.create_kms_key ? module.kms[0].key_arn : var.kms_key_arn
+
   log_group_prefix = "/aws-glue/jobs/${local.name}"
 
   # What the pipeline reads from its environment, on the laptop (`finlake`) and in Glue (job arguments).
@@ -42,12 +45,25 @@ locals {
   wheel       = var.wheel_path != null ? var.wheel_path : try(one(local.built), null)
 }
 
+module "kms" {
+  source = "./modules/kms"
+  count  = var.create_kms_key ? 1 : 0
+
+  name             = local.name
+  account_id       = data.aws_caller_identity.current.account_id
+  partition        = data.aws_partition.current.partition
+  region           = var.region
+  log_group_prefix = local.log_group_prefix
+}
+
 module "s3" {
   source = "./modules/s3"
 
   names          = local.buckets
+  also_logged    = { for layer, name in local.public_buckets : "public_${layer}" => "arn:${data.aws_partition.current.partition}:s3:::${name}" }
+  account_id     = data.aws_caller_identity.current.account_id
   force_destroy  = var.force_destroy
-  kms_key_arn    = var.kms_key_arn
+  kms_key_arn    = local.kms_key_arn
   lifecycle_days = var.lifecycle_days
 }
 
@@ -57,8 +73,13 @@ module "s3_public" {
   names              = local.public_buckets
   access             = var.public_access
   write_acknowledged = var.public_write_acknowledged
+  logs_bucket        = lookup(local.buckets, "logs", null)
+  lifecycle_days     = var.lifecycle_days
   force_destroy      = var.force_destroy
   partition          = data.aws_partition.current.partition
+
+  # Its access logs go to a bucket that must let them in first.
+  depends_on = [module.s3]
 }
 
 module "iam" {
@@ -70,10 +91,14 @@ module "iam" {
   public_buckets   = local.public_buckets
   databases        = local.databases
   log_group_prefix = local.log_group_prefix
-  kms_key_arn      = var.kms_key_arn
-  account_id       = data.aws_caller_identity.current.account_id
-  partition        = data.aws_partition.current.partition
-  region           = var.region
+  kms_key_arn      = local.kms_key_arn
+
+  permissions_boundary_arn = var.permissions_boundary_arn
+  erasure_policy           = var.erasure_policy
+
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = var.region
 }
 
 module "glue" {
@@ -81,6 +106,9 @@ module "glue" {
 
   name               = local.name
   entities           = { for entity, value in var.entities : entity => value.description }
+  parents            = { for entity, value in var.entities : entity => value.parents }
+  workflow           = var.workflow
+  auto_scaling       = var.auto_scaling
   gold_marts         = var.gold_marts
   databases          = local.databases
   uris               = local.uris
@@ -92,9 +120,36 @@ module "glue" {
   role_arns          = module.iam.role_arns
   log_group_prefix   = local.log_group_prefix
   log_retention_days = var.log_retention_days
-  kms_key_arn        = var.kms_key_arn
+  kms_key_arn        = local.kms_key_arn
   worker_type        = var.worker_type
   number_of_workers  = var.number_of_workers
   timeout_minutes    = var.job_timeout_minutes
   max_retries        = var.job_max_retries
+}
+
+module "athena" {
+  source = "./modules/athena"
+  count  = var.athena ? 1 : 0
+
+  name           = local.name
+  databases      = module.glue.databases
+  results_bucket = module.s3.buckets.athena
+  scan_limit_gib = var.athena_scan_limit_gib
+  kms_key_arn    = local.kms_key_arn
+  force_destroy  = var.force_destroy
+}
+
+module "monitoring" {
+  source = "./modules/monitoring"
+  count  = var.monitoring ? 1 : 0
+
+  name               = local.name
+  account_id         = data.aws_caller_identity.current.account_id
+  region             = var.region
+  jobs               = module.glue.jobs
+  log_groups         = module.glue.log_groups
+  alarm_emails       = var.alarm_emails
+  quarantine_percent = var.quarantine_percent
+  freshness_hours    = var.freshness_hours
+  kms_key_arn        = local.kms_key_arn
 }

@@ -14,7 +14,7 @@ output "databases" {
 }
 
 output "jobs" {
-  description = "Glue job names: one per entity, and gold."
+  description = "Glue job names: one per entity, gold, and maintenance."
   value       = module.glue.jobs
 }
 
@@ -24,6 +24,26 @@ output "crawlers" {
 }
 
 output "role_arns" {
-  description = "ARNs of the roles: one per entity's job, gold, and crawler."
+  description = "ARNs of the roles: one per entity's job, gold, maintenance, and crawler."
   value       = module.iam.role_arns
+}
+
+output "erasure_policy_arn" {
+  description = "ARN of the policy for the people who erase persons; null when there is none."
+  value       = module.iam.erasure_policy_arn
+}
+
+output "workflow" {
+  description = "Name of the Glue workflow; null when there is none."
+  value       = module.glue.workflow
+}
+
+output "athena_workgroup" {
+  description = "Name of the Athena workgroup; null when there is none."
+  value       = one(module.athena[*].workgroup)
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the topic that gets all alarms; null when there is none."
+  value       = one(module.monitoring[*].topic_arn)
 }

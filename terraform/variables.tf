@@ -72,19 +72,91 @@ variable "force_destroy" {
   default     = false
 }
 
+variable "create_kms_key" {
+  description = "Whether to make a KMS key for all buckets, log groups, query results and alarms, with a policy that fits."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !(var.create_kms_key && var.kms_key_arn != null)
+    error_message = "Either name a key with kms_key_arn, or let one be made with create_kms_key."
+  }
+}
+
 variable "kms_key_arn" {
-  description = "KMS key for SSE-KMS on all buckets and log groups. Null uses S3's own keys (SSE-S3); emulators need that, as S3A's copies stall with SSE-KMS there."
+  description = "KMS key of your own for the same; its policy must let the job roles, CloudWatch Logs, CloudWatch and EventBridge use it. Without a key, S3's own keys are used (SSE-S3); emulators need that, as S3A's copies stall with SSE-KMS there."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-zA-Z-]+$", coalesce(var.kms_key_arn, "-")))
+    error_message = "kms_key_arn is the ARN of a key (arn:aws:kms:<region>:<account>:key/<id>), not of an alias."
+  }
+}
+
+variable "athena" {
+  description = "Whether to make an Athena workgroup with a result location, encryption and a scan limit of its own."
+  type        = bool
+  default     = true
+}
+
+variable "athena_scan_limit_gib" {
+  description = "GiB that one Athena query may scan before it is ended."
+  type        = number
+  default     = 100
+}
+
+variable "monitoring" {
+  description = "Whether to make alarms on failed jobs, quarantine and freshness, their topic, and a dashboard."
+  type        = bool
+  default     = true
+}
+
+variable "alarm_emails" {
+  description = "Addresses that get the alarms; each one is asked to confirm."
+  type        = list(string)
+  default     = []
+}
+
+variable "quarantine_percent" {
+  description = "Percent of an entity's rows within an hour that may go to quarantine before an alarm."
+  type        = number
+  default     = 5
+}
+
+variable "freshness_hours" {
+  description = "Hours without a refresh of Gold before an alarm."
+  type        = number
+  default     = 26
+}
+
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds every role, as your platform team demands it. Null makes one of the stage's own."
   type        = string
   default     = null
 }
 
+variable "erasure_policy" {
+  description = "Whether to make a policy for the people who erase persons with `finlake forget`; attach it to their role."
+  type        = bool
+  default     = false
+}
+
+variable "access_logs" {
+  description = "Whether a bucket gets the access logs of the others."
+  type        = bool
+  default     = true
+}
+
 variable "lifecycle_days" {
-  description = "Ages in days: abort incomplete uploads, expire noncurrent versions, move Bronze to Standard-IA and on to Glacier Instant Retrieval. Null sets no lifecycle at all (local: the provider waits almost a minute per apply for it)."
+  description = "Ages in days: abort incomplete uploads, expire noncurrent versions, move Bronze to Standard-IA and on to Glacier Instant Retrieval, expire access logs, expire query results and Spark's event logs. Null sets no lifecycle at all (local: the provider waits almost a minute per apply for it)."
   type = object({
     incomplete_uploads = number
     noncurrent         = number
     bronze_ia          = number
     bronze_archive     = number
+    access_logs        = optional(number, 365)
+    results            = optional(number, 30)
   })
   default = null
 }
@@ -116,6 +188,18 @@ variable "number_of_workers" {
     condition     = var.number_of_workers >= 2
     error_message = "A Glue Spark job needs at least 2 workers: the driver and one executor."
   }
+}
+
+variable "auto_scaling" {
+  description = "Whether Glue takes only as many workers as a run needs, up to number_of_workers."
+  type        = bool
+  default     = true
+}
+
+variable "workflow" {
+  description = "Workflow that runs all jobs in order: schedule is a Glue cron expression in UTC, or null to start it by hand. Null makes no workflow (local: the emulators run no jobs, and forget a trigger's conditions)."
+  type        = object({ schedule = optional(string) })
+  default     = null
 }
 
 variable "job_timeout_minutes" {

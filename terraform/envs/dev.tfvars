@@ -13,3 +13,5 @@ lifecycle_days = {
   bronze_ia          = 30
   bronze_archive     = 90
 }
+
+workflow = {} # started by hand

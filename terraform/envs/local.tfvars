@@ -7,3 +7,9 @@ force_destroy = true
 public_access = "read"
 
 log_retention_days = 7
+
+# What nobody on the laptop would deliver, run or look at; it would only be one more thing that an emulator
+# must know. The table in docs/deploy.md tells what differs.
+access_logs = false
+athena      = false
+monitoring  = false

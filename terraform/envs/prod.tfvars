@@ -4,8 +4,8 @@ region      = "eu-central-1"
 # Bucket names are unique in all of AWS: put your account id or another word of your own here.
 bucket_suffix = ""
 
-# Set a key of your own for SSE-KMS; its policy must let the job roles and CloudWatch Logs use it.
-# kms_key_arn = "arn:aws:kms:<region>:<account>:key/<id>"
+# A key of the stage's own for everything that is stored. Or name yours with kms_key_arn.
+create_kms_key = true
 
 number_of_workers   = 4
 job_timeout_minutes = 180
@@ -17,3 +17,5 @@ lifecycle_days = {
   bronze_ia          = 60
   bronze_archive     = 180
 }
+
+workflow = { schedule = "cron(15 3 * * ? *)" } # UTC

@@ -28,6 +28,7 @@ variables {
     silver-accounts = "arn:aws:iam::123456789012:role/lake-dev-silver-accounts"
     silver-loans    = "arn:aws:iam::123456789012:role/lake-dev-silver-loans"
     gold            = "arn:aws:iam::123456789012:role/lake-dev-gold"
+    maintenance     = "arn:aws:iam::123456789012:role/lake-dev-maintenance"
     crawler         = "arn:aws:iam::123456789012:role/lake-dev-crawler"
   }
   log_group_prefix   = "/aws-glue/jobs/lake-dev"
@@ -48,8 +49,9 @@ run "jobs" {
       silver-accounts = "lake-dev-silver-accounts"
       silver-loans    = "lake-dev-silver-loans"
       gold            = "lake-dev-gold"
+      maintenance     = "lake-dev-maintenance"
     }
-    error_message = "There must be one job per entity and one for Gold."
+    error_message = "There must be one job per entity, one for Gold, and one for maintenance."
   }
 
   assert {
@@ -173,4 +175,84 @@ run "a_missing_wheel_is_explained" {
   }
 
   expect_failures = [var.wheel_path]
+}
+
+run "jobs_run_in_order_by_the_clock" {
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    parents  = { accounts = [], loans = ["accounts"] }
+    workflow = { schedule = "cron(15 3 * * ? *)" }
+  }
+
+  assert {
+    condition = (
+      aws_glue_trigger.start[0].type == "SCHEDULED" && aws_glue_trigger.start[0].schedule == "cron(15 3 * * ? *)"
+      && [for action in aws_glue_trigger.start[0].actions : action.job_name] == ["lake-dev-silver-accounts"]
+    )
+    error_message = "The clock must start the jobs of entities without parents, and no other."
+  }
+
+  assert {
+    condition = {
+      for job, trigger in aws_glue_trigger.after : job => [
+        one(trigger.actions).job_name, one(trigger.predicate).logical, [for condition in one(trigger.predicate).conditions : "${condition.job_name} ${condition.state}"]
+      ]
+      } == {
+      silver-loans = ["lake-dev-silver-loans", "AND", ["lake-dev-silver-accounts SUCCEEDED"]]
+      gold         = ["lake-dev-gold", "AND", ["lake-dev-silver-accounts SUCCEEDED", "lake-dev-silver-loans SUCCEEDED"]]
+      maintenance  = ["lake-dev-maintenance", "AND", ["lake-dev-gold SUCCEEDED"]]
+    }
+    error_message = "Parents must come before children, all Silver jobs before Gold, Gold before maintenance."
+  }
+
+  assert {
+    condition = alltrue([
+      for job, resource in aws_glue_job.this :
+      resource.default_arguments["--enable-auto-scaling"] == "true"
+      && resource.default_arguments["--spark-event-logs-path"] == "s3://lake-dev-scripts/spark-ui/${job}/"
+    ])
+    error_message = "Jobs must scale by themselves and keep Spark's event log, each below its own prefix."
+  }
+}
+
+run "a_key_encrypts_what_glue_itself_writes" {
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+  }
+
+  assert {
+    condition = (
+      one(one(aws_glue_security_configuration.this[0].encryption_configuration).s3_encryption).kms_key_arn == var.kms_key_arn
+      && alltrue([for job in values(aws_glue_job.this) : job.security_configuration == "lake-dev"])
+      && alltrue([for group in values(aws_cloudwatch_log_group.job) : group.kms_key_id == var.kms_key_arn])
+      && aws_glue_crawler.bronze.security_configuration == "lake-dev"
+    )
+    error_message = "Jobs, crawlers and log groups must use the key."
+  }
+
+  assert {
+    condition     = length(aws_glue_trigger.after) == 0 && output.workflow == null
+    error_message = "Without workflow there must be no trigger."
+  }
+}
+
+run "a_schedule_that_glue_would_refuse_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    workflow = { schedule = "15 3 * * *" }
+  }
+
+  expect_failures = [var.workflow]
 }

@@ -1,5 +1,9 @@
 # Roles: each job sees its own data and its parents', and nothing else.
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::123456789012:policy/mocked" }
+  }
+}
 
 variables {
   name = "lake-dev"
@@ -33,7 +37,7 @@ run "least_privilege" {
   }
 
   assert {
-    condition     = toset(keys(aws_iam_role.this)) == toset(["silver-accounts", "silver-customers", "silver-loans", "silver-transactions", "gold", "crawler"])
+    condition     = toset(keys(aws_iam_role.this)) == toset(["silver-accounts", "silver-customers", "silver-loans", "silver-transactions", "gold", "maintenance", "crawler"])
     error_message = "There must be one role per job and one for the crawlers."
   }
 
@@ -178,5 +182,103 @@ run "public_copies_and_a_key_add_exactly_that" {
       ]
     ]))
     error_message = "No policy may use a wildcard in an action."
+  }
+}
+
+run "maintenance_reads_no_bronze_and_changes_no_catalogue" {
+  module {
+    source = "./modules/iam"
+  }
+
+  assert {
+    condition = !anytrue([
+      for word in ["bronze", "glue:", "DeleteObjectVersion"] : strcontains(aws_iam_role_policy.this["maintenance"].policy, word)
+    ])
+    error_message = "Maintenance rewrites tables; it must not see Bronze, the catalogue, or old versions."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.this["maintenance"].policy).Statement : statement.Resource if statement.Sid == "WriteData"
+    ])) == toset(["arn:aws:s3:::lake-dev-silver/*", "arn:aws:s3:::lake-dev-gold/*"])
+    error_message = "Maintenance must reach all tables of Silver and Gold."
+  }
+}
+
+run "every_role_has_a_boundary_that_allows_what_its_policy_does_and_no_more_services" {
+  module {
+    source = "./modules/iam"
+  }
+
+  assert {
+    condition     = alltrue([for role in values(aws_iam_role.this) : role.permissions_boundary == aws_iam_policy.boundary[0].arn])
+    error_message = "Every role must have the boundary."
+  }
+
+  assert {
+    condition = length(setsubtract(
+      flatten([for policy in values(aws_iam_role_policy.this) : [for statement in jsondecode(policy.policy).Statement : statement.Action]]),
+      flatten([for statement in jsondecode(aws_iam_policy.boundary[0].policy).Statement : statement.Action]),
+    )) == 0
+    error_message = "The boundary must allow each action of the roles' policies, or they could not work."
+  }
+
+  assert {
+    condition = alltrue([
+      for action in flatten([for statement in jsondecode(aws_iam_policy.boundary[0].policy).Statement : statement.Action]) :
+      can(regex("^(s3|glue|logs|cloudwatch|kms):[A-Za-z]+$", action))
+    ])
+    error_message = "The boundary must name actions, of the services that jobs need."
+  }
+
+  assert {
+    condition     = length(aws_iam_policy.boundary[0].policy) <= 6144
+    error_message = "AWS refuses a managed policy of more than 6,144 characters."
+  }
+
+  assert {
+    condition     = length(aws_iam_policy.erasure) == 0
+    error_message = "Without asking nobody gets a policy to erase persons."
+  }
+}
+
+run "a_boundary_of_the_platform_team_is_taken" {
+  module {
+    source = "./modules/iam"
+  }
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/platform"
+  }
+
+  assert {
+    condition     = length(aws_iam_policy.boundary) == 0 && alltrue([for role in values(aws_iam_role.this) : role.permissions_boundary == var.permissions_boundary_arn])
+    error_message = "Every role must have the boundary that was named, and no other may be made."
+  }
+}
+
+run "people_who_erase_persons_may_delete_old_versions_of_data_only" {
+  module {
+    source = "./modules/iam"
+  }
+
+  variables {
+    erasure_policy = true
+    public_buckets = { silver = "lake-dev-public-silver", gold = "lake-dev-public-gold" }
+  }
+
+  assert {
+    condition = alltrue([
+      for action in ["s3:DeleteObjectVersion", "s3:ListBucketVersions", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"] :
+      contains(flatten([for statement in jsondecode(aws_iam_policy.erasure[0].policy).Statement : statement.Action]), action)
+    ])
+    error_message = "An erasure replaces files, deletes others, and deletes old versions."
+  }
+
+  assert {
+    condition = toset([
+      for resource in flatten([for statement in jsondecode(aws_iam_policy.erasure[0].policy).Statement : statement.Resource]) : trimsuffix(resource, "/*")
+    ]) == toset([for name in ["bronze", "silver", "gold", "public-silver", "public-gold"] : "arn:aws:s3:::lake-dev-${name}"])
+    error_message = "It must reach all layers and masked copies, but neither scripts nor logs."
   }
 }

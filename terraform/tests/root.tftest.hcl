@@ -11,6 +11,14 @@ mock_provider "aws" {
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
   }
+
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::123456789012:policy/mocked" }
+  }
+
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:mocked" }
+  }
 }
 
 variables {
@@ -51,7 +59,7 @@ run "a_stage_is_private_unless_told_otherwise" {
   }
 
   assert {
-    condition     = toset(keys(output.role_arns)) == toset(["silver-accounts", "silver-customers", "gold", "crawler"])
+    condition     = toset(keys(output.role_arns)) == toset(["silver-accounts", "silver-customers", "gold", "maintenance", "crawler"])
     error_message = "There must be one role per job and one for the crawlers."
   }
 }
@@ -75,6 +83,38 @@ run "public_copies_have_buckets_and_settings_of_their_own" {
     condition     = output.databases.silver == "my_bank_local_silver"
     error_message = "Dashes must become underscores in database names."
   }
+}
+
+run "a_first_plan_with_a_key_of_its_own_works" {
+  command = plan
+
+  variables {
+    bucket_suffix  = "123456789012"
+    create_kms_key = true
+    workflow       = { schedule = "cron(15 3 * * ? *)" }
+    lifecycle_days = {
+      incomplete_uploads = 7
+      noncurrent         = 90
+      bronze_ia          = 60
+      bronze_archive     = 180
+    }
+  }
+
+  assert {
+    condition     = output.workflow == "finlake-prod" && output.athena_workgroup == "finlake-prod"
+    error_message = "What counts on the key must be planned before the key is there."
+  }
+}
+
+run "two_keys_are_refused" {
+  command = plan
+
+  variables {
+    create_kms_key = true
+    kms_key_arn    = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+  }
+
+  expect_failures = [var.create_kms_key]
 }
 
 run "an_unknown_parent_is_refused" {

@@ -151,6 +151,79 @@ run "ages_that_s3_would_refuse_are_refused" {
   expect_failures = [var.lifecycle_days]
 }
 
+run "access_logs_go_to_a_bucket_that_only_s3_may_write" {
+  module {
+    source = "./modules/s3"
+  }
+
+  variables {
+    names       = { bronze = "lake-bronze", silver = "lake-silver", athena = "lake-athena", logs = "lake-logs" }
+    account_id  = "123456789012"
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    lifecycle_days = {
+      incomplete_uploads = 7
+      noncurrent         = 90
+      bronze_ia          = 60
+      bronze_archive     = 180
+      access_logs        = 400
+      results            = 14
+    }
+  }
+
+  assert {
+    condition = { for layer, logging in aws_s3_bucket_logging.this : layer => logging.target_prefix } == {
+      athena = "athena/"
+      bronze = "bronze/"
+      silver = "silver/"
+    }
+    error_message = "Every bucket but that of the logs must be logged, each below its own prefix."
+  }
+
+  assert {
+    condition = [
+      for statement in jsondecode(aws_s3_bucket_policy.tls_only["logs"].policy).Statement :
+      [statement.Principal.Service, statement.Action, statement.Condition.StringEquals["aws:SourceAccount"]] if statement.Effect == "Allow"
+    ] == [["logging.s3.amazonaws.com", "s3:PutObject", "123456789012"]]
+    error_message = "S3 alone, for this account, may write access logs."
+  }
+
+  assert {
+    condition     = !strcontains(aws_s3_bucket_policy.tls_only["bronze"].policy, "Allow")
+    error_message = "No other bucket may be opened by its policy."
+  }
+
+  assert {
+    condition = (
+      one(one(aws_s3_bucket_server_side_encryption_configuration.this["logs"].rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
+      && one(one(aws_s3_bucket_server_side_encryption_configuration.this["bronze"].rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms"
+    )
+    error_message = "S3 delivers access logs to SSE-S3 buckets only; the others must use the key."
+  }
+
+  assert {
+    condition = {
+      for layer in keys(var.names) : layer => [
+        for rule in aws_s3_bucket_lifecycle_configuration.this[layer].rule : rule.expiration[0].days if rule.id == "expire"
+      ]
+    } == { bronze = [], silver = [], athena = [14], logs = [400] }
+    error_message = "Results and access logs must expire, data must not."
+  }
+}
+
+run "access_logs_of_an_unknown_account_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/s3"
+  }
+
+  variables {
+    names = { bronze = "lake-bronze", logs = "lake-logs" }
+  }
+
+  expect_failures = [var.account_id]
+}
+
 run "names_that_s3_would_refuse_are_refused" {
   command = plan
 

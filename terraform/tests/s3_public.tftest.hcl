@@ -61,6 +61,28 @@ run "read_lets_anyone_read_and_nobody_write" {
   }
 }
 
+run "public_copies_are_logged_and_cleaned_up_where_the_lake_is" {
+  module {
+    source = "./modules/s3_public"
+  }
+
+  variables {
+    access         = "read"
+    logs_bucket    = "lake-logs"
+    lifecycle_days = { incomplete_uploads = 3, noncurrent = 7 }
+  }
+
+  assert {
+    condition     = { for layer, logging in aws_s3_bucket_logging.this : layer => "${logging.target_bucket}/${logging.target_prefix}" } == { gold = "lake-logs/public_gold/", silver = "lake-logs/public_silver/" }
+    error_message = "Who reads public copies must be logged."
+  }
+
+  assert {
+    condition     = alltrue([for lifecycle in values(aws_s3_bucket_lifecycle_configuration.this) : lifecycle.rule[0].noncurrent_version_expiration[0].noncurrent_days == 7])
+    error_message = "Old versions of public copies must expire."
+  }
+}
+
 run "read_write_without_acknowledgement_is_refused" {
   command = plan
 

@@ -386,5 +386,6 @@ def test_status_lists_what_was_set_aside(outcome: Outcome):
 
 
 def test_a_table_without_rows_can_be_asked(outcome: Outcome):
+    outcome.lake.must("run", "--entity", "accounts")
     done = outcome.lake.must("query", "SELECT account_id, balance FROM silver.accounts", "--format", "csv")
     assert done.stdout == "account_id,balance\n"

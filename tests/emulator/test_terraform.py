@@ -116,11 +116,24 @@ def test_the_modules_keep_their_promises(initialised: Path) -> None:
     assert "0 failed" in done.stdout
 
 
+def test_the_bucket_of_the_state_keeps_its_promises(initialised: Path, provider: tf.ProviderSource) -> None:
+    folder = initialised / "bootstrap"
+    mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
+    done = terraform(folder, "init", "-input=false", "-no-color", *mirror)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = terraform(folder, "test", "-no-color")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("file", "promise", "broken", "test"),
     [
         ("modules/s3/main.tf", "restrict_public_buckets = true", "restrict_public_buckets = false", "s3"),
         ("modules/iam/main.tf", '"kms:Decrypt"', '"kms:*"', "iam"),
+        ("modules/kms/main.tf", '"kms:PutKeyPolicy"', '"kms:Put*"', "kms"),
+        ("modules/athena/main.tf", "= true # enforced", "= false", "athena"),
+        ("modules/monitoring/main.tf", '"breaching"', '"notBreaching"', "monitoring"),
+        ("modules/glue/main.tf", '"SUCCEEDED"', '"FAILED"', "glue"),
     ],
 )
 def test_a_broken_promise_is_noticed(
@@ -187,7 +200,8 @@ def test_an_apply_makes_everything_and_says_where_it_is(applied: infra.Outcome) 
     assert {action for action, _ in applied.changes} == {"create"}
     assert set(applied.seconds) == {"init", "apply"}
     assert applied.outputs["settings"]["FINLAKE_SILVER_URI"] == "s3://finlake-local-silver"
-    assert set(applied.outputs["jobs"]) == {"gold", *(f"silver-{entity}" for entity in ENTITIES)}
+    silver = {f"silver-{entity}" for entity in ENTITIES}
+    assert set(applied.outputs["jobs"]) == {"gold", "maintenance", *silver}
 
 
 def test_buckets_are_versioned_encrypted_closed_and_tls_only(

@@ -135,3 +135,18 @@ def test_help_loads_neither_numpy_nor_polars_nor_spark():
     code = f"import sys, datagen.cli; print({heavy} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_days_go_on_after_a_batch_and_each_is_as_if_made_alone(tmp_path):
+    result = run("--scale", 10, "--out", tmp_path / "all", "--days", 3, "--json")
+    assert [totals["batch"] for totals in json.loads(result.stdout)] == [0, 1, 2, 3]
+    assert run("--scale", 10, "--out", tmp_path / "alone", "--batch", 3).exit_code == 0
+    for file in (tmp_path / "alone").rglob("*.csv"):
+        assert (tmp_path / "all" / file.relative_to(tmp_path / "alone")).read_bytes() == file.read_bytes()
+
+
+def test_days_beyond_the_last_batch_are_refused_before_anything_is_written(tmp_path):
+    result = run("--out", tmp_path / "out", "--batch", 9_990, "--days", 30)
+    assert result.exit_code == 2
+    assert "9,999" in result.output.replace("\n", " ")
+    assert not (tmp_path / "out").exists()

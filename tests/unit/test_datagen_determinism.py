@@ -12,8 +12,8 @@ from datagen.generator import ENTITIES
 from datagen.schedule import Plan
 
 GOLDEN = {
-    0: "a1a9731b11a991fc1981a378ea38ef14a54158260d2487e090ba0701c53e6b90",
-    1: "5a40ff1ec1506e16ece1f9d2eee93f9e5fe5b572d74d4a104020a73d66a0b898",
+    0: "cb659736fd3139cdcab581b6fff7801a7cf6d3b8e783ded885b6b4e9c29e62bb",
+    1: "fe82bda6e28384c6b7a53141ce1d30363d6de2ba2087b026fd746f6f84153f9f",
 }
 
 

@@ -239,6 +239,6 @@ def test_a_large_batch_is_split_into_files(tmp_path, monkeypatch):
         manifest = generate(tmp_path, scale=300, batch=batch, dirty=0.1)
         assert counts(pipeline, tmp_path, manifest) == promises(manifest)
     files = read_manifests(tmp_path)[0].entities["transactions"].files
-    assert len(files) == 5
+    assert len(files) == 6
     assert all(file.rows <= 3_000 for file in files)
-    assert len({file.sha256 for file in files}) == 5
+    assert len({file.sha256 for file in files}) == 6

@@ -71,6 +71,9 @@ def test_production_keeps_its_data_and_its_secrets() -> None:
     assert values.get("force_destroy", "false") == "false"
     assert values.get("public_access", '"none"') == '"none"'
     assert "lifecycle_days" in values
+    assert values["create_kms_key"] == "true"
+    for watch in ("monitoring", "access_logs", "athena"):
+        assert values.get(watch, "true") == "true"
 
 
 def test_every_terraform_variable_and_output_is_described_and_every_variable_typed() -> None:
@@ -507,12 +510,12 @@ def test_the_glue_job_takes_its_own_arguments_and_leaves_glues_alone() -> None:
         "--FINLAKE_ENV dev --entity loans --enable-metrics true --FINLAKE_SILVER_URI=s3://finlake-dev-silver"
     )
     command, settings = parse_arguments(arguments.split())
-    assert command == ["run", "--layer", "silver", "--entity", "loans"]
+    assert command == ["run", "--json", "--layer", "silver", "--entity", "loans"]
     assert settings == {"FINLAKE_ENV": "dev", "FINLAKE_SILVER_URI": "s3://finlake-dev-silver"}
 
 
 def test_the_gold_job_has_no_entity() -> None:
-    assert parse_arguments(["--layer", "gold"]) == (["run", "--layer", "gold"], {})
+    assert parse_arguments(["--layer", "gold"]) == (["run", "--json", "--layer", "gold"], {})
 
 
 def test_a_glue_job_without_a_layer_fails() -> None:

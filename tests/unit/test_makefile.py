@@ -42,20 +42,20 @@ def test_the_tasks_of_the_readme_are_there() -> None:
     assert {"install", "doctor", "up", "down", "status", "e2e", "test", "clean"} <= set(TARGETS)
 
 
-@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"tf-plan", "tf-apply"} - INTERNAL))
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"tf-plan", "tf-apply", "tf-destroy"} - INTERNAL))
 def test_every_target_can_be_made(target: str) -> None:
     shown = make("--dry-run", target)
     assert shown.returncode == 0, shown.stderr
 
 
-@pytest.mark.parametrize("target", ["tf-plan", "tf-apply"])
+@pytest.mark.parametrize("target", ["tf-plan", "tf-apply", "tf-destroy"])
 def test_terraform_targets_work_on_the_environment_they_are_given(target: str) -> None:
     shown = make("--dry-run", target, "ENV=dev")
     assert shown.returncode == 0, shown.stderr
     assert f"infra {target.removeprefix('tf-')} --env dev" in shown.stdout
 
 
-@pytest.mark.parametrize("target", ["tf-plan", "tf-apply"])
+@pytest.mark.parametrize("target", ["tf-plan", "tf-apply", "tf-destroy"])
 def test_an_environment_variable_does_not_choose_what_is_deployed_to(target: str) -> None:
     refused = make(target, ENV="prod")
     assert refused.returncode == 2

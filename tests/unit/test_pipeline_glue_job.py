@@ -1,7 +1,9 @@
 """What AWS Glue hands over becomes arguments and settings of finlake."""
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.glue_job import parse_arguments
 
 GLUES_OWN = ["--JOB_NAME", "finlake-dev-loans", "--TempDir", "s3://t/", "--enable-metrics", "true"]
@@ -9,11 +11,35 @@ GLUES_OWN = ["--JOB_NAME", "finlake-dev-loans", "--TempDir", "s3://t/", "--enabl
 
 def test_layer_and_entity_are_handed_on():
     command, _ = parse_arguments([*GLUES_OWN, "--layer", "silver", "--entity", "loans"])
-    assert command == ["run", "--layer", "silver", "--entity", "loans"]
+    assert command == ["run", "--json", "--layer", "silver", "--entity", "loans"]
+
+
+def test_the_days_of_a_backfill_are_handed_on():
+    days = ["--from", "2026-01-01", "--to=2026-01-31"]
+    command, _ = parse_arguments([*days, *GLUES_OWN, "--layer", "silver", "--entity", "loans"])
+    wanted = "run --json --layer silver --entity loans --from 2026-01-01 --to 2026-01-31"
+    assert command == wanted.split()
+
+
+def test_maintenance_is_a_command_of_its_own():
+    assert parse_arguments([*GLUES_OWN, "--layer", "maintenance"]) == (["maintain"], {})
+
+
+def test_maintenance_of_some_tables_only_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--layer", "maintenance", "--entity", "loans"])
+    assert "takes no --entity" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layer", ["silver", "gold", "maintenance"])
+def test_the_command_line_knows_what_the_jobs_ask_for(layer):
+    command, _ = parse_arguments(["--layer", layer])
+    shown = CliRunner().invoke(app, [*command, "--help"])
+    assert shown.exit_code == 0, shown.output
 
 
 def test_gold_has_no_entity():
-    assert parse_arguments(["--layer", "gold"]) == (["run", "--layer", "gold"], {})
+    assert parse_arguments(["--layer", "gold"]) == (["run", "--json", "--layer", "gold"], {})
 
 
 @pytest.mark.parametrize("joined", [True, False])
@@ -34,7 +60,7 @@ def test_glues_own_arguments_are_left_out():
     command, settings = parse_arguments(
         [*GLUES_OWN, "--layer", "gold", "--additional-python-modules", "x.whl"]
     )
-    assert (command, settings) == (["run", "--layer", "gold"], {})
+    assert (command, settings) == (["run", "--json", "--layer", "gold"], {})
 
 
 @pytest.mark.parametrize("arguments", [[], ["--layer", "bronze"], ["--lay", "gold"]])

@@ -1,13 +1,16 @@
 """What a run decides without Spark: the plan, whom it blames, what it says."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from pyspark.errors import AnalysisException
 
 from contracts import load_contracts
+from pipeline.cli import run
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.files import Days
 from pipeline.layout import Layout
@@ -185,6 +188,28 @@ def test_files_of_other_days_are_left_for_later_and_the_report_says_how_many(lak
     assert sum(entry.files for entry in everything.entities) == 4
 
 
+def test_a_run_of_one_entity_makes_and_registers_no_table_of_others(lake, monkeypatch):
+    registered = []
+    monkeypatch.setattr(
+        "pipeline.run.register", lambda tables, _: registered.extend(f"{t.layer}.{t.name}" for t in tables)
+    )
+    monkeypatch.setattr("pipeline.run._is_in_glue", lambda _uri: True)
+    run_pipeline(lake, entities=["accounts"], layer="silver")
+    root = Path(lake.silver_uri.removeprefix("file://"))
+    made = {path.name for path in root.iterdir() if not path.name.startswith("_")}
+    # The parent is looked into, so it is made where it is missing; its own job registers it.
+    assert made == {"accounts", "accounts_history", "customers", "customers_history"}
+    assert {name for name in registered if not name.startswith("ops.")} == {
+        "silver.accounts",
+        "silver.accounts_history",
+        "quarantine.accounts",
+    }
+    registered.clear()
+    run_pipeline(lake, layer="gold")
+    assert {name.split(".")[0] for name in registered} == {"ops"}, "there is no mart yet"
+    assert not (root / "loans").exists()
+
+
 def test_days_that_end_before_they_begin_are_a_usage_error(lake):
     with pytest.raises(UsageError, match="2026-01-02 is after 2026-01-01"):
         run_pipeline(lake, days=Days(date(2026, 1, 2), date(2026, 1, 1)))
@@ -331,3 +356,17 @@ def test_a_failing_entity_stops_its_children_and_no_other(lake, monkeypatch):
         "payments": 1,
     }
     assert Ledger(lake).open_batches() == []
+
+
+@pytest.mark.parametrize(("managed", "lines"), [("1", 1), ("", 10)])
+def test_on_glue_the_report_is_one_line_so_that_metrics_can_be_read_from_it(
+    lake, monkeypatch, capsys, managed, lines
+):
+    monkeypatch.setenv("FINLAKE_SPARK_MANAGED", managed)
+    monkeypatch.setattr("pipeline.settings.reachable_settings", lambda: lake)
+    run(entity=["customers"], layer="silver", as_json=True)
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) >= lines
+    assert (len(text.splitlines()) == 1) == (lines == 1)
+    entity = json.loads(text)["entities"][0]
+    assert {"entity", "read", "quarantined"} <= set(entity), "the metric filters of terraform/ read these"

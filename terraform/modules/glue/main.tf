@@ -11,6 +11,10 @@ locals {
         description = "Silver to Gold: ${join(", ", var.gold_marts)}"
         arguments   = { "--layer" = "gold" }
       }
+      maintenance = {
+        description = "Merges small files, deletes old ones and shortens logs, of all tables"
+        arguments   = { "--layer" = "maintenance" }
+      }
     },
   )
 
@@ -45,9 +49,22 @@ locals {
       "--additional-python-modules"        = join(",", concat([local.wheel_uri], [for module in local.modules : local.pins[module]]))
       "--enable-metrics"                   = "true"
       "--enable-continuous-cloudwatch-log" = "true"
+      "--enable-observability-metrics"     = "true"
+      "--enable-spark-ui"                  = "true"
+      # number_of_workers is then the most that a run may have; it starts with fewer and is billed for those it has.
+      "--enable-auto-scaling" = tostring(var.auto_scaling)
       # Glue's bookmarks are off: the pipeline keeps its own ledger of finished files, in the same
       # transaction log as the data, and it works on a laptop too.
       "--job-bookmark-option" = "job-bookmark-disable"
+    },
+  )
+
+  # By job: the jobs that must have succeeded before it.
+  after = merge(
+    { for entity, parents in var.parents : "silver-${entity}" => [for parent in sort(parents) : "silver-${parent}"] if length(parents) > 0 },
+    {
+      gold        = [for entity in sort(keys(var.entities)) : "silver-${entity}"]
+      maintenance = ["gold"]
     },
   )
 
@@ -104,6 +121,8 @@ resource "aws_glue_job" "this" {
   timeout           = var.timeout_minutes
   max_retries       = var.max_retries
 
+  security_configuration = one(aws_glue_security_configuration.this[*].name)
+
   command {
     name            = "glueetl"
     python_version  = "3"
@@ -117,6 +136,7 @@ resource "aws_glue_job" "this" {
 
   default_arguments = merge(local.arguments, each.value.arguments, {
     "--custom-logGroup-prefix" = "${var.log_group_prefix}-${each.key}"
+    "--spark-event-logs-path"  = "s3://${var.scripts_bucket}/spark-ui/${each.key}/"
   })
 
   lifecycle {
@@ -126,6 +146,87 @@ resource "aws_glue_job" "this" {
   }
 
   depends_on = [aws_cloudwatch_log_group.job]
+}
+
+# Glue's own scratch data and bookmarks. The log groups above have the key themselves: with encryption from
+# here, Glue would write into groups of other names, which have no retention and which no role may write.
+resource "aws_glue_security_configuration" "this" {
+  #checkov:skip=CKV_AWS_99:See above: log groups are encrypted with the key themselves, everything else is here.
+  count = var.kms_key_arn == null ? 0 : 1
+
+  name = var.name
+
+  encryption_configuration {
+    cloudwatch_encryption {
+      cloudwatch_encryption_mode = "DISABLED"
+    }
+
+    job_bookmarks_encryption {
+      job_bookmarks_encryption_mode = "CSE-KMS"
+      kms_key_arn                   = var.kms_key_arn
+    }
+
+    s3_encryption {
+      s3_encryption_mode = "SSE-KMS"
+      kms_key_arn        = var.kms_key_arn
+    }
+  }
+}
+
+resource "aws_glue_workflow" "this" {
+  count = var.workflow == null ? 0 : 1
+
+  name                = var.name
+  description         = "Silver jobs, parents first; then Gold; then maintenance."
+  max_concurrent_runs = 1
+}
+
+# Entities without parents begin: by the clock, or when somebody starts the workflow.
+resource "aws_glue_trigger" "start" {
+  count = var.workflow == null ? 0 : 1
+
+  name              = "${var.name}-start"
+  description       = "Starts the Silver jobs of entities without parents."
+  workflow_name     = aws_glue_workflow.this[0].name
+  type              = var.workflow.schedule == null ? "ON_DEMAND" : "SCHEDULED"
+  schedule          = var.workflow.schedule
+  start_on_creation = var.workflow.schedule == null ? null : true
+
+  dynamic "actions" {
+    for_each = [for entity in sort(keys(var.entities)) : entity if length(lookup(var.parents, entity, [])) == 0]
+
+    content {
+      job_name = aws_glue_job.this["silver-${actions.value}"].name
+    }
+  }
+}
+
+resource "aws_glue_trigger" "after" {
+  for_each = var.workflow == null ? {} : local.after
+
+  name              = "${var.name}-${each.key}"
+  description       = "Starts ${each.key} when ${join(", ", each.value)} succeeded."
+  workflow_name     = aws_glue_workflow.this[0].name
+  type              = "CONDITIONAL"
+  start_on_creation = true
+
+  actions {
+    job_name = aws_glue_job.this[each.key].name
+  }
+
+  predicate {
+    logical = "AND"
+
+    dynamic "conditions" {
+      for_each = each.value
+
+      content {
+        job_name         = aws_glue_job.this[conditions.value].name
+        logical_operator = "EQUALS"
+        state            = "SUCCEEDED"
+      }
+    }
+  }
 }
 
 resource "aws_glue_classifier" "csv" {
@@ -147,6 +248,8 @@ resource "aws_glue_crawler" "bronze" {
   role          = var.role_arns.crawler
   database_name = aws_glue_catalog_database.this["bronze"].name
   classifiers   = [aws_glue_classifier.csv.name]
+
+  security_configuration = one(aws_glue_security_configuration.this[*].name)
 
   dynamic "s3_target" {
     for_each = keys(var.entities)
@@ -187,6 +290,8 @@ resource "aws_glue_crawler" "delta" {
   description   = "Registers ${title(each.key)} Delta tables that the jobs did not register themselves."
   role          = var.role_arns.crawler
   database_name = aws_glue_catalog_database.this[each.key].name
+
+  security_configuration = one(aws_glue_security_configuration.this[*].name)
 
   delta_target {
     delta_tables              = [for table in each.value : "${var.uris[each.key]}/${table}/"]

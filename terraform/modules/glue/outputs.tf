@@ -4,7 +4,7 @@ output "databases" {
 }
 
 output "jobs" {
-  description = "Job names: silver-<entity> per entity, and gold."
+  description = "Job names: silver-<entity> per entity, gold, and maintenance."
   value       = { for job, resource in aws_glue_job.this : job => resource.name }
 }
 
@@ -14,4 +14,14 @@ output "crawlers" {
     { bronze = aws_glue_crawler.bronze.name },
     { for layer, crawler in aws_glue_crawler.delta : layer => crawler.name },
   )
+}
+
+output "workflow" {
+  description = "Name of the workflow; null when there is none."
+  value       = one(aws_glue_workflow.this[*].name)
+}
+
+output "log_groups" {
+  description = "Names of the jobs' log groups: <job>/error and <job>/output."
+  value       = { for group, resource in aws_cloudwatch_log_group.job : group => resource.name }
 }

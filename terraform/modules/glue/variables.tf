@@ -8,6 +8,29 @@ variable "entities" {
   type        = map(string)
 }
 
+variable "parents" {
+  description = "Parents by entity: in the workflow, their jobs come first."
+  type        = map(list(string))
+  default     = {}
+}
+
+variable "workflow" {
+  description = "Workflow of all jobs: schedule is a Glue cron expression in UTC, or null to start it by hand. Null makes no workflow."
+  type        = object({ schedule = optional(string) })
+  default     = null
+
+  validation {
+    condition     = var.workflow == null || can(regex("^cron\\([^ ]+( [^ ]+){5}\\)$", coalesce(try(var.workflow.schedule, null), "cron(0 3 * * ? *)")))
+    error_message = "schedule has six fields in UTC: minutes, hours, day of month, month, day of week, year; for example \"cron(15 3 * * ? *)\"."
+  }
+}
+
+variable "auto_scaling" {
+  description = "Whether Glue takes only as many workers as a run needs, up to number_of_workers."
+  type        = bool
+  default     = true
+}
+
 variable "gold_marts" {
   description = "Gold tables, for the crawler."
   type        = list(string)
@@ -54,7 +77,7 @@ variable "constraints_path" {
 }
 
 variable "role_arns" {
-  description = "Role ARNs: silver-<entity> per entity, gold, and crawler."
+  description = "Role ARNs: silver-<entity> per entity, gold, maintenance, and crawler."
   type        = map(string)
 }
 

@@ -5,12 +5,22 @@ locals {
   glue = "arn:${var.partition}:glue:${var.region}:${var.account_id}"
   logs = "arn:${var.partition}:logs:${var.region}:${var.account_id}"
 
-  read_objects   = ["s3:GetObject"]
-  write_objects  = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]
-  read_catalog   = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables"]
-  write_catalog  = ["glue:CreateTable", "glue:UpdateTable"]
-  public_layers  = keys(var.public_buckets)
-  entities       = keys(var.entities)
+  read_objects  = ["s3:GetObject"]
+  write_objects = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]
+  read_catalog  = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables"]
+  write_catalog = ["glue:CreateTable", "glue:UpdateTable"]
+  public_layers = keys(var.public_buckets)
+  entities      = keys(var.entities)
+  partitions = [
+    "glue:BatchCreatePartition",
+    "glue:BatchGetPartition",
+    "glue:BatchUpdatePartition",
+    "glue:CreatePartition",
+    "glue:GetPartition",
+    "glue:GetPartitions",
+    "glue:UpdatePartition",
+  ]
+  erased         = [for layer in sort(keys(local.s3)) : layer if contains(["bronze", "silver", "gold"], trimprefix(layer, "public_"))]
   run_store      = "_ops"
   quarantine_dir = "_quarantine"
   staging_dir    = "_staging"
@@ -42,6 +52,13 @@ locals {
         read_tables  = [for entity in local.entities : "${var.databases.silver}/${entity}"]
         write_tables = ["${var.databases.gold}/*", "${var.databases.ops}/*"]
       }
+      # It rewrites the files of all tables, and touches neither Bronze nor the catalogue.
+      maintenance = {
+        read         = {}
+        write        = { silver = [""], gold = [""] }
+        read_tables  = []
+        write_tables = []
+      }
     },
   )
 
@@ -55,6 +72,22 @@ locals {
           Resource = ["${local.s3.scripts}/jobs/*", "${local.s3.scripts}/wheels/*"]
         },
         {
+          # Spark's event log, for its user interface: written in parts, and renamed at the end.
+          Sid      = "WriteSparkEvents"
+          Effect   = "Allow"
+          Action   = local.write_objects
+          Resource = ["${local.s3.scripts}/spark-ui/${job}/*"]
+        },
+        {
+          Sid       = "ListSparkEvents"
+          Effect    = "Allow"
+          Action    = ["s3:ListBucket"]
+          Resource  = [local.s3.scripts]
+          Condition = { StringLike = { "s3:prefix" = ["spark-ui/${job}", "spark-ui/${job}/*"] } }
+        },
+      ],
+      length(access.read) == 0 ? [] : [
+        {
           Sid    = "ReadData"
           Effect = "Allow"
           Action = local.read_objects
@@ -62,6 +95,8 @@ locals {
             for layer, folders in access.read : [for folder in folders : "${local.s3[layer]}/${folder}/*"]
           ])
         },
+      ],
+      [
         {
           Sid    = "WriteData"
           Effect = "Allow"
@@ -93,7 +128,20 @@ locals {
           }
         }
       ],
-      [
+      length(access.write_tables) == 0 ? [] : [
+        {
+          # A listing names all tables of a database, so AWS asks for all of them. It shows no data.
+          Sid    = "ListTables"
+          Effect = "Allow"
+          Action = ["glue:GetTables"]
+          Resource = concat(
+            ["${local.glue}:catalog"],
+            flatten([
+              for database in distinct([for table in access.write_tables : split("/", table)[0]]) :
+              ["${local.glue}:database/${database}", "${local.glue}:table/${database}/*"]
+            ]),
+          )
+        },
         {
           Sid    = "ReadCatalog"
           Effect = "Allow"
@@ -114,6 +162,8 @@ locals {
             [for database in distinct([for table in access.write_tables : split("/", table)[0]]) : "${local.glue}:database/${database}"],
           )
         },
+      ],
+      [
         {
           Sid      = "WriteLogs"
           Effect   = "Allow"
@@ -156,15 +206,7 @@ locals {
       {
         Sid    = "Catalog"
         Effect = "Allow"
-        Action = concat(local.read_catalog, local.write_catalog, [
-          "glue:BatchCreatePartition",
-          "glue:BatchGetPartition",
-          "glue:BatchUpdatePartition",
-          "glue:CreatePartition",
-          "glue:GetPartition",
-          "glue:GetPartitions",
-          "glue:UpdatePartition",
-        ])
+        Action = concat(local.read_catalog, local.write_catalog, local.partitions)
         Resource = concat(
           ["${local.glue}:catalog"],
           flatten([
@@ -204,6 +246,8 @@ resource "aws_iam_role" "this" {
   name        = "${var.name}-${each.key}"
   description = each.key == "crawler" ? "Glue crawlers of ${var.name}" : "Glue job ${var.name}-${each.key}"
 
+  permissions_boundary = var.permissions_boundary_arn != null ? var.permissions_boundary_arn : aws_iam_policy.boundary[0].arn
+
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -222,4 +266,85 @@ resource "aws_iam_role_policy" "this" {
   name   = "access"
   role   = each.value.id
   policy = local.policies[each.key]
+}
+
+# What no role of this stage can ever get beyond, whatever policies are attached to it later.
+resource "aws_iam_policy" "boundary" {
+  count = var.permissions_boundary_arn == null ? 1 : 0
+
+  name        = "${var.name}-boundary"
+  description = "Permissions boundary of the roles of ${var.name}: its own buckets, databases, log groups and key."
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    # As for the roles: statements of several shapes.
+    Statement = concat(
+      [
+        {
+          Sid      = "Data"
+          Effect   = "Allow"
+          Action   = sort(concat(local.write_objects, ["s3:GetBucketLocation", "s3:ListBucket"]))
+          Resource = flatten([for arn in values(local.s3) : [arn, "${arn}/*"]])
+        },
+        {
+          Sid    = "Catalog"
+          Effect = "Allow"
+          Action = sort(concat(local.read_catalog, local.write_catalog, local.partitions))
+          Resource = concat(
+            ["${local.glue}:catalog"],
+            flatten([for database in values(var.databases) : ["${local.glue}:database/${database}", "${local.glue}:table/${database}/*"]]),
+          )
+        },
+        {
+          Sid    = "Logs"
+          Effect = "Allow"
+          Action = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = [
+            "${local.logs}:log-group:${var.log_group_prefix}-*",
+            "${local.logs}:log-group:/aws-glue/crawlers",
+            "${local.logs}:log-group:/aws-glue/crawlers:*",
+          ]
+        },
+        {
+          # PutMetricData knows no resource, see above.
+          Sid       = "Metrics"
+          Effect    = "Allow"
+          Action    = ["cloudwatch:PutMetricData"]
+          Resource  = ["*"]
+          Condition = { StringEquals = { "cloudwatch:namespace" = "Glue" } }
+        },
+      ],
+      local.use_key,
+    )
+  })
+}
+
+# For the people who erase persons (`finlake forget`): old versions of objects have to go as well, which
+# no job may do. To be attached to their role or group by whoever manages those.
+resource "aws_iam_policy" "erasure" {
+  count = var.erasure_policy ? 1 : 0
+
+  name        = "${var.name}-erasure"
+  description = "Erase a person from ${var.name}, with `finlake forget`: all layers, old versions and masked copies."
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [
+        {
+          Sid      = "FindEverywhere"
+          Effect   = "Allow"
+          Action   = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions"]
+          Resource = [for layer in local.erased : local.s3[layer]]
+        },
+        {
+          Sid      = "ReplaceAndDelete"
+          Effect   = "Allow"
+          Action   = sort(concat(local.write_objects, ["s3:DeleteObjectVersion"]))
+          Resource = [for layer in local.erased : "${local.s3[layer]}/*"]
+        },
+      ],
+      local.use_key,
+    )
+  })
 }

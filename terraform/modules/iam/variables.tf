@@ -50,3 +50,15 @@ variable "region" {
   description = "AWS region."
   type        = string
 }
+
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds every role, as your platform team demands it. Null makes one that allows this stage's own buckets, databases, log groups and key."
+  type        = string
+  default     = null
+}
+
+variable "erasure_policy" {
+  description = "Whether to make a policy for the people who erase persons with `finlake forget`; it is attached to nobody."
+  type        = bool
+  default     = false
+}

@@ -1,4 +1,6 @@
 resource "aws_s3_bucket" "this" {
+  #checkov:skip=CKV_AWS_144:A copy in another region doubles storage and may break rules on where data stays; versions guard against deletion. It is the user's choice, made outside of this module.
+  #checkov:skip=CKV2_AWS_62:The pipeline lists Bronze and remembers what it has read; nobody listens to events.
   for_each = var.names
 
   bucket        = each.value
@@ -21,13 +23,14 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   bucket = each.value.id
 
   rule {
+    # The bucket of access logs: S3 delivers them to SSE-S3 buckets only.
     apply_server_side_encryption_by_default {
-      sse_algorithm     = var.kms_key_arn == null ? "AES256" : "aws:kms"
-      kms_master_key_id = var.kms_key_arn
+      sse_algorithm     = local.keys[each.key] == null ? "AES256" : "aws:kms"
+      kms_master_key_id = local.keys[each.key]
     }
 
     # One data key per bucket instead of one per object: far fewer KMS requests.
-    bucket_key_enabled = var.kms_key_arn != null
+    bucket_key_enabled = local.keys[each.key] != null
   }
 }
 
@@ -48,19 +51,44 @@ resource "aws_s3_bucket_policy" "tls_only" {
   bucket = each.value.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Sid       = "DenyInsecureTransport"
-      Effect    = "Deny"
-      Principal = "*"
-      # A deny: the wildcard takes rights away.
-      Action    = "s3:*"
-      Resource  = [local.arns[each.key], "${local.arns[each.key]}/*"]
-      Condition = { Bool = { "aws:SecureTransport" = "false" } }
-    }]
+    Statement = concat(
+      [{
+        Sid       = "DenyInsecureTransport"
+        Effect    = "Deny"
+        Principal = "*"
+        # A deny: the wildcard takes rights away.
+        Action    = "s3:*"
+        Resource  = [local.arns[each.key], "${local.arns[each.key]}/*"]
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }],
+      # jsondecode: the two statements differ in shape, and a conditional wants one type.
+      each.key != "logs" ? [] : [jsondecode(jsonencode({
+        Sid       = "DeliverAccessLogs"
+        Effect    = "Allow"
+        Principal = { Service = "logging.s3.amazonaws.com" }
+        Action    = "s3:PutObject"
+        Resource  = [for layer in concat(keys(local.logged), keys(var.also_logged)) : "${local.arns.logs}/${layer}/*"]
+        Condition = {
+          ArnLike      = { "aws:SourceArn" = concat([for layer in keys(local.logged) : local.arns[layer]], values(var.also_logged)) }
+          StringEquals = { "aws:SourceAccount" = var.account_id }
+        }
+      }))],
+    )
   })
 
   # S3 refuses a policy and a public access block of one bucket at the same moment.
   depends_on = [aws_s3_bucket_public_access_block.this]
+}
+
+resource "aws_s3_bucket_logging" "this" {
+  for_each = local.logged
+
+  bucket        = aws_s3_bucket.this[each.key].id
+  target_bucket = aws_s3_bucket.this["logs"].id
+  target_prefix = "${each.key}/"
+
+  # S3 checks that it may write there.
+  depends_on = [aws_s3_bucket_policy.tls_only]
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
@@ -105,10 +133,31 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # What can be made again, and what is only looked at for a while.
+  dynamic "rule" {
+    for_each = lookup({ athena = [""], logs = [""], scripts = ["spark-ui/"] }, each.key, [])
+
+    content {
+      id     = "expire"
+      status = "Enabled"
+
+      filter {
+        prefix = rule.value
+      }
+
+      expiration {
+        days = each.key == "logs" ? var.lifecycle_days.access_logs : var.lifecycle_days.results
+      }
+    }
+  }
+
   # Rules on noncurrent versions need versioning to be on first.
   depends_on = [aws_s3_bucket_versioning.this]
 }
 
 locals {
-  arns = { for layer, bucket in aws_s3_bucket.this : layer => bucket.arn }
+  # Every bucket but the one that gets them.
+  logged = contains(keys(var.names), "logs") ? { for layer, name in var.names : layer => name if layer != "logs" } : {}
+  keys   = { for layer in keys(var.names) : layer => layer == "logs" ? null : var.kms_key_arn }
+  arns   = { for layer, bucket in aws_s3_bucket.this : layer => bucket.arn }
 }

@@ -12,6 +12,10 @@ locals {
 }
 
 resource "aws_s3_bucket" "this" {
+  #checkov:skip=CKV_AWS_144:Copies of what is in the lake, which can be written again.
+  #checkov:skip=CKV_AWS_145:Strangers could not use the key; the copies hold masked columns only.
+  #checkov:skip=CKV2_AWS_6:It is below. Policies are let through on purpose, ACLs are not.
+  #checkov:skip=CKV2_AWS_62:Nobody listens to events.
   for_each = local.names
 
   bucket        = each.value
@@ -43,7 +47,41 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   }
 }
 
+resource "aws_s3_bucket_logging" "this" {
+  for_each = var.logs_bucket == null ? {} : aws_s3_bucket.this
+
+  bucket        = each.value.id
+  target_bucket = var.logs_bucket
+  target_prefix = "public_${each.key}/"
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  for_each = var.lifecycle_days == null ? {} : aws_s3_bucket.this
+
+  bucket = each.value.id
+
+  rule {
+    id     = "clean-up"
+    status = "Enabled"
+
+    filter {}
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = var.lifecycle_days.incomplete_uploads
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = var.lifecycle_days.noncurrent
+    }
+  }
+
+  # Rules on noncurrent versions need versioning to be on first.
+  depends_on = [aws_s3_bucket_versioning.this]
+}
+
 resource "aws_s3_bucket_public_access_block" "this" {
+  #checkov:skip=CKV_AWS_54:These buckets exist only where public_access asks for them, and hold masked copies.
+  #checkov:skip=CKV_AWS_56:As above.
   for_each = aws_s3_bucket.this
 
   bucket = each.value.id

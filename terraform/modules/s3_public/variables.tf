@@ -36,3 +36,15 @@ variable "partition" {
   type        = string
   default     = "aws"
 }
+
+variable "logs_bucket" {
+  description = "Bucket that gets the access logs; null for none."
+  type        = string
+  default     = null
+}
+
+variable "lifecycle_days" {
+  description = "Ages in days: abort incomplete uploads, expire noncurrent versions. Null for no rules."
+  type        = object({ incomplete_uploads = number, noncurrent = number })
+  default     = null
+}

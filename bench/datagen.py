@@ -1,0 +1,248 @@
+"""The generator against other ways to make rows, side by side; see bench/README.md.
+
+Each case is a process of its own, with one thread for Polars (two for two workers). Cases on one core are
+measured in processor seconds, so that other work on the machine counts little; cases on two by the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+FAKER_ROWS, LOOP_ROWS = 4_000, 60_000
+GOALS = {
+    "transactions / Faker row by row": 120.0,
+    "transactions / write_csv of a ready frame": 0.5,
+    "two workers / one worker": 1.8,
+}
+
+
+def faker_rows() -> int:
+    """Rows of 16 columns, each made by a call of Faker."""
+    import csv
+
+    from faker import Faker
+
+    fake = Faker("de_DE")
+    writer = csv.writer(_text())
+    for number in range(FAKER_ROWS):
+        at = fake.date_time_this_year()
+        writer.writerow(
+            [
+                f"T{number:016d}", f"A{fake.random_int(1, 10**6):012d}", at.isoformat(), at.date(),
+                fake.random_element(("card_payment", "transfer_in", "salary")),
+                fake.random_element(("debit", "credit")), fake.random_element(("pos", "online")),
+                fake.company(), fake.numerify("####"), fake.word(), fake.pydecimal(4, 2, positive=True),
+                "EUR", fake.iban(), fake.sentence(3), "booked", at.isoformat(),
+            ]
+        )  # fmt: skip
+    return FAKER_ROWS
+
+
+def loop_rows() -> int:
+    """The same row by the standard library: a loop, ``random`` and the csv module."""
+    import csv
+    import random
+    from datetime import datetime, timedelta
+
+    draw = random.Random(1)  # noqa: S311 - made-up data
+    start, names = datetime(2025, 10, 1), [f"Merchant {n}" for n in range(500)]
+    writer = csv.writer(_text())
+    for number in range(LOOP_ROWS):
+        at, name = start + timedelta(seconds=draw.randrange(90 * 86_400)), draw.choice(names)
+        writer.writerow(
+            [
+                f"T{number:016d}", f"A{draw.randrange(10**6):012d}", at.isoformat(), at.date(),
+                draw.choice(("card_payment", "transfer_in", "salary")), draw.choice(("debit", "credit")),
+                draw.choice(("pos", "online")), name, f"{draw.randrange(10_000):04d}", "groceries",
+                f"{draw.lognormvariate(3, 1):.2f}", "EUR", f"DE{draw.randrange(10**20):020d}",
+                f"Card payment {name}", "booked", at.isoformat(),
+            ]
+        )  # fmt: skip
+    return LOOP_ROWS
+
+
+def transactions(scale: int) -> int:
+    """Blocks of transactions as CSV, with all that their realism takes."""
+    from datagen import columns
+    from datagen.schedule import Plan
+    from datagen.transactions import TRANSACTIONS
+
+    plan, rows = Plan(42, scale), 0
+    for number in range(TRANSACTIONS.blocks(plan, 0)):
+        frame = TRANSACTIONS.rows(plan, TRANSACTIONS.block(plan, 0, number).index, 0)
+        columns.to_csv(frame)
+        rows += frame.height
+    return rows
+
+
+def ready_frame(scale: int) -> tuple[int, float]:
+    """Polars' ``write_csv`` of a frame of transactions that is there already: rows, and processor seconds."""
+    from datagen.schedule import Plan
+    from datagen.transactions import TRANSACTIONS
+
+    plan = Plan(42, scale)
+    frame = TRANSACTIONS.rows(plan, TRANSACTIONS.block(plan, 0, 0).index, 0)
+    before = time.process_time()
+    for _ in range(5):
+        frame.write_csv(BytesIO())
+    return 5 * frame.height, time.process_time() - before
+
+
+def everything(scale: int, workers: int) -> int:
+    """All five entities into a folder, with dirt."""
+    from datagen import generate
+
+    with tempfile.TemporaryDirectory() as folder:
+        return generate(folder, scale=scale, workers=workers).rows
+
+
+def first_row(scale: int) -> int:
+    """From the start of the process to the first block of rows."""
+    from datagen.customers import CUSTOMERS
+    from datagen.schedule import Plan
+
+    plan = Plan(42, scale)
+    return CUSTOMERS.rows(plan, CUSTOMERS.block(plan, 0, 0).index[:1], 0).height
+
+
+def warm_up() -> None:
+    """Import what is needed and make the pools of names, which does not depend on the number of rows."""
+    from datagen import tables
+
+    tables(scale=5)
+
+
+def measure(case: str, scale: int) -> dict[str, float]:
+    """Run one case in this process."""
+    import resource
+
+    cases: dict[str, Callable[[], int | tuple[int, float]]] = {
+        "faker": faker_rows,
+        "loop": loop_rows,
+        "transactions": lambda: transactions(scale),
+        "ready": lambda: ready_frame(scale),
+        "one": lambda: everything(scale, 1),
+        "two": lambda: everything(scale, 2),
+        "first": lambda: first_row(scale),
+    }
+    if case not in ("faker", "loop", "first"):
+        warm_up()
+    clock, processor = time.perf_counter(), time.process_time()
+    result = cases[case]()
+    wall, seconds = time.perf_counter() - clock, time.process_time() - processor
+    rows = result if isinstance(result, int) else result[0]
+    if isinstance(result, tuple):
+        seconds = result[1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rows": rows, "wall": wall, "processor": seconds, "peak": peak}
+
+
+def run(case: str, scale: int) -> dict[str, float]:
+    """Run one case in a process of its own; ``start`` is how long it took as a whole."""
+    before = time.perf_counter()
+    command = [sys.executable, "-m", "bench.datagen", "--case", case, "--scale", str(scale)]
+    environment = os.environ | {"POLARS_MAX_THREADS": "2" if case == "two" else "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    result: dict[str, float] = json.loads(done.stdout)
+    return result | {"start": time.perf_counter() - before}
+
+
+def _text() -> object:
+    from io import StringIO
+
+    return StringIO()
+
+
+def page(rounds: list[dict[str, dict[str, float]]], command: str, scale: int) -> str:
+    """The results as a Markdown page."""
+    median = statistics.median
+
+    def speed(case: str, by: str) -> list[float]:
+        return [one[case]["rows"] / one[case][by] for one in rounds]
+
+    rows = {
+        "Faker row by row": speed("faker", "processor"),
+        "loop with `random` and `csv`": speed("loop", "processor"),
+        "**transactions**": speed("transactions", "processor"),
+        "Polars' `write_csv` of a ready frame": speed("ready", "processor"),
+        "all five entities, one worker": speed("one", "processor"),
+    }
+    one, two = speed("one", "wall"), speed("two", "wall")  # the thread that writes comes on top
+    mine, faker, ready = (rows[name] for name in ("**transactions**", *list(rows)[:1], *list(rows)[3:4]))
+    ratios = {
+        "transactions / Faker row by row": [a / b for a, b in zip(mine, faker, strict=True)],
+        "transactions / write_csv of a ready frame": [a / b for a, b in zip(mine, ready, strict=True)],
+        "two workers / one worker": [a / b for a, b in zip(two, one, strict=True)],
+    }
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    lines = [
+        "# The generator against other ways to make rows",
+        "",
+        "```bash",
+        command,
+        "```",
+        "",
+        f"{cores} cores ({platform.machine()}), Python {platform.python_version()}, load at the end "
+        f"{os.getloadavg()[0]:.1f}. {len(rounds)} rounds, {scale:,} customers.",
+        "",
+        "| case | rows per processor second, median | least to greatest |",
+        "| --- | ---: | ---: |",
+        *(f"| {name} | {median(v):,.0f} | {min(v):,.0f} to {max(v):,.0f} |" for name, v in rows.items()),
+        "",
+        "| ratio | median | rounds | goal | |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    for name, values in ratios.items():
+        met = "met" if median(values) >= GOALS[name] else "missed"
+        spread = f"{min(values):.2f} to {max(values):.2f}"
+        lines.append(f"| {name} | {median(values):.2f} | {spread} | {GOALS[name]:g} | {met} |")
+    peak = median(r["one"]["peak"] for r in rounds)
+    first = median(r["first"]["start"] for r in rounds)
+    written = median(r["one"]["rows"] for r in rounds)
+    lines += [
+        "",
+        f"All five entities, {written:,.0f} rows: at most {peak:,.0f} MB in memory with one worker.",
+        f"From the start of a process to its first row: {first:.2f} s.",
+        f"By the clock: {median(one):,.0f} rows/s with one worker, {median(two):,.0f} with two.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print, and write the page when asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=int, default=20_000, help="customers")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--page", type=Path, help="write the results here")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        print(json.dumps(measure(options.case, options.scale)))
+        return
+    cases = ["faker", "loop", "transactions", "ready", "one", "two", "first"]
+    rounds = []
+    for number in range(options.rounds):
+        order = cases if number % 2 == 0 else cases[::-1]
+        rounds.append({case: run(case, options.scale) for case in order})
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+    command = f"python -m bench.datagen --scale {options.scale} --rounds {options.rounds}"
+    text = page(rounds, command, options.scale)
+    print(text)
+    if options.page:
+        options.page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+# Administration goes to the account, which hands it on by IAM policies; named one by one, so that the key's
+# own policy grants nothing unforeseen. Without these nobody could ever manage the key again.
+locals {
+  root = "arn:${var.partition}:iam::${var.account_id}:root"
+
+  administer = [
+    "kms:CancelKeyDeletion",
+    "kms:CreateAlias",
+    "kms:CreateGrant",
+    "kms:DeleteAlias",
+    "kms:DescribeKey",
+    "kms:DisableKey",
+    "kms:EnableKey",
+    "kms:EnableKeyRotation",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListAliases",
+    "kms:ListGrants",
+    "kms:ListKeyPolicies",
+    "kms:ListResourceTags",
+    "kms:PutKeyPolicy",
+    "kms:RevokeGrant",
+    "kms:ScheduleKeyDeletion",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+  ]
+  use = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+}
+
+resource "aws_kms_key" "this" {
+  description             = "Data, query results, logs and alarms of ${var.name}."
+  enable_key_rotation     = true
+  deletion_window_in_days = var.deletion_window_days
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        # In a key's policy, "*" is this key.
+        Sid       = "AccountAdministersAndDelegates"
+        Effect    = "Allow"
+        Principal = { AWS = local.root }
+        Action    = sort(distinct(concat(local.administer, local.use)))
+        Resource  = "*"
+      },
+      {
+        Sid       = "LogsOfTheJobs"
+        Effect    = "Allow"
+        Principal = { Service = "logs.${var.region}.amazonaws.com" }
+        Action    = local.use
+        Resource  = "*"
+        Condition = {
+          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${var.partition}:logs:${var.region}:${var.account_id}:log-group:${var.log_group_prefix}-*" }
+        }
+      },
+      {
+        Sid       = "AlarmsReachTheirTopic"
+        Effect    = "Allow"
+        Principal = { Service = ["cloudwatch.amazonaws.com", "events.amazonaws.com"] }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource  = "*"
+        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      },
+    ]
+  })
+}
+
+resource "aws_kms_alias" "this" {
+  name          = "alias/${var.name}"
+  target_key_id = aws_kms_key.this.key_id
+}
