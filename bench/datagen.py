@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 FAKER_ROWS, LOOP_ROWS = 4_000, 60_000
@@ -34,7 +34,7 @@ def faker_rows() -> int:
     from faker import Faker
 
     fake = Faker("de_DE")
-    writer = csv.writer(_text())
+    writer = csv.writer(StringIO())
     for number in range(FAKER_ROWS):
         at = fake.date_time_this_year()
         writer.writerow(
@@ -57,7 +57,7 @@ def loop_rows() -> int:
 
     draw = random.Random(1)  # noqa: S311 - made-up data
     start, names = datetime(2025, 10, 1), [f"Merchant {n}" for n in range(500)]
-    writer = csv.writer(_text())
+    writer = csv.writer(StringIO())
     for number in range(LOOP_ROWS):
         at, name = start + timedelta(seconds=draw.randrange(90 * 86_400)), draw.choice(names)
         writer.writerow(
@@ -156,12 +156,6 @@ def run(case: str, scale: int) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     result: dict[str, float] = json.loads(done.stdout)
     return result | {"start": time.perf_counter() - before}
-
-
-def _text() -> object:
-    from io import StringIO
-
-    return StringIO()
 
 
 def page(rounds: list[dict[str, dict[str, float]]], command: str, scale: int) -> str:

@@ -21,16 +21,12 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Contract
-from pipeline.files import ingest_day
+from pipeline.files import DAY_FOLDER, ingest_day
 from pipeline.ledger import Closures
 from pipeline.quality import RuleBrokenError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-DAY_OF_FILE = (
-    r"try_cast(regexp_extract(_source_file, '/ingest_date=([0-9]{4}-[0-9]{2}-[0-9]{2})/', 1) as date)"
-)
 
 
 def days_of(paths: Iterable[str]) -> tuple[date, ...]:
@@ -63,7 +59,9 @@ def states(
     """
     key, after = list(contract.key), sorted({*before, *days})
     is_key = reduce(lambda one, other: one & other, [F.col(name).isNotNull() for name in key])
-    seen = incoming.where(is_key).groupBy(*key).agg(F.max(F.expr(DAY_OF_FILE)).alias("_seen"))
+    folder_day = F.regexp_extract("_source_file", DAY_FOLDER.pattern, 1)
+    dated = incoming.where(is_key).withColumn("_day", folder_day)
+    seen = dated.groupBy(*key).agg(F.max(F.expr("try_cast(_day AS date)")).alias("_seen"))
     if stored is None:
         missing = F.lit(None).cast("timestamp").alias("_was_deleted_at")
         both = seen.select(*key, "_seen", missing, F.lit(False).alias("_is_stored"))
