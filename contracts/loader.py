@@ -20,12 +20,14 @@ from open_data_contract_standard.model import (
 from pydantic import ValidationError
 
 from contracts.model import Column, Consequence, Contract, ContractError, RowRule
+from contracts.rules import LINE_REASONS, can_warn, rules
 
 CONTRACTS_DIR = Path(__file__).parent
 SUFFIX = ".odcs.yaml"
 LEVELS = ("error", "warning", "fail")
 DELIVERIES = ("changes", "snapshot")
 SCHEMA_POLICIES = ("evolve", "ignore", "fail")
+BUILT_IN = "built-in"
 PHYSICAL_TYPE = re.compile(r"string|int|bigint|boolean|date|timestamp|decimal\(\d{1,2},\d{1,2}\)")
 
 
@@ -97,6 +99,7 @@ def read_contract(path: Path) -> Contract:
     table = document.schema_[0]
     properties = table.properties or []
     keyed = sorted((p for p in properties if p.primaryKey), key=lambda p: p.primaryKeyPosition or 0)
+    parted = sorted((p for p in properties if p.partitioned), key=lambda p: p.partitionKeyPosition or 0)
     version_column = _custom(table.customProperties, "versionColumn")
     contract = Contract(
         entity=path.name.removesuffix(SUFFIX),
@@ -111,9 +114,12 @@ def read_contract(path: Path) -> Contract:
         consequences=_consequences(table, path.name),
         keeps_history=_keeps_history(_custom(table.customProperties, "history"), path.name),
         is_snapshot=_is_snapshot(_custom(table.customProperties, "delivery"), path.name),
+        cluster_by=tuple(_list(table.customProperties, "clusterBy")),
+        partition_by=tuple(str(prop.name) for prop in parted),
         closes_at_most=_percentage(_custom(table.customProperties, "closesAtMostPercent"), path.name),
     )
     _check(contract, path.name)
+    _check_built_in(table.quality or [], contract, path.name)
     return contract
 
 
@@ -159,12 +165,17 @@ def _row_rules(rules: Iterable[DataQuality], file: str) -> Iterable[RowRule]:
     for rule in rules:
         if rule.type != "custom" or rule.engine != "finlake" or not rule.name:
             raise ContractError(f"{file}: a table rule is a named 'custom' rule of engine 'finlake'")
-        yield RowRule(rule.name, str(rule.implementation), rule.description or "")
+        if rule.implementation != BUILT_IN:
+            yield RowRule(rule.name, str(rule.implementation), rule.description or "")
 
 
 def _aliases(properties: list[CustomProperty] | None) -> tuple[str, ...]:
-    value = next((item.value for item in properties or [] if item.property == "aliases"), None)
-    return tuple(str(name).strip().lower() for name in value or ())
+    return tuple(name.strip().lower() for name in _list(properties, "aliases"))
+
+
+def _list(properties: list[CustomProperty] | None, name: str) -> list[str]:
+    value = next((item.value for item in properties or [] if item.property == name), None)
+    return [str(item) for item in value or ()]
 
 
 def _consequences(table: SchemaObject, file: str) -> dict[str, Consequence]:
@@ -213,6 +224,31 @@ def _custom(properties: list[CustomProperty] | None, name: str) -> str | None:
     return next((str(item.value) for item in properties or [] if item.property == name), None)
 
 
+def _check_built_in(quality: Iterable[DataQuality], contract: Contract, file: str) -> None:
+    """Check what a contract says of the rules that follow from types, lengths, bounds and parents."""
+    named = {rule.name for rule in contract.row_rules}
+    named |= {
+        name for column in contract.columns for name in (column.allowed_values_rule, column.pattern_rule)
+    }
+    reasons = [
+        reason for reason in (*rules(contract), *LINE_REASONS) if reason.partition(":")[0] not in named
+    ]
+    known = dict.fromkeys([*(reason.partition(":")[0] for reason in reasons), *reasons])
+    for rule in quality:
+        if rule.implementation != BUILT_IN:
+            continue
+        if rule.name not in known:
+            rules_alone = ", ".join(name for name in known if ":" not in name)
+            raise ContractError(
+                f"{file}: there is no built-in rule {rule.name!r}; those of this contract are {rules_alone}, "
+                "each also of one column, as rule:column"
+            )
+        if rule.severity == "warning" and not can_warn(rule.name, contract):
+            raise ContractError(
+                f"{file}: a row that breaks {rule.name} has no place in Silver, so the rule cannot only warn"
+            )
+
+
 def _check(contract: Contract, file: str) -> None:  # noqa: PLR0912 - one branch for each demand
     names = [column.name for column in contract.columns]
     problems = []
@@ -228,6 +264,14 @@ def _check(contract: Contract, file: str) -> None:  # noqa: PLR0912 - one branch
         problems.append("customProperties.operationColumn and delivery: snapshot exclude each other")
     if contract.closes_at_most is not None and not contract.is_snapshot:
         problems.append("customProperties.closesAtMostPercent needs delivery: snapshot")
+    for name in contract.partition_by:
+        if contract.column(name).pii_class:
+            problems.append(f"{name}: personal data cannot partition a table, it would stand in paths")
+        if contract.column(name).required or contract.column(name).derived:
+            continue
+        problems.append(f"{name}: a column that partitions a table must be required or derived")
+    if unknown := sorted({*contract.cluster_by} - {*names}):
+        problems.append(f"customProperties.clusterBy names unknown columns: {', '.join(unknown)}")
     if contract.schema_policy not in SCHEMA_POLICIES:
         problems.append(f"customProperties.schemaPolicy is one of {', '.join(SCHEMA_POLICIES)}")
     twice = [alias for alias in contract.aliases if alias in names]

@@ -120,7 +120,10 @@ class Contract:
             Silver does not keep it.
         schema_policy: What becomes of columns that the contract does not know: ``evolve`` (Silver gets
             them), ``ignore``, or ``fail`` (the entity is not loaded; also when columns are missing).
-        consequences: What follows from breaking a rule, by its name, where it is not quarantine alone.
+        consequences: What follows from breaking a rule, by its name or by ``rule:column``, where it is not
+            quarantine alone.
+        cluster_by: Columns whose like values are to stand together in Silver's files; maintenance sees to it.
+        partition_by: Columns that Silver's files are divided by, into folders.
         keeps_history: Whether all versions are kept, as slowly changing dimension (SCD) type 2.
         is_snapshot: Whether the files of a day hold all keys that there are, so that a missing one is closed.
         closes_at_most: Percentage of the open keys above which a snapshot that lacks them is not loaded;
@@ -139,6 +142,8 @@ class Contract:
     keeps_history: bool = False
     is_snapshot: bool = False
     closes_at_most: float | None = None
+    cluster_by: tuple[str, ...] = ()
+    partition_by: tuple[str, ...] = ()
     consequences: Mapping[str, Consequence] = field(default_factory=dict)
 
     @property
@@ -154,7 +159,8 @@ class Contract:
 
     def consequence(self, reason: str) -> Consequence:
         """What follows from a reason, which is ``rule`` or ``rule:column``."""
-        return self.consequences.get(reason.split(":", maxsplit=1)[0], Consequence())
+        rule = reason.split(":", maxsplit=1)[0]
+        return self.consequences.get(reason) or self.consequences.get(rule) or Consequence()
 
     @property
     def aliases(self) -> dict[str, str]:

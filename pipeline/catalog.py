@@ -26,20 +26,22 @@ from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient
-    from mypy_boto3_glue.type_defs import TableInputTypeDef
+    from mypy_boto3_glue.type_defs import ColumnTypeDef, TableInputTypeDef
 
 COMMENT_LIMIT = 255  # Glue's own limit for a column comment
 
 
 @dataclass(frozen=True)
 class CatalogTable:
-    """A Delta table as the catalogue should show it."""
+    """A Delta table as the catalogue should show it, and how maintenance should lay it out."""
 
     layer: str
     name: str
     uri: str
     columns: tuple[TableColumn, ...]
     description: str = ""
+    partition_by: tuple[str, ...] = ()
+    cluster_by: tuple[str, ...] = ()
 
 
 @cache
@@ -64,7 +66,8 @@ def catalog_tables(
     for entity, contract in contracts.items():
         for table in silver_tables(contract, additional.get(entity, ())):
             uri = settings.table_uri("silver", table.name)
-            tables.append(CatalogTable("silver", table.name, uri, table.columns, table.description))
+            layout = table.partition_by, table.cluster_by
+            tables.append(CatalogTable("silver", table.name, uri, table.columns, table.description, *layout))
         uri = settings.table_uri("quarantine", entity)
         text = f"Rows of {entity} that cannot enter Silver, with every reason."
         tables.append(CatalogTable("quarantine", entity, uri, QUARANTINE_COLUMNS, text))
@@ -139,6 +142,15 @@ def registered_tables(layer: str, settings: Settings) -> dict[str, dict[str, Any
 
 def table_input(table: CatalogTable) -> TableInputTypeDef:
     """Glue's description of a Delta table."""
+    columns: list[ColumnTypeDef] = [
+        {
+            "Name": column.name,
+            "Type": column.type,
+            "Comment": column.comment[:COMMENT_LIMIT],
+            "Parameters": {"pii": column.pii_class} if column.pii_class else {},
+        }
+        for column in table.columns
+    ]
     return {
         "Name": table.name,
         "Description": table.description,
@@ -149,7 +161,7 @@ def table_input(table: CatalogTable) -> TableInputTypeDef:
             "spark.sql.sources.provider": "delta",
             "table_type": "DELTA",
         },
-        "PartitionKeys": [],
+        "PartitionKeys": [column for column in columns if column["Name"] in table.partition_by],
         "StorageDescriptor": {
             "Location": table.uri,
             "InputFormat": "org.apache.hadoop.mapred.SequenceFileInputFormat",
@@ -158,15 +170,7 @@ def table_input(table: CatalogTable) -> TableInputTypeDef:
                 "SerializationLibrary": "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
                 "Parameters": {"path": table.uri, "serialization.format": "1"},
             },
-            "Columns": [
-                {
-                    "Name": column.name,
-                    "Type": column.type,
-                    "Comment": column.comment[:COMMENT_LIMIT],
-                    "Parameters": {"pii": column.pii_class} if column.pii_class else {},
-                }
-                for column in table.columns
-            ],
+            "Columns": [column for column in columns if column["Name"] not in table.partition_by],
         },
     }
 
@@ -179,6 +183,8 @@ def _same(wanted: TableInputTypeDef, present: dict[str, Any] | None) -> bool:
         storage.get("Location") == wanted["StorageDescriptor"]["Location"]
         and [_shape(column) for column in storage.get("Columns", [])]
         == [_shape(column) for column in wanted["StorageDescriptor"]["Columns"]]
+        and [_shape(column) for column in present.get("PartitionKeys", [])]
+        == [_shape(column) for column in wanted["PartitionKeys"]]
         and present.get("Parameters", {}).get("spark.sql.sources.provider") == "delta"
         and present.get("Description", "") == wanted["Description"]
     )

@@ -24,8 +24,6 @@ NOT_SPACE = r"[^\s\p{Z}\x{85}]"
 OUTER_SPACE = r"^[\s\p{Z}\x{85}]+|[\s\p{Z}\x{85}]+$"
 DECIMAL_TYPE = re.compile(r"decimal\((\d+),(\d+)\)")
 
-MALFORMED = {"date": "malformed_date", "timestamp": "malformed_timestamp", "boolean": "malformed_boolean"}
-
 
 def text(value: Column) -> Column:
     """Trim white space of any script around a value; an empty value is null."""
@@ -47,11 +45,6 @@ def typed(column: ContractColumn) -> Column:
         text = f"if(endswith({text}, 'Z') OR substring({text}, -6, 1) IN ('+', '-'), {text}, {text} || 'Z')"
     cast = F.expr(f"try_cast({text} AS {column.physical_type})")
     return F.when(F.col(column.name).rlike(form(column.physical_type)), cast)
-
-
-def malformed(column: ContractColumn) -> str:
-    """Reason for a value of this column that has not the form of its type."""
-    return MALFORMED.get(column.physical_type, "malformed_number")
 
 
 def form(physical_type: str) -> str:

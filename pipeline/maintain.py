@@ -11,7 +11,7 @@ import secrets
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -20,7 +20,7 @@ from math import ceil
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable, WriterProperties
 
 from contracts import load_contracts
 from pipeline.catalog import catalog_tables, gold_tables
@@ -30,11 +30,16 @@ from pipeline.ledger import Ledger
 from pipeline.lock import exclusive
 from pipeline.settings import Settings
 from pipeline.storage import delete, delete_folder, list_objects
-from pipeline.tables import commits_since_checkpoint, open_table
+from pipeline.tables import CLUSTERED_BY, clustered_files, commits_since_checkpoint, open_table
 
 RETENTION = timedelta(days=7)  # Delta's own default, delta.deletedFileRetentionDuration
 TARGET_BYTES = 128 * 1024 * 1024
 SMALL_BYTES = TARGET_BYTES // 2  # two files below it are one file below the target
+LOOSE_SHARE = 0.1  # of a table's bytes that were written since it was clustered
+LOOSE_FILES = 10
+ROWS_IN_GROUP = (
+    131_072  # what a reader can skip; Parquet's usual million would make one group of a laptop's table
+)
 COMMITS_BEFORE_CHECKPOINT = 10  # Delta's own default, delta.checkpointInterval
 
 
@@ -59,6 +64,7 @@ class TableWork:
         before: Its size before.
         after: Its size afterwards.
         merged: Small files that became few.
+        clustered: Files whose rows were put in order, by the columns that the contract clusters by.
         deleted: Files that no version of the retention period needs.
         checkpoint: Whether its log got a checkpoint.
         left_alone: Why nothing was done, or None.
@@ -69,6 +75,7 @@ class TableWork:
     before: TableSize
     after: TableSize
     merged: int = 0
+    clustered: int = 0
     deleted: int = 0
     checkpoint: bool = False
     left_alone: str | None = None
@@ -134,7 +141,15 @@ def maintain(
         for table in (*catalog_tables(contracts, settings, {}), *gold_tables(settings)):
             if (opened := open_table(table.uri)) is not None:
                 name, why = f"{table.layer}.{table.name}", needed.get(table.uri)
-                work = maintain_table(name, table.uri, opened, retention, left_alone=why, dry_run=dry_run)
+                work = maintain_table(
+                    name,
+                    table.uri,
+                    opened,
+                    retention,
+                    cluster_by=table.cluster_by,
+                    left_alone=why,
+                    dry_run=dry_run,
+                )
                 report.tables.append(work)
         staged = list(left_over_staging(settings, ledger))
         if not dry_run:
@@ -145,7 +160,14 @@ def maintain(
 
 
 def maintain_table(
-    name: str, uri: str, table: DeltaTable, retention: timedelta, *, left_alone: str | None, dry_run: bool
+    name: str,
+    uri: str,
+    table: DeltaTable,
+    retention: timedelta,
+    *,
+    cluster_by: Sequence[str] = (),
+    left_alone: str | None,
+    dry_run: bool,
 ) -> TableWork:
     """Maintain one table. Doing it again changes nothing.
 
@@ -154,6 +176,7 @@ def maintain_table(
         uri: Its folder.
         table: The table in its newest version.
         retention: How long files stay after the last version that needs them.
+        cluster_by: Columns whose like values are to stand together.
         left_alone: Why the table must not be touched, or None.
         dry_run: Only say what would be done.
     """
@@ -161,9 +184,15 @@ def maintain_table(
     before = size_of(table)
     if left_alone:
         return TableWork(name, before, before, left_alone=left_alone)
-    merged = sum(len(sizes) for sizes in small_files(table).values() if len(sizes) > 1)
-    if merged and not dry_run:
-        table.optimize.compact(target_size=TARGET_BYTES)
+    merged = clustered = 0
+    if cluster_by:
+        clustered = before.files if is_loose(uri, table, cluster_by) else 0
+        if clustered and not dry_run:
+            cluster(table, cluster_by)
+    else:
+        merged = sum(len(sizes) for sizes in small_files(table).values() if len(sizes) > 1)
+        if merged and not dry_run:
+            table.optimize.compact(target_size=TARGET_BYTES)
     deleted = unneeded_files(uri, table, retention)
     if not dry_run:
         with ThreadPoolExecutor(max_workers=16) as pool:
@@ -176,7 +205,32 @@ def maintain_table(
         table.cleanup_metadata()
     after = before if dry_run else size_of(table)
     seconds = time.monotonic() - clock
-    return TableWork(name, before, after, merged, len(deleted), checkpoint, seconds=seconds)
+    return TableWork(name, before, after, merged, clustered, len(deleted), checkpoint, seconds=seconds)
+
+
+def is_loose(uri: str, table: DeltaTable, columns: Sequence[str]) -> bool:
+    """Whether so much was written since a table was last clustered by these columns that it should be again.
+
+    That rewrites the whole table, so a few new files wait.
+    """
+    in_order = clustered_files(uri, columns)
+    files = _files(table)
+    loose = [file["size_bytes"] for file in files if file["path"] not in in_order]
+    share = sum(loose) / max(1, sum(file["size_bytes"] for file in files))
+    return share > LOOSE_SHARE or len(loose) > LOOSE_FILES
+
+
+def cluster(table: DeltaTable, columns: Sequence[str]) -> None:
+    """Rewrite a table so that rows with like values of these columns stand together (Z-order).
+
+    With one column that is its order. Readers that look for some values then skip files, and row groups of
+    files, by their least and greatest value.
+    """
+    said = CommitProperties(custom_metadata={CLUSTERED_BY: ",".join(columns)})
+    groups = WriterProperties(max_row_group_size=ROWS_IN_GROUP, compression="SNAPPY")
+    table.optimize.z_order(
+        columns, target_size=TARGET_BYTES, writer_properties=groups, commit_properties=said
+    )
 
 
 def unneeded_files(uri: str, table: DeltaTable, retention: timedelta) -> list[str]:

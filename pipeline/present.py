@@ -138,7 +138,7 @@ def _previewed(file: FilePreview) -> str:
 def show_maintenance(report: Maintenance) -> None:
     """Print what maintenance did, table by table."""
     table = Table("table", title="Dry run: nothing was written" if report.dry_run else None)
-    for name in ("rows", "files", "bytes", "median file", "merged", "deleted", "seconds"):
+    for name in ("rows", "files", "bytes", "median file", "merged", "clustered", "deleted", "seconds"):
         table.add_column(name, justify="right")
     table.add_column("")
     for work in report.tables:
@@ -151,6 +151,7 @@ def show_maintenance(report: Maintenance) -> None:
             f"{size.bytes:,}",
             f"{size.median_file or 0:,}",
             f"{work.merged:,}",
+            f"{work.clustered:,}",
             f"{work.deleted:,}",
             f"{work.seconds:.1f}",
             f"left alone: {work.left_alone}" if work.left_alone else "checkpoint" * work.checkpoint,

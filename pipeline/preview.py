@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import Contract
+from contracts.rules import rules
 from pipeline.files import inspect_file
 from pipeline.layout import SAMPLE_BYTES, UTF16_BOMS, Layout
 from pipeline.ledger import BronzeFile
-from pipeline.rules import rules
 from pipeline.storage import ObjectInfo, read_head
 
 LINE_END = re.compile(r"\r\n|\r|\n")

@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Column as ContractColumn
-from contracts import Contract
-from pipeline.cleaning import malformed
+from contracts import Consequence, Contract
+from contracts.rules import OPERATIONS, UNKNOWN_OPERATION, UNKNOWN_PARENT, can_warn, malformed
 from pipeline.errors import FinlakeError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
 SEPARATOR = ";"
-UNKNOWN_PARENT = "unknown_parent"
-UNKNOWN_OPERATION = "unknown_operation"
-DELETE = "D"
-OPERATIONS = ("I", "U", DELETE)  # insert, update, delete
 
 
 class RuleBrokenError(FinlakeError):
@@ -71,12 +67,14 @@ def check_limits(broken: Mapping[str, int], read: int, contract: Contract) -> No
     Raises:
         RuleBrokenError: That is so.
     """
-    by_rule: Counter[str] = Counter()
+    by_rule = Counter(broken)
     for reason, rows in broken.items():
-        by_rule[reason.split(":")[0]] += rows
+        if ":" in reason:
+            by_rule[reason.partition(":")[0]] += rows
     problems = []
     for rule, rows in sorted(by_rule.items()):
-        limit = contract.consequence(rule).limit
+        # What is said of a rule holds for all columns together; of one column, only where that is said.
+        limit = contract.consequences.get(rule, Consequence()).limit
         if limit is not None and rows > read * limit / 100:
             allowed = f"more than the {limit:g} % that the contract allows" if limit else "and none may"
             problems.append(f"{rows:,} of {read:,} rows break rule {rule}, {allowed}")
@@ -85,6 +83,11 @@ def check_limits(broken: Mapping[str, int], read: int, contract: Contract) -> No
             f"{contract.entity} was not loaded: {'; '.join(problems)}",
             "correct or remove the files; `finlake run` reads them again then",
         )
+
+
+def only_warns(reason: str, contract: Contract) -> bool:
+    """Whether a row is kept in spite of a reason, and marked."""
+    return contract.consequence(reason).level == "warning" and can_warn(reason, contract)
 
 
 def join_reasons(*columns: Column) -> Column:
@@ -102,7 +105,7 @@ def _broken_column_rules(contract: Contract, *, warnings: bool) -> list[Column]:
         F.when(failed, F.lit(f"{rule}:{column.name}"))
         for column in contract.source_columns
         for rule, failed in _column_checks(column, contract)
-        if (contract.consequence(rule).level == "warning") is warnings
+        if only_warns(f"{rule}:{column.name}", contract) is warnings
     ]
 
 
@@ -110,7 +113,7 @@ def _broken_row_rules(contract: Contract, *, warnings: bool) -> list[Column]:
     return [
         F.when(~F.expr(rule.predicate), F.lit(rule.name))
         for rule in contract.row_rules
-        if (contract.consequence(rule.name).level == "warning") is warnings
+        if only_warns(rule.name, contract) is warnings
     ]
 
 

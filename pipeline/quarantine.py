@@ -17,12 +17,12 @@ from datetime import datetime
 from typing import Any
 
 from contracts import Contract, load_contracts
+from contracts.rules import LINE_REASONS, NEED_THE_FILE, describe
 from pipeline.errors import UsageError
 from pipeline.ledger import Ledger
 from pipeline.plan import SILVER
 from pipeline.query import attach_uri, connect
 from pipeline.report import RunReport
-from pipeline.rules import LINE_REASONS, NEED_THE_FILE, describe
 from pipeline.run import Progress, run_pipeline
 from pipeline.settings import Settings
 from pipeline.tables import table_version

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Contract
+from contracts.rules import DELETE
 from pipeline import cleaning, dedupe, history, quality, reader, snapshots
 from pipeline.entities import entity_module
 from pipeline.ledger import BRONZE, QUARANTINE, Batch, Closures, RowCount
@@ -95,17 +96,20 @@ class Loaded(NamedTuple):
 
 
 class SilverTable(NamedTuple):
-    """A table of Silver: its name, its columns, and what one row is."""
+    """A table of Silver: its name, its columns, what one row is, and how rows are laid out in files."""
 
     name: str
     columns: tuple[TableColumn, ...]
     description: str
+    partition_by: tuple[str, ...] = ()
+    cluster_by: tuple[str, ...] = ()
 
 
 def silver_tables(contract: Contract, additional: Sequence[str] = ()) -> list[SilverTable]:
     """The tables that an entity has in Silver: its own and, if the contract says so, its history."""
     columns = silver_columns(contract, additional)
-    tables = [SilverTable(contract.entity, columns, contract.description)]
+    layout = contract.partition_by, contract.cluster_by
+    tables = [SilverTable(contract.entity, columns, contract.description, *layout)]
     if contract.keeps_history:
         text = f"Every version of {contract.entity}, with the time in which it held (SCD type 2)."
         kept = history.history_columns(columns)
@@ -129,7 +133,9 @@ def ensure_tables(contract: Contract, additional: Sequence[str], settings: Setti
     """
     ensure_table(settings.table_uri("quarantine", contract.entity), QUARANTINE_COLUMNS)
     tables = [
-        ensure_table(settings.table_uri("silver", table.name), table.columns, description=table.description)
+        ensure_table(
+            settings.table_uri("silver", table.name), table.columns, table.partition_by, table.description
+        )
         for table in silver_tables(contract, additional)
     ]
     return _unknown_columns(tables[0], contract)
@@ -295,7 +301,7 @@ def judge(
     if unknown:
         raise ValueError(f"pipeline/entities/{contract.entity}.py cleans unknown columns: {sorted(unknown)}")
     marked = rows.withColumn("_operation", operation).withColumn(
-        "_is_deleted", F.coalesce(F.col("_operation") == quality.DELETE, F.lit(False))
+        "_is_deleted", F.coalesce(F.col("_operation") == DELETE, F.lit(False))
     )
     passed += ["_operation", "_is_deleted"]
     texts = [_known_text(name, contract).alias(name) for name in (*names, *additional)]
@@ -308,17 +314,18 @@ def judge(
     reasons, warnings = quality.reasons(contract), quality.column_warnings(contract)
     typed = both.select(*passed, reasons.alias("_reasons"), warnings.alias("_warnings"), "_typed.*")
     found = [F.col("_reasons"), F.when(F.col("_problem").isNull(), quality.row_reasons(contract))]
+    warned = [F.col("_warnings"), quality.row_warnings(contract)]
     for column in contract.parents:
         known = parents[column.name].withColumn("_known", F.lit(True))
         typed = typed.join(known, F.col(column.name) == F.col("_parent_key"), "left").drop("_parent_key")
         typed = typed.withColumnRenamed("_known", f"_known_{column.name}")
         is_orphan = F.col("_problem").isNull() & F.col(column.name).isNotNull()
-        found.append(
-            F.when(is_orphan & F.col(f"_known_{column.name}").isNull(), F.lit(quality.orphan_reason(column)))
-        )
+        reason = quality.orphan_reason(column)
+        into = warned if quality.only_warns(reason, contract) else found
+        into.append(F.when(is_orphan & F.col(f"_known_{column.name}").isNull(), F.lit(reason)))
     judged = typed.withColumn("_reasons", quality.join_reasons(*found))
     valid = F.col("_reasons") == ""
-    warnings = quality.join_reasons(F.col("_warnings"), quality.row_warnings(contract))
+    warnings = quality.join_reasons(*warned)
     return judged.withColumns(
         {
             "_raw": F.when(~valid, F.col("_raw")),

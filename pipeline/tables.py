@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
@@ -42,6 +43,7 @@ ARROW_TYPES = {
 }
 DELTA_TYPES = {"bigint": "long", "int": "integer"}
 ARRAY_OF_STRING = "array<string>"
+CLUSTERED_BY = "clusteredBy"  # what a commit that clustered a table says besides
 LOG_FILE = re.compile(r"(\d{20})\.(?:json|checkpoint\..*)$")
 LAYOUT_STRUCT = "struct<header:array<string>,delimiter:string>"
 
@@ -78,7 +80,8 @@ def ensure_table(
     commit; Delta's time travel still shows it as it was.
 
     Raises:
-        FinlakeError: A column has a type that not every stored value would fit into.
+        FinlakeError: A column has a type that not every stored value would fit into, or the table is
+            divided by other columns.
     """
     schema = Schema([_field(column) for column in columns])
     try:
@@ -92,6 +95,12 @@ def ensure_table(
             description=description or None,
             configuration=configuration,
             storage_options=delta_options(),
+        )
+    if (parted := table.metadata().partition_columns) != list(partition_by):
+        raise FinlakeError(
+            f"{uri} is partitioned by {', '.join(parted) or 'nothing'}, and not by "
+            f"{', '.join(partition_by) or 'nothing'}",
+            "partition the contract's columns as before, or load into a new lake: Bronze has every row",
         )
     present = {field.name: field for field in table.schema().fields}
     if missing := [field for field in schema.fields if field.name not in present]:
@@ -192,6 +201,21 @@ def _changes_rows(action: Mapping[str, Mapping[str, object]]) -> bool:
     """Whether an action of a commit can change what a reader of the table gets."""
     files = [action[kind] for kind in ("add", "remove", "cdc") if kind in action]
     return "metaData" in action or any(file.get("dataChange", True) for file in files)
+
+
+def clustered_files(uri: str, columns: Sequence[str]) -> set[str]:
+    """Files that the table's newest clustering by these columns has made, as paths below ``uri``.
+
+    Only as long as the log still has that commit; see ``CLUSTERED_BY``.
+    """
+    for version in range(table_version(uri), -1, -1):
+        commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
+        if commit is None:  # older commits are gone as well
+            return set()
+        actions = list(map(json.loads, commit.splitlines()))
+        if any(action.get("commitInfo", {}).get(CLUSTERED_BY) == ",".join(columns) for action in actions):
+            return {unquote(action["add"]["path"]) for action in actions if "add" in action}
+    return set()
 
 
 def newest_metadata(uri: str) -> str | None:

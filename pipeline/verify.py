@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from contracts import Contract, load_contracts
+from contracts.rules import UNKNOWN_PARENT
 from datagen import Manifest, read_manifests
 from pipeline.catalog import catalog_tables, gold_tables, registered_tables
 from pipeline.dedupe import DISPOSITIONS
@@ -23,7 +24,6 @@ from pipeline.gold import MARTS
 from pipeline.gold.mart import is_current
 from pipeline.history import table_name
 from pipeline.ledger import BRONZE, QUARANTINE, WARNING, Ledger
-from pipeline.quality import UNKNOWN_PARENT
 from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
 from pipeline.silver import LINEAGE, additional_in_silver, input_versions

@@ -6,8 +6,8 @@ import pytest
 from makers import VALID, judged, row
 
 from contracts import load_contract, load_contracts
+from contracts.rules import UNKNOWN_OPERATION, rules
 from pipeline import quality
-from pipeline.rules import rules
 
 pytestmark = pytest.mark.spark
 
@@ -195,7 +195,7 @@ def test_the_rules_in_words_are_those_that_are_checked(spark, entity):
         for column in contract.source_columns
         for rule, _ in quality._column_checks(column, contract)
     ]
-    checked.append(f"{quality.UNKNOWN_OPERATION}:{contract.operation_column}")
+    checked.append(f"{UNKNOWN_OPERATION}:{contract.operation_column}")
     checked += [rule.name for rule in contract.row_rules]
     checked += [quality.orphan_reason(column) for column in contract.parents]
     assert list(rules(contract)) == checked

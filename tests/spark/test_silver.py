@@ -22,6 +22,7 @@ import pipeline.run as run_module
 import pipeline.silver as silver_module
 from contracts import Consequence, load_contract, load_contracts
 from pipeline.dedupe import DISPOSITIONS
+from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
 from pipeline.ledger import Ledger
 from pipeline.maintain import maintain
@@ -355,6 +356,53 @@ def test_a_rule_that_warns_marks_the_row_and_keeps_it(spark, lake, monkeypatch):
         ("born_before_onboarding", "warning"),
     ]
     check_accounting(lake, "customers")
+
+
+def test_what_is_missing_malformed_or_an_orphan_can_be_kept_with_a_warning(spark, lake, monkeypatch):
+    warning = Consequence("warning")
+    contracts = load_contracts()
+    contracts["accounts"] = replace(
+        contracts["accounts"],
+        consequences={
+            "missing_value": warning,
+            "malformed_date:opened_date": warning,
+            "unknown_parent:customer_id": warning,
+        },
+    )
+    monkeypatch.setattr(run_module, "load_contracts", lambda: contracts)
+    kept = row("accounts", account_id="A1", customer_id="C9", opened_date="yesterday", currency="")
+    lost = [row("accounts", account_id="A2", updated_at=""), row("accounts", account_id="", currency="")]
+    put(lake, "accounts", "1.csv", [kept, *lost])
+    report = load(lake, "accounts")["accounts"]
+    assert outcome(report) == (1, 0, 0, 0, 2)
+    assert report.reasons == {"missing_value:updated_at": 1, "missing_key:account_id": 1}
+    wanted = {"missing_value:currency", "malformed_date:opened_date", "unknown_parent:customer_id"}
+    (stored,) = silver(lake, "accounts").select("opened_date", "currency", "_warnings").iter_rows()
+    assert (stored[0], stored[1], set(stored[2])) == (None, None, wanted)
+    check_accounting(lake, "accounts")
+
+
+def test_a_partitioned_table_holds_the_same_rows_in_folders(spark, lake, monkeypatch, tmp_path):
+    files = {
+        "1.csv": [row("customers", customer_id=f"C{n}", country="DE" if n % 2 else "FR") for n in range(6)],
+        "2.csv": [row("customers", customer_id="C1", country="FR", updated_at="2024-06-01T00:00:00Z")],
+    }
+    contracts = load_contracts()
+    contracts["customers"] = replace(contracts["customers"], partition_by=("country",))
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "load_contracts", lambda: contracts)
+        for name, rows in files.items():  # the second merges, and moves a row to another folder
+            put(lake, "customers", name, rows)
+            load(lake, "customers")
+        uri = lake.table_uri("silver", "customers")
+        assert open_table(uri).metadata().partition_columns == ["country"]
+        countries = silver(lake, "customers").sort("customer_id")["country"].to_list()
+        assert countries == ["FR", "FR", "FR", "DE", "FR", "DE"]
+        check_accounting(lake, "customers")
+    # What the contract no longer says is not done behind its back.
+    put(lake, "customers", "3.csv", [row("customers", customer_id="C7")])
+    with pytest.raises(FinlakeError, match="is partitioned by country, and not by nothing"):
+        load(lake, "customers")
 
 
 def test_a_rule_that_fails_stops_the_load_before_anything_is_written(spark, lake, monkeypatch):

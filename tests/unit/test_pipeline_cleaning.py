@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import load_contracts
-from pipeline.cleaning import form, malformed
+from contracts.rules import malformed
+from pipeline.cleaning import form
 
 
 def accepts(physical_type: str, text: str) -> bool:

@@ -106,6 +106,33 @@ def _custom(name, value):
     return spoil
 
 
+def _built_in(name, **said):
+    def spoil(contract):
+        contract["schema"][0]["quality"].append(built_in(name, **said))
+
+    return spoil
+
+
+def built_in(name, **said):
+    """What a contract says of a rule that follows from a column."""
+    rule = {"name": name, "type": "custom", "engine": "finlake", "implementation": "built-in"}
+    limit = said.pop("above", None)
+    properties = [{"property": "failAbovePercent", "value": limit}] if limit is not None else None
+    return rule | said | ({"customProperties": properties} if properties else {})
+
+
+def _partitioned_by(name):
+    def spoil(contract):
+        column(contract, name)["partitioned"] = True
+
+    return spoil
+
+
+def _partitioned_by_a_name(contract):
+    _partitioned_by("currency")(contract)
+    column(contract, "currency")["customProperties"] = [{"property": "piiClass", "value": "name"}]
+
+
 def _alias_of_a_column(contract):
     column(contract, "principal")["customProperties"] = [{"property": "aliases", "value": ["currency"]}]
 
@@ -135,6 +162,22 @@ def _two_tables(contract):
         (_custom("delivery", "snapshot"), "operationColumn and delivery: snapshot exclude each other"),
         (_custom("closesAtMostPercent", 5), "closesAtMostPercent needs delivery: snapshot"),
         (_custom("closesAtMostPercent", "few"), "closesAtMostPercent is no number"),
+        (
+            _built_in("too_old"),
+            "there is no built-in rule 'too_old'; those of this contract are missing_key, ",
+        ),
+        (_built_in("bad_currency"), "there is no built-in rule 'bad_currency'"),
+        (_built_in("malformed_date:status"), "there is no built-in rule 'malformed_date:status'"),
+        (_built_in("missing_key", severity="warning"), "missing_key has no place in Silver"),
+        (_built_in("stray_quote", severity="warning"), "stray_quote has no place in Silver"),
+        (_built_in("missing_value:updated_at", severity="warning"), "missing_value:updated_at has no place"),
+        (_built_in("missing_value", severity="bad"), "severity of rule missing_value is one of"),
+        (_custom("clusterBy", ["day"]), "clusterBy names unknown columns: day"),
+        (
+            _partitioned_by("collateral_value"),
+            "collateral_value: a column that partitions a table must be required or derived",
+        ),
+        (_partitioned_by_a_name, "currency: personal data cannot partition a table"),
         (_alias_of_a_column, "an alias names a column of the contract"),
         (_two_tables, "exactly one table under 'schema' is expected"),
     ],
@@ -158,6 +201,29 @@ def test_what_follows_from_a_rule_is_read_with_its_limit(read):
     assert found.consequence("bad_currency:currency").limit == 2.5
     assert found.consequence(name).limit == 0
     assert found.consequence("missing_value:currency").limit is None
+
+
+def test_what_follows_from_a_built_in_rule_is_read_by_rule_and_by_column(read):
+    contract = document()
+    contract["schema"][0]["quality"] += [
+        built_in("missing_value", severity="warning", above=5),
+        built_in("malformed_date:start_date", severity="fail"),
+        built_in("unknown_parent:customer_id", severity="warning"),
+    ]
+    found = read(contract)
+    assert found.row_rules == load_contract("loans").row_rules
+    assert found.consequence("missing_value:principal") == Consequence("warning", 5)
+    assert found.consequence("malformed_date:start_date").level == "fail"
+    assert found.consequence("malformed_date:maturity_date").level == "error"
+    assert found.consequence("unknown_parent:customer_id").level == "warning"
+
+
+def test_files_are_laid_out_as_the_contract_says(read):
+    contract = document()
+    assert (read(contract).cluster_by, read(contract).partition_by) == ((), ())
+    _custom("clusterBy", ["start_date"])(contract)
+    _partitioned_by("currency")(contract)
+    assert (read(contract).cluster_by, read(contract).partition_by) == (("start_date",), ("currency",))
 
 
 def test_history_and_change_data_are_what_the_contract_says(read):

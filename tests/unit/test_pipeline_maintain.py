@@ -2,7 +2,8 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
 from contracts import load_contract
+from pipeline import maintain as maintain_module
 from pipeline.cli import app
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.gold import MARTS
@@ -71,6 +73,62 @@ def data_versions(lake):
     logs = Path(lake.silver_uri.removeprefix("file://")).parent.rglob("_delta_log")
     uris = [f"file://{log.parent}" for log in logs if log.parent.name != "table_sizes"]
     return {uri: table_version(uri) for uri in uris}
+
+
+# --- Order of rows ------------------------------------------------------------------------------------
+
+
+def days_of_transactions(lake, files=4, rows=200):
+    """Silver's transactions: in each file, days from all over the year. Returns its URI."""
+    uri = lake.table_uri("silver", "transactions")
+    ensure_table(lake.table_uri("quarantine", "transactions"), QUARANTINE_COLUMNS)
+    table = ensure_table(uri, silver_columns(load_contract("transactions")))
+    for number in range(files):
+        add_days(table, number * rows, rows)
+    return uri
+
+
+def add_days(table, first, rows):
+    days = [date(2024, 1, 1) + timedelta(days=(first + n) * 37 % 365) for n in range(rows)]
+    ids = [f"T{first + n}" for n in range(rows)]
+    new = pa.table({"transaction_id": ids, "transaction_date": pa.array(days, pa.date32())})
+    write_deltalake(table, new, mode="append", schema_mode="merge")
+    table.update_incremental()
+
+
+def day_ranges(uri):
+    """Least and greatest day of each of a table's files, in order."""
+    files = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
+    return sorted((file["min.transaction_date"], file["max.transaction_date"]) for file in files)
+
+
+def test_rows_are_put_in_the_order_that_the_contract_names_and_stay_the_same(lake, monkeypatch):
+    uri = days_of_transactions(lake, rows=20_000)
+    before = keys(uri)
+    assert all(last - first > timedelta(days=300) for first, last in day_ranges(uri))
+    monkeypatch.setattr(maintain_module, "TARGET_BYTES", 100_000)  # so that there are several files
+    monkeypatch.setattr(maintain_module, "ROWS_IN_GROUP", 10_000)
+    work = work_of(maintain(lake), "silver.transactions")
+    assert (work.clustered, work.merged) == (4, 0)
+    ranges = day_ranges(uri)
+    assert len(ranges) > 1
+    assert all(one[1] <= other[0] for one, other in pairwise(ranges))
+    assert keys(uri) == before
+    assert rows_are_those_of(uri, 4)
+
+
+def test_rows_are_put_in_order_again_only_when_much_is_new(lake):
+    uri = days_of_transactions(lake, rows=20_000)
+    maintain(lake)
+    version = table_version(uri)
+    assert work_of(maintain(lake, dry_run=True), "silver.transactions").clustered == 0
+    maintain(lake)
+    assert table_version(uri) == version
+    add_days(DeltaTable(uri), 100_000, 1)
+    work = work_of(maintain(lake), "silver.transactions")
+    assert (work.clustered, table_version(uri)) == (0, version + 1)
+    add_days(DeltaTable(uri), 200_000, 20_000)
+    assert work_of(maintain(lake), "silver.transactions").clustered == 3
 
 
 # --- Small files --------------------------------------------------------------------------------------

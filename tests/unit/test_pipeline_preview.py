@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import load_contract
+from contracts.rules import rules
 from pipeline.files import inspect_file
 from pipeline.layout import SAMPLE_BYTES, Layout
 from pipeline.ledger import BronzeFile
 from pipeline.preview import count_rows, differences, preview, preview_file
-from pipeline.rules import rules
 from pipeline.storage import ObjectInfo, write_bytes
 
 LOANS = load_contract("loans")

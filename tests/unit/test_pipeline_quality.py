@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import Consequence, load_contract
-from pipeline.quality import RuleBrokenError, check_limits
+from pipeline.quality import RuleBrokenError, check_limits, only_warns
 
 CUSTOMERS = load_contract("customers")
 
@@ -34,6 +34,25 @@ def test_every_rule_that_is_broken_too_often_is_told():
     assert "2 of 200 rows break rule bad_email, more than the 0.5 %" in str(caught.value)
     assert "1 of 200 rows break rule bad_phone, and none may" in str(caught.value)
     assert "bad_country" not in str(caught.value)
+
+
+def test_a_limit_holds_for_all_columns_of_a_rule_together_or_for_one_column():
+    both = {"missing_value:email": 3, "missing_value:phone": 3}
+    check_limits(both, 100, contract(**{"missing_value:email": Consequence(fail_above=3)}))
+    with pytest.raises(
+        RuleBrokenError, match="3 of 100 rows break rule missing_value:email, more than the 2 %"
+    ):
+        check_limits(both, 100, contract(**{"missing_value:email": Consequence(fail_above=2)}))
+    with pytest.raises(RuleBrokenError, match="6 of 100 rows break rule missing_value, more than the 5 %"):
+        check_limits(both, 100, contract(missing_value=Consequence(fail_above=5)))
+
+
+def test_a_rule_that_only_warns_does_not_do_so_for_what_silver_cannot_do_without():
+    lenient = contract(missing_value=Consequence("warning"), malformed_timestamp=Consequence("warning"))
+    assert only_warns("missing_value:email", lenient)
+    assert not only_warns("missing_value:updated_at", lenient)
+    assert not only_warns("malformed_timestamp:updated_at", lenient)
+    assert not only_warns("bad_email:email", lenient)
 
 
 @given(st.integers(0, 1000), st.integers(1, 1000), st.floats(0, 100))

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from contracts import load_contract, load_contracts
+from contracts.rules import LINE_REASONS, describe, rules
 from pipeline.cli import app
 from pipeline.errors import UsageError
 from pipeline.layout import Layout
 from pipeline.ledger import BRONZE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.quarantine import Held, form_of, held_rows, masked, printable, replay, show_rows
-from pipeline.rules import LINE_REASONS, describe, rules
 from pipeline.silver import QUARANTINE_COLUMNS
 from pipeline.tables import ensure_table
 

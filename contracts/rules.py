@@ -1,13 +1,18 @@
-"""The rules of a contract in words: what each reason in quarantine means. Without Spark.
+"""The rules of a contract, by name and in words: what each reason in quarantine means.
 
-``quality`` says the same rules in Spark's language, and names them alike.
+A reason is ``rule:column`` for a rule on one column, ``rule`` for one on the row or the line. Whoever
+checks the rules names them alike.
 """
 
 from __future__ import annotations
 
-from contracts import Column, Contract
-from pipeline.cleaning import malformed
-from pipeline.quality import OPERATIONS, UNKNOWN_OPERATION, UNKNOWN_PARENT
+from contracts.model import Column, Contract
+
+UNKNOWN_PARENT = "unknown_parent"
+UNKNOWN_OPERATION = "unknown_operation"
+DELETE = "D"
+OPERATIONS = ("I", "U", DELETE)  # insert, update, delete
+MALFORMED = {"date": "malformed_date", "timestamp": "malformed_timestamp", "boolean": "malformed_boolean"}
 
 # Reasons that the reader gives, for which no contract has a rule.
 LINE_REASONS = {
@@ -39,10 +44,28 @@ def rules(contract: Contract) -> dict[str, str]:
     }
 
 
+def malformed(column: Column) -> str:
+    """Rule that a value of this column has the form of its type."""
+    return MALFORMED.get(column.physical_type, "malformed_number")
+
+
+def can_warn(reason: str, contract: Contract) -> bool:
+    """Whether Silver could keep a row in spite of a reason: it knows its line, its key and its version.
+
+    >>> from contracts.loader import load_contract
+    >>> loans = load_contract("loans")
+    >>> can_warn("malformed_date:start_date", loans), can_warn("missing_key:loan_id", loans)
+    (True, False)
+    """
+    rule, _, column = reason.partition(":")
+    lost = rule.startswith(("missing_", "malformed_")) and column in contract.identity
+    return not lost and rule not in (*LINE_REASONS, "missing_key", UNKNOWN_OPERATION)
+
+
 def describe(reason: str, contract: Contract) -> str:
     """What a reason means by the present contract.
 
-    >>> from contracts import load_contract
+    >>> from contracts.loader import load_contract
     >>> describe("too_small:late_fee", load_contract("payments"))
     'late_fee must be at least 0.'
     """
