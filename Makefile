@@ -21,6 +21,7 @@ help: ## Show these targets
 install: $(STAMP) ## Install everything into .venv and fetch Spark's jars (again only if something changed)
 	@$(PY) -m pipeline.doctor --quiet
 	@$(PY) -m pipeline.jars
+	@$(PY) -m pipeline.class_archive
 
 doctor: $(STAMP) ## Check what a package manager cannot bring: Python, Java 17, Terraform, ...
 	@$(PY) -m pipeline.doctor

@@ -157,6 +157,7 @@ def local_session(more: Mapping[str, str] | None = None, *, log_to_console: bool
     """
     from pyspark.sql import SparkSession
 
+    from pipeline import class_archive
     from pipeline.jars import class_path, ensure_jars
 
     ensure_jars()
@@ -175,6 +176,7 @@ def local_session(more: Mapping[str, str] | None = None, *, log_to_console: bool
             # Otherwise Java searches all jars for an XML parser, for each listing that S3 answers with.
             "-Dorg.xml.sax.driver=com.sun.org.apache.xerces.internal.parsers.SAXParser",
             *COMPILER_OPTIONS,
+            *class_archive.java_options(),
             f"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}",
             f"-Dfinlake.log={os.devnull if log_to_console else _log_file()}",
             f"-Dfinlake.log.to={'console' if log_to_console else 'file'}",
