@@ -70,8 +70,12 @@ def small_load(folder: Path) -> None:
     from pipeline.session import start_session
     from pipeline.settings import Settings
 
-    layers = ("bronze", "silver", "gold")
-    settings = Settings(env="test", **{f"{layer}_uri": f"file://{folder}/{layer}" for layer in layers})
+    settings = Settings(
+        env="test",
+        bronze_uri=f"file://{folder}/bronze",
+        silver_uri=f"file://{folder}/silver",
+        gold_uri=f"file://{folder}/gold",
+    )
     for batch in range(2):
         generate(folder / "bronze", scale=50, batch=batch)
         run_pipeline(settings, entities=["customers"])
