@@ -32,7 +32,7 @@ from pipeline.errors import FinlakeError
 from pipeline.gold import Mart
 from pipeline.ledger import BRONZE, Batch, RowCount
 from pipeline.settings import Settings, find_home
-from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
+from pipeline.silver import QUARANTINE_COLUMNS, silver_tables
 from pipeline.storage import parts, read_bytes
 from pipeline.tables import TableColumn, table_version
 
@@ -193,7 +193,7 @@ def batch_event(
     counts: Counts = (),
     error: str | None = None,
 ) -> RunEvent:
-    """Event of a batch: Bronze and the parents' Silver tables -> Silver and quarantine.
+    """Event of a batch: Bronze and the parents' Silver tables -> Silver, its history and quarantine.
 
     Args:
         state: ``START``, ``COMPLETE`` or ``FAIL``. Facets that describe the data come with ``COMPLETE``.
@@ -212,7 +212,6 @@ def batch_event(
 
     entity, settings, done = contract.entity, origin.settings, state == COMPLETE
     bronze, quarantine = settings.bronze_entity_uri(entity), settings.table_uri("quarantine", entity)
-    silver = settings.table_uri("silver", entity)
     outcomes = sum((count.outcomes for count in counts), Counter[str]())
     reasons = sum((count.reasons for count in counts), Counter[str]())
     texts = [TableColumn(column.name, "string", column.description) for column in contract.source_columns]
@@ -251,12 +250,17 @@ def batch_event(
             fields=_column_lineage(contract, bronze), dataset=_row_lineage(contract, settings)
         )
     }
+    written = outcomes["inserted"] + outcomes["updated"]
     outputs = [
-        _output(
-            silver,
-            facets={"schema": _schema(silver_columns(contract)), **columns} if done else {},
-            rows=outcomes["inserted"] + outcomes["updated"] if done else None,
-        ),
+        *[
+            _output(
+                settings.table_uri("silver", table.name),
+                facets={"schema": _schema(table.columns), **columns} if done else {},
+                # How many versions end when others begin is not counted, so a history has no number.
+                rows=written if done and table.name == entity else None,
+            )
+            for table in silver_tables(contract)
+        ],
         _output(
             quarantine,
             facets={"schema": _schema(QUARANTINE_COLUMNS)} if done else {},
