@@ -83,14 +83,28 @@ DEFAULT_REGION = "eu-central-1"
 
 def render_contracts() -> str:
     """What Terraform must know of the contracts, as the text of ``contracts.auto.tfvars.json``."""
+    from pipeline.gold import MARTS
+
     entities = {
         name: {
             "description": contract.description,
             "parents": sorted({str(column.parent_entity) for column in contract.parents} - {name}),
+            "history": contract.keeps_history,
+            "pii": {column.name: column.pii_class for column in contract.columns if column.pii_class},
         }
         for name, contract in sorted(load_contracts().items())
     }
-    return json.dumps({"entities": entities}, indent=2) + "\n"
+    marts = {
+        mart.name: {
+            "columns": [
+                {"name": column.name, "type": column.type}
+                | ({"pii": column.pii_class} if column.pii_class else {})
+                for column in mart.columns
+            ]
+        }
+        for mart in sorted(MARTS, key=lambda mart: mart.name)
+    }
+    return json.dumps({"entities": entities, "gold_marts": marts}, indent=2) + "\n"
 
 
 def sync_contracts(project: Path) -> bool:

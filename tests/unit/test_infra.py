@@ -101,13 +101,22 @@ def test_what_glue_jobs_install_is_pinned_by_the_constraints() -> None:
     assert wanted <= pinned
 
 
-def test_the_gold_crawler_knows_every_mart() -> None:
+def test_every_mart_is_handed_to_terraform_with_its_columns() -> None:
     from pipeline.gold import MARTS
 
-    text = (PROJECT / "terraform/variables.tf").read_text(encoding="utf-8")
-    default = re.search(r'variable "gold_marts" {.*?default\s+= (\[.*?\])', text, re.DOTALL)
-    assert default
-    assert sorted(json.loads(default.group(1))) == sorted(mart.name for mart in MARTS)
+    marts = json.loads(infra.render_contracts())["gold_marts"]
+    assert sorted(marts) == sorted(mart.name for mart in MARTS)
+    for mart in MARTS:
+        given = [(c["name"], c["type"], c.get("pii")) for c in marts[mart.name]["columns"]]
+        assert given == [(c.name, c.type, c.pii_class) for c in mart.columns]
+
+
+def test_every_column_with_personal_data_is_handed_to_terraform() -> None:
+    entities = json.loads(infra.render_contracts())["entities"]
+    for name, contract in load_contracts().items():
+        assert entities[name]["pii"] == {c.name: c.pii_class for c in contract.columns if c.pii_class}
+        assert entities[name]["history"] == contract.keeps_history
+    assert entities["customers"]["pii"]["email"] == "email"
 
 
 def test_the_lock_file_lets_the_registry_and_a_mirror_serve_the_provider() -> None:
