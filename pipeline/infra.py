@@ -74,6 +74,8 @@ NOT_COPIED = (
     "override.tf",
     "tests",
     "bootstrap",
+    "cicd",
+    "examples",
 )
 DEFAULT_REGION = "eu-central-1"
 

@@ -116,8 +116,11 @@ def test_the_modules_keep_their_promises(initialised: Path) -> None:
     assert "0 failed" in done.stdout
 
 
-def test_the_bucket_of_the_state_keeps_its_promises(initialised: Path, provider: tf.ProviderSource) -> None:
-    folder = initialised / "bootstrap"
+@pytest.mark.parametrize("root", ["bootstrap", "cicd"])
+def test_the_other_root_modules_keep_their_promises(
+    initialised: Path, provider: tf.ProviderSource, root: str
+) -> None:
+    folder = initialised / root
     mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
     done = terraform(folder, "init", "-input=false", "-no-color", *mirror)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -134,6 +137,11 @@ def test_the_bucket_of_the_state_keeps_its_promises(initialised: Path, provider:
         ("modules/athena/main.tf", "= true # enforced", "= false", "athena"),
         ("modules/monitoring/main.tf", '"breaching"', '"notBreaching"', "monitoring"),
         ("modules/glue/main.tf", '"SUCCEEDED"', '"FAILED"', "glue"),
+        ("modules/lake_formation/main.tf", "hybrid_access_enabled = true", "hybrid_access_enabled = false", "lake_formation"),
+        ("modules/quicksight/main.tf", "if column.pii == null", "", "quicksight"),
+        ("modules/sagemaker/main.tf", "NetworkIsolation = true", "NetworkIsolation = false", "sagemaker"),
+        ("modules/network/main.tf", '"s3:GetBucketLocation"', '"s3:Get*"', "network"),
+        ("modules/cicd/policy.tf", '"iam:CreateRole"', '"iam:Create*"', "cicd"),
     ],
 )
 def test_a_broken_promise_is_noticed(

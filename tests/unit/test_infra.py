@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -87,7 +88,7 @@ def test_every_terraform_variable_and_output_is_described_and_every_variable_typ
 
 
 def test_no_module_configures_a_provider() -> None:
-    for path in (PROJECT / "terraform/modules").rglob("*.tf"):
+    for path in (PROJECT / "terraform/modules").glob("*/*.tf"):  # the examples are root modules
         assert not re.search(r'^provider "', path.read_text(), re.MULTILINE), path
 
 
@@ -531,3 +532,24 @@ def test_a_glue_job_without_a_layer_fails() -> None:
     with pytest.raises(SystemExit) as caught:
         parse_arguments(["--entity", "loans"])
     assert caught.value.code == 2
+
+
+# --- delivery ------------------------------------------------------------------------------------
+
+
+def test_the_delivery_workflow_stores_no_key_and_applies_what_was_approved() -> None:
+    text = (PROJECT / ".github/workflows/deploy.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    assert "secrets." not in text
+    assert workflow["permissions"] == {"contents": "read", "id-token": "write"}
+    plan, apply = workflow["jobs"]["plan"], workflow["jobs"]["apply"]
+    assert apply["needs"] == "plan"
+    assert apply["environment"] == "${{ inputs.stage }}", "its reviewers approve"
+    assert "-out=approved.tfplan" in plan["steps"][-2]["run"]
+    assert apply["steps"][-1]["run"].rstrip().endswith("terraform apply -input=false approved.tfplan")
+    used = {step["with"]["role-to-assume"] for job in (plan, apply) for step in job["steps"] if "role-to-assume" in step.get("with", {})}
+    outputs = (PROJECT / "terraform/cicd/outputs.tf").read_text(encoding="utf-8")
+    for role in used:
+        assert role.removeprefix("${{ vars.").removesuffix(" }}") in outputs
+    stages = workflow[True]["workflow_dispatch"]["inputs"]["stage"]["options"]  # YAML reads `on` as true
+    assert {f"{stage}.tfvars" for stage in stages} <= {p.name for p in (PROJECT / "terraform/envs").iterdir()}
