@@ -33,7 +33,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contracts import load_contracts
-from pipeline.errors import FinlakeError, UsageError
+from pipeline.errors import FinlakeError, UsageError, explain
 from pipeline.terraform import (
     CHANGES,
     LOCK_FILE,
@@ -440,16 +440,30 @@ def read_account(project: Path, stage: str) -> Account:
     from botocore.exceptions import BotoCoreError, ClientError
 
     file = project / "terraform" / "envs" / f"{stage}.tfvars"
-    region = re.search(r'(?m)^\s*region\s*=\s*"([^"]+)"', file.read_text(encoding="utf-8"))
+    region = stage_value(project, stage, "region")
     if not region:
         raise FinlakeError(f"{file} names no region", 'add a line such as: region = "eu-central-1"')
     try:
-        caller = boto3.client("sts", region_name=region.group(1)).get_caller_identity()
+        caller = boto3.client("sts", region_name=region).get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        raise FinlakeError(
+        raise explain(error) or FinlakeError(
             f"AWS does not know who you are: {error}", "log in (`aws sso login`), or set AWS_PROFILE"
         ) from error
-    return Account(caller["Account"], caller["Arn"], region.group(1))
+    wanted = stage_value(project, stage, "account_id")
+    if wanted and wanted != caller["Account"]:
+        raise UsageError(
+            f"{stage} belongs to AWS account {wanted}, and these credentials to {caller['Account']}",
+            f"set AWS_PROFILE to one of account {wanted}; the stage's is account_id in {file}",
+        )
+    return Account(caller["Account"], caller["Arn"], region)
+
+
+def stage_value(project: Path, stage: str, name: str) -> str | None:
+    """A text that a stage's ``.tfvars`` file sets; None when it does not."""
+    file = project / "terraform" / "envs" / f"{stage}.tfvars"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    found = re.search(rf'(?m)^\s*{name}\s*=\s*"([^"]*)"', text)
+    return found.group(1) if found else None
 
 
 def open_cloud(

@@ -36,6 +36,17 @@ variable "region" {
   default     = "eu-central-1"
 }
 
+variable "account_id" {
+  description = "AWS account of the stage; with credentials of another one, nothing is done. Null for no such check."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account_id == null || can(regex("^[0-9]{12}$", coalesce(var.account_id, "-")))
+    error_message = "account_id has 12 digits, in quotes."
+  }
+}
+
 variable "tags" {
   description = "More tags for every resource, for example a cost centre."
   type        = map(string)

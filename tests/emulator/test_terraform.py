@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,7 +138,12 @@ def test_the_other_root_modules_keep_their_promises(
         ("modules/athena/main.tf", "= true # enforced", "= false", "athena"),
         ("modules/monitoring/main.tf", '"breaching"', '"notBreaching"', "monitoring"),
         ("modules/glue/main.tf", '"SUCCEEDED"', '"FAILED"', "glue"),
-        ("modules/lake_formation/main.tf", "hybrid_access_enabled = true", "hybrid_access_enabled = false", "lake_formation"),
+        (
+            "modules/lake_formation/main.tf",
+            "hybrid_access_enabled = true",
+            "hybrid_access_enabled = false",
+            "lake_formation",
+        ),
         ("modules/quicksight/main.tf", "if column.pii == null", "", "quicksight"),
         ("modules/sagemaker/main.tf", "NetworkIsolation = true", "NetworkIsolation = false", "sagemaker"),
         ("modules/network/main.tf", '"s3:GetBucketLocation"', '"s3:Get*"', "network"),
@@ -310,8 +316,24 @@ def test_the_next_apply_brings_back_what_was_deleted_and_uploads_new_code(
         module.write("# changed\n")
     outcome = infra.apply_local(clone, environ)
     assert ("create", 'module.glue.aws_glue_catalog_database.this["silver"]') in outcome.changes
-    assert ("update", "module.glue.aws_s3_object.wheel") in outcome.changes
+    assert ("replace", "module.glue.aws_s3_object.wheel") in outcome.changes
     assert glue.get_database(Name="finlake_local_silver")
+
+
+def test_deployed_code_is_what_the_next_plan_wants_the_jobs_to_have(
+    applied: infra.Outcome, clone: Path, environ: dict[str, str]
+) -> None:
+    with (clone / "contracts" / "__init__.py").open("a") as module:
+        module.write("# deployed\n")
+    command = [sys.executable, "-m", "pipeline.cli", "deploy", "--env", "local", "--json"]
+    run = subprocess.run(command, cwd=clone, env=environ, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    done = json.loads(run.stdout)
+    assert (done["state"], done["error"]) == ("SUCCEEDED", "")
+    assert sorted(done["jobs"]) == sorted(applied.outputs["jobs"].values())
+    outcome = infra.plan_local(clone, environ)
+    assert outcome.changes == (("replace", "module.glue.aws_s3_object.wheel"),)
+    assert infra.apply_local(clone, environ).changes == outcome.changes
 
 
 def test_two_runs_at_a_time_are_refused(applied: infra.Outcome, clone: Path, environ: dict[str, str]) -> None:
