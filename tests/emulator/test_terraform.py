@@ -86,6 +86,8 @@ def initialised(clone: Path, provider: tf.ProviderSource, tmp_path_factory: pyte
     folder = tmp_path_factory.mktemp("plain") / "terraform"
     shutil.copytree(clone / "terraform", folder)
     shutil.copy(clone / "constraints.txt", folder.parent)
+    (folder.parent / "pipeline").mkdir()  # the job script, for the example of the module glue
+    shutil.copy(clone / "pipeline" / "glue_job.py", folder.parent / "pipeline")
     mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
     done = terraform(folder, "init", "-input=false", "-no-color", *mirror)
     assert done.returncode == 0, done.stdout + done.stderr
