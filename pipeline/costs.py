@@ -48,7 +48,7 @@ class Company:
         months: Months that Bronze has been arriving.
         silver_share: Silver, Gold and their old versions, as a share of all of Bronze.
         workers: Workers that a job takes (G.1X, one DPU each).
-        hours: Hours that a job takes, the start of its machines not counted, as AWS does not bill them.
+        hours: Hours that a job takes, from the start of its code to its end.
         files: Files that a run reads and writes; each is taken as 5 reads and 2 writes.
         queries_a_day: Queries on Athena.
         gb_a_query: What one scans.
