@@ -108,7 +108,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 def make_roles(clone: Path, lake: Lakehouse) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     """Roles as Terraform makes them, and credentials of each. The test takes Glue's place in their trust."""
     for folder in ("terraform", "contracts", "datagen", "emulator", "pipeline"):
-        shutil.copytree(ROOT / folder, clone / folder, ignore=shutil.ignore_patterns(".terraform", "__pycache__"))
+        shutil.copytree(
+            ROOT / folder, clone / folder, ignore=shutil.ignore_patterns(".terraform", "__pycache__")
+        )
     for file in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, clone)
     with infra.open_local(clone, clean_environment() | lake.aws) as terraform:
@@ -120,7 +122,11 @@ def make_roles(clone: Path, lake: Lakehouse) -> tuple[dict[str, Any], dict[str, 
         role = f"finlake-local-{job}"
         policies[job] = iam.get_role_policy(RoleName=role, PolicyName="access")["PolicyDocument"]["Statement"]
         arn = iam.get_role(RoleName=role)["Role"]["Arn"]
-        trust = {"Effect": "Allow", "Principal": {"AWS": arn.split(":role/")[0] + ":root"}, "Action": "sts:AssumeRole"}
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"AWS": arn.split(":role/")[0] + ":root"},
+            "Action": "sts:AssumeRole",
+        }
         document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         iam.update_assume_role_policy(RoleName=role, PolicyDocument=document)
         given = sts.assume_role(RoleArn=arn, RoleSessionName="job")["Credentials"]
@@ -147,4 +153,6 @@ def test_dump(guarded: Guarded) -> None:
     for job in JOBS:
         allowed = {a for s in guarded.policies[job] for a in s["Action"]}
         called = {a for a, _ in guarded.calls[job]}
-        print(job, "CALLED", sorted(called), "NOT", sorted(allowed - called), "EXTRA", sorted(called - allowed))
+        print(
+            job, "CALLED", sorted(called), "NOT", sorted(allowed - called), "EXTRA", sorted(called - allowed)
+        )

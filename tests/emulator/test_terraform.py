@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import fnmatch
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -210,6 +212,55 @@ def client(environ: dict[str, str], service: str):
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+
+
+def planned(run: tf.Terraform, stage: str) -> dict[str, set[tuple[str, str]]]:
+    """What Terraform would make of a stage from nothing: attributes and values by resource, names alike."""
+    state, plan = f"-state={stage}-compared.tfstate", f"{stage}-compared.tfplan"
+    variables = [f"-var-file=envs/{stage}.tfvars", *run.variables[1:]]
+    run.run("plan", ["plan", "-input=false", "-json", state, f"-out={plan}", *variables])
+    shown = json.loads(terraform(run.folder, "show", "-json", plan).stdout)
+    resources = {}
+    for change in shown["resource_changes"]:
+        if change["mode"] == "managed":
+            address = re.sub(r"\[\d+\]", "", change["address"])
+            address = re.sub(r'\["([^"]+)"\]', r".\1", address)
+            values = {
+                (path, re.sub(rf"finlake([-_]){stage}|^\"{stage}\"$", r"finlake\1STAGE", value))
+                for path, value in flat(change["change"]["after"])
+            }
+            resources[address] = values
+    return resources
+
+
+def flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """All attributes within a value, by their path; order within a list does not count."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from flat(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and value and all(isinstance(item, dict | list) for item in value):
+        for item in value:
+            yield from flat(item, path)
+    else:
+        yield path, json.dumps(value)
+
+
+def test_laptop_and_production_differ_only_where_the_docs_say_so(
+    clone: Path, environ: dict[str, str], provider: tf.ProviderSource
+) -> None:
+    with infra.open_local(clone, environ) as run:
+        local, production = (planned(run, stage) for stage in ("local", "prod"))
+    differences = {
+        f"{address}.{path}"
+        for address in local.keys() | production.keys()
+        for path, _ in local.get(address, set()) ^ production.get(address, set())
+    }
+    rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| ", (PROJECT / "docs/stages.md").read_text(), re.MULTILINE)
+    patterns = [pattern for row in rows for pattern in re.findall(r"`([^`]+)`", row)]
+    assert len(patterns) > 10
+    told = {pattern: fnmatch.filter(differences, pattern) for pattern in patterns}
+    assert sorted(differences - {found for matches in told.values() for found in matches}) == []
+    assert [pattern for pattern, matches in told.items() if not matches] == [], "these do not differ"
 
 
 def test_an_apply_makes_everything_and_says_where_it_is(applied: infra.Outcome) -> None:
