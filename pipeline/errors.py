@@ -59,17 +59,14 @@ def explain(error: BaseException) -> FinlakeError | None:
     text = str(error)
     where = re.search(r"https?://[^\s/?]+(?:/[a-z0-9.-]+)?", text)
     place = where[0] if where else "the storage"
-    if "169.254.169.254" in text or "Unable to locate credentials" in text:
-        hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        return FinlakeError("no AWS credentials were found", hint)
+    if refused := _credentials(text, place):
+        return refused
     if "You must specify a region" in text:
         return FinlakeError(
             "no AWS region is set", "set AWS_REGION, or AWS_PROFILE to a profile with a region"
         )
     if "NoSuchBucket" in text:
         return FinlakeError(f"there is no bucket at {place}", "create it with `finlake infra apply`")
-    if re.search(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|403 Forbidden", text):
-        return FinlakeError(f"{place} refuses access", "check the credentials, such as AWS_PROFILE")
     if "StorageFull" in text:  # what LocalStack says for us, see docker/localstack/keep_state.py
         return FinlakeError(
             "the disk of the local AWS is full: nothing more can be stored",
@@ -94,4 +91,20 @@ def explain(error: BaseException) -> FinlakeError | None:
         return NoAnswerError(f"cannot reach {place}", "is the stack up? `make status` tells")
     if re.search("ServiceUnavailable|503 Service Unavailable|Status Code: 503", text):
         return NoAnswerError(f"{place} is not available", "is the stack up? `make status` tells")
+    return None
+
+
+def _credentials(text: str, place: str) -> FinlakeError | None:
+    """What is wrong with whoever asks; None when it is something else."""
+    if "169.254.169.254" in text or "Unable to locate credentials" in text:
+        hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return FinlakeError("no AWS credentials were found", hint)
+    if re.search(
+        r"ExpiredToken|[Tt]oken (included in the request is|has) expired|SSO session .* has expired", text
+    ):
+        return FinlakeError("the AWS credentials have expired", "log in again, such as by `aws sso login`")
+    if refused := re.search(r"not authorized to perform: \S+(?: on resource: \S+)?", text):
+        return FinlakeError(f"AWS refuses: {refused[0]}", "whoever asks, person or role, lacks that right")
+    if re.search(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|403 Forbidden", text):
+        return FinlakeError(f"{place} refuses access", "check the credentials, such as AWS_PROFILE")
     return None

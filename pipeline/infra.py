@@ -33,7 +33,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contracts import load_contracts
-from pipeline.errors import FinlakeError, UsageError
+from pipeline.errors import FinlakeError, UsageError, explain
 from pipeline.terraform import (
     CHANGES,
     LOCK_FILE,
@@ -74,6 +74,8 @@ NOT_COPIED = (
     "override.tf",
     "tests",
     "bootstrap",
+    "cicd",
+    "examples",
 )
 DEFAULT_REGION = "eu-central-1"
 
@@ -83,14 +85,28 @@ DEFAULT_REGION = "eu-central-1"
 
 def render_contracts() -> str:
     """What Terraform must know of the contracts, as the text of ``contracts.auto.tfvars.json``."""
+    from pipeline.gold import MARTS
+
     entities = {
         name: {
             "description": contract.description,
             "parents": sorted({str(column.parent_entity) for column in contract.parents} - {name}),
+            "history": contract.keeps_history,
+            "pii": {column.name: column.pii_class for column in contract.columns if column.pii_class},
         }
         for name, contract in sorted(load_contracts().items())
     }
-    return json.dumps({"entities": entities}, indent=2) + "\n"
+    marts = {
+        mart.name: {
+            "columns": [
+                {"name": column.name, "type": column.type}
+                | ({"pii": column.pii_class} if column.pii_class else {})
+                for column in mart.columns
+            ]
+        }
+        for mart in sorted(MARTS, key=lambda mart: mart.name)
+    }
+    return json.dumps({"entities": entities, "gold_marts": marts}, indent=2) + "\n"
 
 
 def sync_contracts(project: Path) -> bool:
@@ -424,16 +440,30 @@ def read_account(project: Path, stage: str) -> Account:
     from botocore.exceptions import BotoCoreError, ClientError
 
     file = project / "terraform" / "envs" / f"{stage}.tfvars"
-    region = re.search(r'(?m)^\s*region\s*=\s*"([^"]+)"', file.read_text(encoding="utf-8"))
+    region = stage_value(project, stage, "region")
     if not region:
         raise FinlakeError(f"{file} names no region", 'add a line such as: region = "eu-central-1"')
     try:
-        caller = boto3.client("sts", region_name=region.group(1)).get_caller_identity()
+        caller = boto3.client("sts", region_name=region).get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        raise FinlakeError(
+        raise explain(error) or FinlakeError(
             f"AWS does not know who you are: {error}", "log in (`aws sso login`), or set AWS_PROFILE"
         ) from error
-    return Account(caller["Account"], caller["Arn"], region.group(1))
+    wanted = stage_value(project, stage, "account_id")
+    if wanted and wanted != caller["Account"]:
+        raise UsageError(
+            f"{stage} belongs to AWS account {wanted}, and these credentials to {caller['Account']}",
+            f"set AWS_PROFILE to one of account {wanted}; the stage's is account_id in {file}",
+        )
+    return Account(caller["Account"], caller["Arn"], region)
+
+
+def stage_value(project: Path, stage: str, name: str) -> str | None:
+    """A text that a stage's ``.tfvars`` file sets; None when it does not."""
+    file = project / "terraform" / "envs" / f"{stage}.tfvars"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    found = re.search(rf'(?m)^\s*{name}\s*=\s*"([^"]*)"', text)
+    return found.group(1) if found else None
 
 
 def open_cloud(

@@ -237,10 +237,7 @@ class Terraform:
         code, lines = self._run(step, [self.command, *arguments], events.read)
         if code not in good:
             said = events.errors() or tail(f"terraform {step} failed", lines)
-            hint = f"see the whole output in {self.log}"
-            if re.search(r"Already(Exists|OwnedByYou)", said):
-                hint = f"it was made without Terraform's knowing, as by an apply that was killed; {hint}"
-            raise FinlakeError(said, hint)
+            raise FinlakeError(said, hint_for("\n".join([said, *lines]), self.log))
         return Outcome(
             changes=tuple(events.changes),
             outputs=events.outputs,
@@ -285,6 +282,50 @@ class Terraform:
             finally:
                 self.seconds[step] = round(time.monotonic() - started, 1)
         return process.wait(), lines
+
+
+# What AWS or Terraform say -> what to do about it; the first that fits counts.
+HINTS = (
+    (
+        r"BucketAlreadyExists",
+        "bucket names are unique in all of AWS, and somebody has this one: choose another bucket_suffix in "
+        "terraform/envs",
+    ),
+    (
+        r"Already(Exists|OwnedByYou)",
+        "it was made without Terraform's knowing, as by an apply that was killed: delete it, or "
+        "`terraform import` it, then run the same command again",
+    ),
+    (
+        r"ExpiredToken|[Tt]oken included in the request is expired|SSO session .* expired",
+        "log in again, such as by `aws sso login`, then run the same command: Terraform goes on from what it "
+        "has saved",
+    ),
+    (
+        r"(?s)acquiring the state lock.*?ID:\s*(?P<id>[0-9a-f-]{36})",
+        "another Terraform is at work on this stage. Only if it was killed, and you are sure of it: "
+        "terraform -chdir=terraform force-unlock {id}",
+    ),
+    (r"acquiring the state lock", "another Terraform is at work on this stage: wait for it to end"),
+    (
+        r"AWS account ID not allowed",
+        "set AWS_PROFILE to one of the account that account_id in terraform/envs names",
+    ),
+)
+
+
+def hint_for(said: str, log: Path) -> str:
+    """What to do about a failure of Terraform, and where its whole output is.
+
+    Args:
+        said: Its errors and output.
+        log: File with all of its output.
+    """
+    whole = f"see the whole output in {log}"
+    for pattern, hint in HINTS:
+        if found := re.search(pattern, said):
+            return f"{hint.format(**found.groupdict())}; {whole}"
+    return whole
 
 
 class Events:

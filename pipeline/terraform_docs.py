@@ -5,28 +5,31 @@ Each README begins with words by hand; the table between two marks is written fr
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import hcl2
 
 BEGIN = "<!-- written by `make tf-docs`, up to the end mark -->"
 END = "<!-- end -->"
-BLOCK = re.compile(r'^(variable|output|resource) "(\w+)"(?: "(\w+)")? {\n(.*?)^}', re.MULTILINE | re.DOTALL)
-DESCRIPTION = re.compile(r'^  description\s*=\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
-VALUE = r"^  {name}\s*= ((?:.|\n)*?)(?=\n(?:  [a-z]|\n|\Z))"
+HEREDOC = '"<<'  # how python-hcl2 gives a text of several lines
 
 
 def render(module: Path) -> str:
     """The generated part of a module's README."""
-    blocks = [match.groups() for path in sorted(module.glob("*.tf")) for match in BLOCK.finditer(_read(path))]
     lines = ["| variable | type | default | what |", "| --- | --- | --- | --- |"]
-    for kind, name, _, body in blocks:
-        if kind == "variable":
-            default = _value("default", body)
-            shown = f"`{default}`" if default is not None else "required"
-            lines.append(f"| `{name}` | `{_value('type', body)}` | {shown} | {_description(body)} |")
+    for name, block in _blocks(module, "variable"):
+        shown = f"`{_text(block['default'])}`" if "default" in block else "required"
+        if HEREDOC in str(block.get("default")):
+            shown = "several lines"
+        lines.append(f"| `{name}` | `{_text(block['type'])}` | {shown} | {_description(block)} |")
     lines += ["", "| output | what |", "| --- | --- |"]
-    lines += [f"| `{name}` | {_description(body)} |" for kind, name, _, body in blocks if kind == "output"]
-    made = sorted({f"`{first}.{second}`" for kind, first, second, _ in blocks if kind == "resource"})
+    lines += [f"| `{name}` | {_description(block)} |" for name, block in _blocks(module, "output")]
+    made = sorted(
+        f"`{kind}.{name}`" for kind, resources in _blocks(module, "resource") for name in _names(resources)
+    )
     return "\n".join([BEGIN, "", *lines, "", f"It makes {', '.join(made)}.", "", END])
 
 
@@ -36,7 +39,7 @@ def refresh(readme: Path) -> bool:
     Raises:
         ValueError: The README lacks the marks.
     """
-    text = _read(readme)
+    text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -48,23 +51,48 @@ def refresh(readme: Path) -> bool:
     return True
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+@cache
+def _parse(text: str) -> dict[str, Any]:
+    return hcl2.loads(text)  # type: ignore[no-any-return]
 
 
-def _description(body: str) -> str:
-    found = DESCRIPTION.search(body)
-    return found.group(1).replace('\\"', '"').replace("|", "\\|") if found else ""
+def _blocks(module: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Blocks of a kind in a module's files: label, and what is in it."""
+    for path in sorted(module.glob("*.tf")):
+        for block in _parse(path.read_text(encoding="utf-8")).get(kind, []):
+            for label, body in block.items():
+                if label.startswith('"'):
+                    yield label.strip('"'), body
 
 
-def _value(name: str, body: str) -> str | None:
-    """An attribute of a variable in one line, as Terraform writes it."""
-    found = re.search(VALUE.format(name=name), body, re.MULTILINE)
-    if not found:
-        return None
-    line = ", ".join(part.strip() for part in found.group(1).strip().splitlines())
-    line = re.sub(" {2,}", " ", line)
-    return re.sub(r"([{(\[]), | *, *(?=[})\]])", lambda m: f"{m.group(1)} " if m.group(1) else " ", line)
+def _names(resources: dict[str, Any]) -> list[str]:
+    return [name.strip('"') for name in resources if name.startswith('"')]
+
+
+def _description(block: dict[str, Any]) -> str:
+    text = str(block["description"])[1:-1]
+    return text.replace('\\"', '"').replace("|", "\\|")
+
+
+def _text(value: object) -> str:
+    """A value in one line, as Terraform writes it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            plain = value.removeprefix("${").removesuffix("}") if value.startswith("${") else value
+            return plain.replace("({", "({ ").replace("})", " })")
+        case list():
+            return f"[{', '.join(_text(item) for item in value)}]"
+        case dict():
+            items = ", ".join(
+                f"{key} = {_text(item)}" for key, item in value.items() if key != "__is_block__"
+            )
+            return f"{{ {items} }}" if items else "{}"
+        case _:
+            return str(value)
 
 
 def main() -> None:

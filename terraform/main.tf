@@ -8,7 +8,7 @@ locals {
   # Names are computed here and nowhere else: policies and jobs refer to them without waiting for the
   # resources, and the pipeline derives the same names from FINLAKE_PREFIX and FINLAKE_ENV.
   buckets = { for layer in concat(["bronze", "silver", "gold", "scripts", "athena"], var.access_logs ? ["logs"] : []) : layer => "${local.name}-${layer}${local.suffix}" }
-  public_buckets = var.public_access == "none" ? {} : {
+  public_buckets = var.public_access == "none" && var.databricks == null ? {} : {
     for layer in ["silver", "gold"] : layer => "${local.name}-public-${layer}${local.suffix}"
   }
   databases = {
@@ -21,6 +21,16 @@ locals {
     quarantine = "s3://${local.buckets.silver}/_quarantine"
     ops        = "s3://${local.buckets.silver}/_ops"
   }
+  # Columns with personal data, by table, as the contracts and the marts tell.
+  personal = merge(
+    { for entity, value in var.entities : "silver/${entity}" => value.pii if length(value.pii) > 0 },
+    { for entity, value in var.entities : "silver/${entity}_history" => value.pii if value.history && length(value.pii) > 0 },
+    {
+      for mart, value in var.gold_marts : "gold/${mart}" => { for column in value.columns : column.name => column.pii if column.pii != null }
+      if anytrue([for column in value.columns : column.pii != null])
+    },
+  )
+
   # The key of somebody else, or one made here, or none: then S3's own.
   kms_key_arn = var.create_kms_key ? module.kms[0].key_arn : var.kms_key_arn
 
@@ -78,6 +88,14 @@ module "s3_public" {
   force_destroy      = var.force_destroy
   partition          = data.aws_partition.current.partition
 
+  external_location = var.databricks == null ? null : {
+    name          = local.name
+    account_id    = data.aws_caller_identity.current.account_id
+    external_id   = var.databricks.external_id
+    principal_arn = var.databricks.principal_arn
+  }
+  permissions_boundary_arn = var.permissions_boundary_arn
+
   # Its access logs go to a bucket that must let them in first.
   depends_on = [module.s3]
 }
@@ -109,7 +127,7 @@ module "glue" {
   parents            = { for entity, value in var.entities : entity => value.parents }
   workflow           = var.workflow
   auto_scaling       = var.auto_scaling
-  gold_marts         = var.gold_marts
+  gold_marts         = sort(keys(var.gold_marts))
   databases          = local.databases
   uris               = local.uris
   settings           = local.settings
@@ -152,4 +170,72 @@ module "monitoring" {
   quarantine_percent = var.quarantine_percent
   freshness_hours    = var.freshness_hours
   kms_key_arn        = local.kms_key_arn
+}
+
+# --- what a stage may have besides ----------------------------------------------------------------
+
+module "network" {
+  source = "./modules/network"
+  count  = var.network == null ? 0 : 1
+
+  name             = local.name
+  vpc_id           = var.network.vpc_id
+  subnet_ids       = var.network.subnet_ids
+  route_table_ids  = var.network.route_table_ids
+  cidr_blocks      = var.network.cidr_blocks
+  readable_buckets = var.network.readable_buckets
+  buckets          = concat(values(local.buckets), values(local.public_buckets))
+  account_id       = data.aws_caller_identity.current.account_id
+  partition        = data.aws_partition.current.partition
+  region           = var.region
+}
+
+module "lake_formation" {
+  source = "./modules/lake_formation"
+  count  = var.lake_formation == null ? 0 : 1
+
+  name        = local.name
+  databases   = module.glue.databases
+  buckets     = module.s3.buckets
+  tables      = local.personal
+  tag_columns = var.lake_formation.tag_columns
+  readers     = var.lake_formation.readers
+  kms_key_arn = local.kms_key_arn
+  account_id  = data.aws_caller_identity.current.account_id
+  partition   = data.aws_partition.current.partition
+
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+module "quicksight" {
+  source = "./modules/quicksight"
+  count  = var.quicksight == null ? 0 : 1
+
+  name        = local.name
+  account_id  = data.aws_caller_identity.current.account_id
+  workgroup   = one(module.athena[*].workgroup)
+  database    = module.glue.databases.gold
+  marts       = var.gold_marts
+  owner_arn   = var.quicksight.owner_arn
+  reader_arns = var.quicksight.reader_arns
+  refresh_at  = var.quicksight.refresh_at
+}
+
+module "sagemaker" {
+  source = "./modules/sagemaker"
+  count  = var.sagemaker == null ? 0 : 1
+
+  name          = local.name
+  buckets       = module.s3.buckets
+  database      = module.glue.databases.gold
+  workgroup     = one(module.athena[*].workgroup)
+  image         = var.sagemaker.image
+  instance_type = var.sagemaker.instance_type
+  state_machine = var.sagemaker.state_machine
+  kms_key_arn   = local.kms_key_arn
+  account_id    = data.aws_caller_identity.current.account_id
+  partition     = data.aws_partition.current.partition
+  region        = var.region
+
+  permissions_boundary_arn = var.permissions_boundary_arn
 }

@@ -47,3 +47,28 @@ output "alarm_topic_arn" {
   description = "ARN of the topic that gets all alarms; null when there is none."
   value       = one(module.monitoring[*].topic_arn)
 }
+
+output "external_location_role_arn" {
+  description = "ARN of the role for a Databricks storage credential; null when there is none."
+  value       = module.s3_public.external_location_role_arn
+}
+
+output "endpoint_ids" {
+  description = "Ids of the network's endpoints by service; null when there are none."
+  value       = one(module.network[*].endpoint_ids)
+}
+
+output "lake_formation_tag" {
+  description = "Key and values of the tag for personal data; null when there is none."
+  value       = one(module.lake_formation[*].tag)
+}
+
+output "quicksight_data_sets" {
+  description = "ARNs of the QuickSight datasets by Gold table; null when there are none."
+  value       = one(module.quicksight[*].data_set_arns)
+}
+
+output "training_state_machine_arn" {
+  description = "ARN of the state machine that trains; null when there is none."
+  value       = one(module.sagemaker[*].state_machine_arn)
+}

@@ -1,7 +1,8 @@
 # The same provider block serves the laptop and AWS. On the laptop `tflocal` adds endpoints and dummy
 # credentials in an override file; in AWS the usual chain applies (profile, SSO, role, environment).
 provider "aws" {
-  region = var.region
+  region              = var.region
+  allowed_account_ids = var.account_id == null ? null : [var.account_id]
 
   default_tags {
     # None on the laptop: free emulators drop the tags that Glue jobs and crawlers are created with, so

@@ -36,6 +36,17 @@ variable "region" {
   default     = "eu-central-1"
 }
 
+variable "account_id" {
+  description = "AWS account of the stage; with credentials of another one, nothing is done. Null for no such check."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account_id == null || can(regex("^[0-9]{12}$", coalesce(var.account_id, "-")))
+    error_message = "account_id has 12 digits, in quotes."
+  }
+}
+
 variable "tags" {
   description = "More tags for every resource, for example a cost centre."
   type        = map(string)
@@ -43,10 +54,12 @@ variable "tags" {
 }
 
 variable "entities" {
-  description = "Entities with a Silver job: description and the parents whose Silver tables the job reads. Written from the contracts by `finlake infra sync` into contracts.auto.tfvars.json."
+  description = "Entities with a Silver job: description, the parents whose Silver tables the job reads, whether all versions are kept in a history table, and the class of each column with personal data. Written from the contracts by `finlake infra sync` into contracts.auto.tfvars.json."
   type = map(object({
     description = string
     parents     = list(string)
+    history     = optional(bool, false)
+    pii         = optional(map(string), {})
   }))
 
   validation {
@@ -61,9 +74,10 @@ variable "entities" {
 }
 
 variable "gold_marts" {
-  description = "Gold tables; each is a folder of the Gold bucket."
-  type        = list(string)
-  default     = ["customer_360", "daily_transactions", "loan_portfolio", "monthly_cash_flow"]
+  description = "Gold tables, each a folder of the Gold bucket, and their columns in order. Written by `finlake infra sync` as well."
+  type = map(object({
+    columns = list(object({ name = string, type = string, pii = optional(string) }))
+  }))
 }
 
 variable "force_destroy" {
@@ -236,4 +250,69 @@ variable "constraints_path" {
   description = "The pip constraints file that pins what the jobs install. Null takes constraints.txt of this repository."
   type        = string
   default     = null
+}
+
+# --- what a stage may have besides; all off -------------------------------------------------------
+
+variable "databricks" {
+  description = "For a Databricks workspace that reads the masked copies through a role, while nothing is public: external_id (which Unity Catalog shows for the storage credential), and principal_arn where it is not Unity Catalog's own role. Null for none."
+  type = object({
+    external_id   = string
+    principal_arn = optional(string, "arn:aws:iam::414351767826:role/unity-catalog-prod-UCMasterRole-14S5ZJVKOTYTL")
+  })
+  default = null
+}
+
+variable "network" {
+  description = "Endpoints for S3, Glue and Logs in a network of yours: its id, subnets, the route tables of the private ones, and the addresses that may use them. Null for none."
+  type = object({
+    vpc_id           = string
+    subnet_ids       = list(string)
+    route_table_ids  = list(string)
+    cidr_blocks      = list(string)
+    readable_buckets = optional(list(string), [])
+  })
+  default = null
+}
+
+variable "lake_formation" {
+  description = "Tags for personal data: tag_columns (true once the jobs have made the tables), and readers with the classes that they may see. Null for none."
+  type = object({
+    tag_columns = optional(bool, false)
+    readers = optional(map(object({
+      principal_arn = string
+      pii_classes   = optional(list(string), [])
+    })), {})
+  })
+  default = null
+}
+
+variable "quicksight" {
+  description = "Datasets of the Gold tables: owner_arn and reader_arns (QuickSight users or groups), and the time of the daily refresh. Null for none."
+  type = object({
+    owner_arn   = string
+    reader_arns = optional(list(string), [])
+    refresh_at  = optional(string, "06:00")
+  })
+  default = null
+
+  validation {
+    condition     = var.quicksight == null || var.athena
+    error_message = "QuickSight asks Athena: it needs athena = true."
+  }
+}
+
+variable "sagemaker" {
+  description = "Training on Gold: image and machine, and whether a state machine runs it. Null for none; {} for the defaults."
+  type = object({
+    image         = optional(string)
+    instance_type = optional(string, "ml.m5.large")
+    state_machine = optional(bool, true)
+  })
+  default = null
+
+  validation {
+    condition     = var.sagemaker == null || var.athena
+    error_message = "Training gets its features from Athena: it needs athena = true."
+  }
 }

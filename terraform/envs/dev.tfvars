@@ -1,6 +1,8 @@
 environment = "dev"
 region      = "eu-central-1"
 
+# account_id = "123456789012" # with credentials of any other account, nothing is done
+
 # Bucket names are unique in all of AWS: put your account id or another word of your own here.
 bucket_suffix = ""
 

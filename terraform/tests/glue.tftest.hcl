@@ -59,7 +59,7 @@ run "jobs" {
       for job in values(aws_glue_job.this) :
       job.glue_version == "5.1" && job.worker_type == "G.1X" && job.number_of_workers == 3 && job.timeout == 45
       && job.max_retries == 1 && one(job.execution_property).max_concurrent_runs == 1
-      && one(job.command).name == "glueetl" && one(job.command).script_location == "s3://lake-dev-scripts/jobs/glue_job.py"
+      && one(job.command).name == "glueetl" && one(job.command).script_location == "s3://lake-dev-scripts/jobs/fed890e3d395559e/glue_job.py"
     ])
     error_message = "Every job must be a Glue 5.1 Spark job of the wanted size that never runs twice at once."
   }
@@ -102,7 +102,7 @@ run "jobs" {
     condition = alltrue(flatten([
       for job in values(aws_glue_job.this) : [
         for i, module in split(",", job.default_arguments["--additional-python-modules"]) :
-        i == 0 ? module == "s3://lake-dev-scripts/wheels/finlake-0.0.0-py3-none-any.whl" : can(regex("^[A-Za-z0-9-]+==[0-9.]+$", module))
+        i == 0 ? module == "s3://lake-dev-scripts/wheels/a96bb6fde7825da8/finlake-0.0.0-py3-none-any.whl" : can(regex("^[A-Za-z0-9-]+==[0-9.]+$", module))
       ]
     ]))
     error_message = "A job must install the project's wheel, and the rest at pinned versions."

@@ -16,6 +16,10 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:iam::123456789012:policy/mocked" }
   }
 
+  mock_resource "aws_quicksight_data_source" {
+    defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:datasource/mocked" }
+  }
+
   mock_resource "aws_sns_topic" {
     defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:mocked" }
   }
@@ -27,7 +31,10 @@ variables {
   script_path = "tests/fixtures/glue_job.py"
   entities = {
     accounts  = { description = "One row per account.", parents = ["customers"] }
-    customers = { description = "One row per customer.", parents = [] }
+    customers = { description = "One row per customer.", parents = [], history = true, pii = { email = "email" } }
+  }
+  gold_marts = {
+    customer_360 = { columns = [{ name = "customer_id", type = "string" }, { name = "full_name", type = "string", pii = "name" }] }
   }
 }
 
@@ -104,6 +111,61 @@ run "a_first_plan_with_a_key_of_its_own_works" {
     condition     = output.workflow == "finlake-prod" && output.athena_workgroup == "finlake-prod"
     error_message = "What counts on the key must be planned before the key is there."
   }
+}
+
+run "nothing_optional_is_there_unless_told" {
+  command = plan
+
+  assert {
+    condition = (
+      length(module.network) + length(module.lake_formation) + length(module.quicksight) + length(module.sagemaker) == 0
+      && output.external_location_role_arn == null
+    )
+    error_message = "Network, Lake Formation, QuickSight, SageMaker and Databricks must be asked for."
+  }
+}
+
+run "everything_optional_fits_together" {
+  variables {
+    bucket_suffix  = "123456789012"
+    lake_formation = { tag_columns = true }
+    quicksight     = { owner_arn = "arn:aws:quicksight:eu-central-1:123456789012:group/default/authors" }
+    sagemaker      = { image = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-xgboost:1.7-1" }
+    databricks     = { external_id = "11111111-2222-3333-4444-555555555555" }
+    network = {
+      vpc_id          = "vpc-1"
+      subnet_ids      = ["subnet-1"]
+      route_table_ids = ["rtb-1"]
+      cidr_blocks     = ["10.0.0.0/16"]
+    }
+  }
+
+  assert {
+    condition     = output.lake_formation_tag.values == toset(["none", "unclear", "email", "name"])
+    error_message = "The tag's values must be the classes of contracts and marts."
+  }
+
+  assert {
+    condition     = toset(keys(output.endpoint_ids)) == toset(["s3", "glue", "logs"]) && keys(output.quicksight_data_sets) == ["customer_360"] && output.training_state_machine_arn != null
+    error_message = "What was asked for must be there."
+  }
+
+  assert {
+    condition     = output.settings.FINLAKE_PUBLIC_SILVER_URI == "s3://finlake-prod-public-silver-123456789012" && output.external_location_role_arn != null
+    error_message = "A Databricks workspace must get masked copies and a role."
+  }
+}
+
+run "what_asks_athena_needs_athena" {
+  command = plan
+
+  variables {
+    athena     = false
+    quicksight = { owner_arn = "arn:aws:quicksight:eu-central-1:123456789012:group/default/authors" }
+    sagemaker  = {}
+  }
+
+  expect_failures = [var.quicksight, var.sagemaker]
 }
 
 run "two_keys_are_refused" {

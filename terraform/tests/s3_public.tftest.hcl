@@ -131,3 +131,63 @@ run "an_unknown_access_is_refused" {
 
   expect_failures = [var.access]
 }
+
+run "an_external_location_lets_one_workspace_read_and_the_public_nothing" {
+  module {
+    source = "./modules/s3_public"
+  }
+
+  variables {
+    external_location = { name = "lake-dev", account_id = "123456789012", external_id = "11111111-2222-3333-4444-555555555555" }
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in values(aws_s3_bucket_policy.this) : alltrue([
+        for statement in jsondecode(policy.policy).Statement : statement.Effect == "Deny"
+      ])
+    ])
+    error_message = "The buckets must let nobody in by their own policies."
+  }
+
+  assert {
+    condition = length(aws_s3_bucket.this) == 2 && alltrue([
+      for block in values(aws_s3_bucket_public_access_block.this) : block.block_public_policy && block.restrict_public_buckets
+    ])
+    error_message = "Public access must be blocked whole."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role.external[0].assume_role_policy).Statement :
+      statement.Condition.StringEquals["sts:ExternalId"] == "11111111-2222-3333-4444-555555555555"
+    ])
+    error_message = "Without the external id nobody may take the role on."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.external[0].assume_role_policy).Statement[1].Condition.ArnEquals["aws:PrincipalArn"] == "arn:aws:iam::123456789012:role/lake-dev-external-location"
+    error_message = "Of the own account, only the role itself may take it on."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.external[0].policy).Statement : statement.Action
+    ])) == toset(["s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject", "sts:AssumeRole"])
+    error_message = "The role may read the copies, and nothing else."
+  }
+}
+
+run "an_external_location_without_its_id_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/s3_public"
+  }
+
+  variables {
+    external_location = { name = "lake-dev", account_id = "123456789012", external_id = "" }
+  }
+
+  expect_failures = [var.external_location]
+}

@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.emulator, pytest.mark.spark, pytest.m
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-# Run for real by tests/emulator/test_terraform.py; here only their names and options are checked.
-INFRASTRUCTURE = "finlake infra"
+# Run for real by tests/emulator; here only their names and options are checked.
+INFRASTRUCTURE = ("finlake infra", "finlake deploy")
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", flags=re.MULTILINE | re.DOTALL)
 PIPE = " | finlake "
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
@@ -70,9 +70,10 @@ def test_pipes_into_finlake_run(lake: Lakehouse, line: str):
 def test_commands_for_infrastructure_exist_with_the_options_shown(lake: Lakehouse):
     shown = [shlex.split(command)[1:] for command in commands() if command.startswith(INFRASTRUCTURE)]
     assert shown
-    for group, name, *options in shown:
-        text = lake.must(group, name, "--help").stdout
-        for option in options:
+    for words in shown:
+        names = words[:2] if words[0] == "infra" else words[:1]
+        text = lake.must(*names, "--help").stdout
+        for option in words[len(names) :]:
             assert not option.startswith("-") or option in text
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import fnmatch
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +88,8 @@ def initialised(clone: Path, provider: tf.ProviderSource, tmp_path_factory: pyte
     folder = tmp_path_factory.mktemp("plain") / "terraform"
     shutil.copytree(clone / "terraform", folder)
     shutil.copy(clone / "constraints.txt", folder.parent)
+    (folder.parent / "pipeline").mkdir()  # the job script, for the example of the module glue
+    shutil.copy(clone / "pipeline" / "glue_job.py", folder.parent / "pipeline")
     mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
     done = terraform(folder, "init", "-input=false", "-no-color", *mirror)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,8 +121,11 @@ def test_the_modules_keep_their_promises(initialised: Path) -> None:
     assert "0 failed" in done.stdout
 
 
-def test_the_bucket_of_the_state_keeps_its_promises(initialised: Path, provider: tf.ProviderSource) -> None:
-    folder = initialised / "bootstrap"
+@pytest.mark.parametrize("root", ["bootstrap", "cicd"])
+def test_the_other_root_modules_keep_their_promises(
+    initialised: Path, provider: tf.ProviderSource, root: str
+) -> None:
+    folder = initialised / root
     mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
     done = terraform(folder, "init", "-input=false", "-no-color", *mirror)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -134,6 +142,16 @@ def test_the_bucket_of_the_state_keeps_its_promises(initialised: Path, provider:
         ("modules/athena/main.tf", "= true # enforced", "= false", "athena"),
         ("modules/monitoring/main.tf", '"breaching"', '"notBreaching"', "monitoring"),
         ("modules/glue/main.tf", '"SUCCEEDED"', '"FAILED"', "glue"),
+        (
+            "modules/lake_formation/main.tf",
+            "hybrid_access_enabled = true",
+            "hybrid_access_enabled = false",
+            "lake_formation",
+        ),
+        ("modules/quicksight/main.tf", "if column.pii == null", "", "quicksight"),
+        ("modules/sagemaker/main.tf", "NetworkIsolation = true", "NetworkIsolation = false", "sagemaker"),
+        ("modules/network/main.tf", '"s3:GetBucketLocation"', '"s3:Get*"', "network"),
+        ("modules/cicd/policy.tf", '"iam:CreateRole"', '"iam:Create*"', "cicd"),
     ],
 )
 def test_a_broken_promise_is_noticed(
@@ -194,6 +212,55 @@ def client(environ: dict[str, str], service: str):
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+
+
+def planned(run: tf.Terraform, stage: str) -> dict[str, set[tuple[str, str]]]:
+    """What Terraform would make of a stage from nothing: attributes and values by resource, names alike."""
+    state, plan = f"-state={stage}-compared.tfstate", f"{stage}-compared.tfplan"
+    variables = [f"-var-file=envs/{stage}.tfvars", *run.variables[1:]]
+    run.run("plan", ["plan", "-input=false", "-json", state, f"-out={plan}", *variables])
+    shown = json.loads(terraform(run.folder, "show", "-json", plan).stdout)
+    resources = {}
+    for change in shown["resource_changes"]:
+        if change["mode"] == "managed":
+            address = re.sub(r"\[\d+\]", "", change["address"])
+            address = re.sub(r'\["([^"]+)"\]', r".\1", address)
+            values = {
+                (path, re.sub(rf"finlake([-_]){stage}|^\"{stage}\"$", r"finlake\1STAGE", value))
+                for path, value in flat(change["change"]["after"])
+            }
+            resources[address] = values
+    return resources
+
+
+def flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """All attributes within a value, by their path; order within a list does not count."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from flat(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and value and all(isinstance(item, dict | list) for item in value):
+        for item in value:
+            yield from flat(item, path)
+    else:
+        yield path, json.dumps(value)
+
+
+def test_laptop_and_production_differ_only_where_the_docs_say_so(
+    clone: Path, environ: dict[str, str], provider: tf.ProviderSource
+) -> None:
+    with infra.open_local(clone, environ) as run:
+        local, production = (planned(run, stage) for stage in ("local", "prod"))
+    differences = {
+        f"{address}.{path}"
+        for address in local.keys() | production.keys()
+        for path, _ in local.get(address, set()) ^ production.get(address, set())
+    }
+    rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| ", (PROJECT / "docs/stages.md").read_text(), re.MULTILINE)
+    patterns = [pattern for row in rows for pattern in re.findall(r"`([^`]+)`", row)]
+    assert len(patterns) > 10
+    told = {pattern: fnmatch.filter(differences, pattern) for pattern in patterns}
+    assert sorted(differences - {found for matches in told.values() for found in matches}) == []
+    assert [pattern for pattern, matches in told.items() if not matches] == [], "these do not differ"
 
 
 def test_an_apply_makes_everything_and_says_where_it_is(applied: infra.Outcome) -> None:
@@ -302,8 +369,24 @@ def test_the_next_apply_brings_back_what_was_deleted_and_uploads_new_code(
         module.write("# changed\n")
     outcome = infra.apply_local(clone, environ)
     assert ("create", 'module.glue.aws_glue_catalog_database.this["silver"]') in outcome.changes
-    assert ("update", "module.glue.aws_s3_object.wheel") in outcome.changes
+    assert ("replace", "module.glue.aws_s3_object.wheel") in outcome.changes
     assert glue.get_database(Name="finlake_local_silver")
+
+
+def test_deployed_code_is_what_the_next_plan_wants_the_jobs_to_have(
+    applied: infra.Outcome, clone: Path, environ: dict[str, str]
+) -> None:
+    with (clone / "contracts" / "__init__.py").open("a") as module:
+        module.write("# deployed\n")
+    command = [sys.executable, "-m", "pipeline.cli", "deploy", "--env", "local", "--json"]
+    run = subprocess.run(command, cwd=clone, env=environ, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    done = json.loads(run.stdout)
+    assert (done["state"], done["error"]) == ("SUCCEEDED", "")
+    assert sorted(done["jobs"]) == sorted(applied.outputs["jobs"].values())
+    outcome = infra.plan_local(clone, environ)
+    assert outcome.changes == (("replace", "module.glue.aws_s3_object.wheel"),)
+    assert infra.apply_local(clone, environ).changes == outcome.changes
 
 
 def test_two_runs_at_a_time_are_refused(applied: infra.Outcome, clone: Path, environ: dict[str, str]) -> None:

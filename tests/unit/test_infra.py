@@ -7,8 +7,12 @@ import os
 import re
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
+import boto3
 import pytest
+import yaml
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -87,7 +91,7 @@ def test_every_terraform_variable_and_output_is_described_and_every_variable_typ
 
 
 def test_no_module_configures_a_provider() -> None:
-    for path in (PROJECT / "terraform/modules").rglob("*.tf"):
+    for path in (PROJECT / "terraform/modules").glob("*/*.tf"):  # the examples are root modules
         assert not re.search(r'^provider "', path.read_text(), re.MULTILINE), path
 
 
@@ -101,13 +105,22 @@ def test_what_glue_jobs_install_is_pinned_by_the_constraints() -> None:
     assert wanted <= pinned
 
 
-def test_the_gold_crawler_knows_every_mart() -> None:
+def test_every_mart_is_handed_to_terraform_with_its_columns() -> None:
     from pipeline.gold import MARTS
 
-    text = (PROJECT / "terraform/variables.tf").read_text(encoding="utf-8")
-    default = re.search(r'variable "gold_marts" {.*?default\s+= (\[.*?\])', text, re.DOTALL)
-    assert default
-    assert sorted(json.loads(default.group(1))) == sorted(mart.name for mart in MARTS)
+    marts = json.loads(infra.render_contracts())["gold_marts"]
+    assert sorted(marts) == sorted(mart.name for mart in MARTS)
+    for mart in MARTS:
+        given = [(c["name"], c["type"], c.get("pii")) for c in marts[mart.name]["columns"]]
+        assert given == [(c.name, c.type, c.pii_class) for c in mart.columns]
+
+
+def test_every_column_with_personal_data_is_handed_to_terraform() -> None:
+    entities = json.loads(infra.render_contracts())["entities"]
+    for name, contract in load_contracts().items():
+        assert entities[name]["pii"] == {c.name: c.pii_class for c in contract.columns if c.pii_class}
+        assert entities[name]["history"] == contract.keeps_history
+    assert entities["customers"]["pii"]["email"] == "email"
 
 
 def test_the_lock_file_lets_the_registry_and_a_mirror_serve_the_provider() -> None:
@@ -415,6 +428,42 @@ def test_an_error_names_resource_file_and_reason(project: Path, terraform: FakeT
     assert "not JSON at all" in (project / "terraform.log").read_text()
 
 
+LOCKED = {
+    "type": "diagnostic",
+    "diagnostic": {
+        "severity": "error",
+        "summary": "Error acquiring the state lock",
+        "detail": "Error message: PreconditionFailed\nLock Info:\n"
+        "  ID:        0e3f2d5a-1111-2222-3333-444455556666\n  Who:       ann@laptop",
+    },
+}
+
+
+def error(summary: str) -> dict[str, object]:
+    return {"type": "diagnostic", "diagnostic": {"severity": "error", "summary": summary, "detail": ""}}
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (ERROR, "choose another bucket_suffix"),
+        (error("EntityAlreadyExists: Role with name x already exists"), "`terraform import`"),
+        (error("operation error S3: ExpiredToken: The provided token has expired"), "log in again"),
+        (error("AWS account ID not allowed: 210987654321"), "account_id in terraform/envs"),
+        (LOCKED, "force-unlock 0e3f2d5a-1111-2222-3333-444455556666"),
+        (error("creating Glue Job: some new trouble"), "see the whole output in"),
+    ],
+)
+def test_an_error_comes_with_what_to_do_about_it(
+    project: Path, terraform: FakeTerraform, said: dict[str, object], hint: str
+) -> None:
+    terraform.says("apply", said, code=1)
+    with pytest.raises(FinlakeError) as caught:
+        runner(project).run("apply", ["apply"])
+    assert hint in str(caught.value.hint)
+    assert str(project / "terraform.log") in str(caught.value.hint)
+
+
 def test_changes_and_outputs_are_collected(project: Path, terraform: FakeTerraform) -> None:
     outputs = {"type": "outputs", "outputs": {"buckets": {"value": {"bronze": "b"}}}}
     terraform.says("apply", CREATE, {"type": "apply_complete"}, outputs)
@@ -450,6 +499,47 @@ def test_aws_is_refused_while_an_override_file_lies_around(project: Path, terraf
 def test_aws_is_refused_while_an_endpoint_is_set(project: Path) -> None:
     with pytest.raises(UsageError, match="AWS_ENDPOINT_URL_S3 is set"):
         infra.check_cloud(project, "dev", {"AWS_ENDPOINT_URL_S3": "http://localhost:4566"})
+
+
+def caller(monkeypatch: pytest.MonkeyPatch, answer: dict[str, str] | Exception) -> None:
+    """Let AWS say who is asking."""
+
+    def get_caller_identity() -> dict[str, str]:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    sts = SimpleNamespace(get_caller_identity=get_caller_identity)
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: sts)
+
+
+REALLY_READ_ACCOUNT = infra.read_account
+
+
+def test_credentials_of_another_account_are_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller(monkeypatch, {"Account": "210987654321", "Arn": "arn:aws:iam::210987654321:user/me"})
+    assert REALLY_READ_ACCOUNT(project, "dev").account == "210987654321"
+    file = project / "terraform/envs/dev.tfvars"
+    file.write_text(file.read_text() + 'account_id = "123456789012"\n')
+    with pytest.raises(UsageError, match=r"belongs to AWS account 123456789012.* to 210987654321") as caught:
+        REALLY_READ_ACCOUNT(project, "dev")
+    assert "set AWS_PROFILE" in str(caught.value.hint)
+
+
+def test_expired_credentials_are_called_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "Error": {"Code": "ExpiredToken", "Message": "The security token included in the request is expired"}
+    }
+    caller(monkeypatch, ClientError(said, "GetCallerIdentity"))
+    with pytest.raises(FinlakeError, match="credentials have expired") as caught:
+        REALLY_READ_ACCOUNT(project, "dev")
+    assert "log in again" in str(caught.value.hint)
+
+
+def test_a_stage_without_a_region_is_refused(project: Path) -> None:
+    (project / "terraform/envs/dev.tfvars").write_text('environment = "dev"\n')
+    with pytest.raises(FinlakeError, match="names no region"):
+        REALLY_READ_ACCOUNT(project, "dev")
 
 
 def test_an_unknown_stage_is_refused_with_the_known_ones(project: Path) -> None:
@@ -522,3 +612,29 @@ def test_a_glue_job_without_a_layer_fails() -> None:
     with pytest.raises(SystemExit) as caught:
         parse_arguments(["--entity", "loans"])
     assert caught.value.code == 2
+
+
+# --- delivery ------------------------------------------------------------------------------------
+
+
+def test_the_delivery_workflow_stores_no_key_and_applies_what_was_approved() -> None:
+    text = (PROJECT / ".github/workflows/deploy.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    assert "secrets." not in text
+    assert workflow["permissions"] == {"contents": "read", "id-token": "write"}
+    plan, apply = workflow["jobs"]["plan"], workflow["jobs"]["apply"]
+    assert apply["needs"] == "plan"
+    assert apply["environment"] == "${{ inputs.stage }}", "its reviewers approve"
+    assert "-out=approved.tfplan" in plan["steps"][-2]["run"]
+    assert apply["steps"][-1]["run"].rstrip().endswith("terraform apply -input=false approved.tfplan")
+    used = {
+        step["with"]["role-to-assume"]
+        for job in (plan, apply)
+        for step in job["steps"]
+        if "role-to-assume" in step.get("with", {})
+    }
+    outputs = (PROJECT / "terraform/cicd/outputs.tf").read_text(encoding="utf-8")
+    for role in used:
+        assert role.removeprefix("${{ vars.").removesuffix(" }}") in outputs
+    stages = workflow[True]["workflow_dispatch"]["inputs"]["stage"]["options"]  # YAML reads `on` as true
+    assert {f"{stage}.tfvars" for stage in stages} <= {p.name for p in (PROJECT / "terraform/envs").iterdir()}

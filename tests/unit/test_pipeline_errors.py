@@ -79,3 +79,18 @@ def test_what_is_for_people_already_stays_as_it_is():
 
 def test_anything_else_is_not_explained():
     assert explain(ValueError("an ordinary mistake")) is None
+
+
+def test_expired_credentials_and_missing_rights_are_told_apart():
+    expired = (
+        "An error occurred (ExpiredTokenException) when calling the GetJob operation: The security token "
+    )
+    assert "expired" in str(explain(Exception(expired + "included in the request is expired")))
+    refused = (
+        "An error occurred (AccessDeniedException) when calling the UpdateJob operation: User: "
+        "arn:aws:iam::123456789012:user/me is not authorized to perform: glue:UpdateJob on resource: "
+        "arn:aws:glue:x:y:job/z"
+    )
+    found = explain(Exception(refused))
+    assert found is not None
+    assert "glue:UpdateJob on resource: arn:aws:glue:x:y:job/z" in str(found)

@@ -19,6 +19,9 @@ def test_a_module_is_complete_and_its_readme_is_as_it_is(module: Path) -> None:
         path.name for path in module.iterdir()
     }
     assert (TERRAFORM / "tests" / f"{module.name}.tftest.hcl").is_file()
+    (example,) = module.glob("examples/*/main.tf")
+    planned = (TERRAFORM / "tests" / "examples.tftest.hcl").read_text(encoding="utf-8")
+    assert f'"./{example.parent.relative_to(TERRAFORM)}"' in planned
     assert render(module) in (module / "README.md").read_text(encoding="utf-8"), "run `make tf-docs`"
 
 

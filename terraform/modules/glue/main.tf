@@ -73,16 +73,18 @@ locals {
   ]...)
 }
 
+# Each state of the code has a key of its own, made from its bytes, so that a job that runs keeps the code it
+# began with, and `finlake deploy` can go back. It makes the same keys.
 resource "aws_s3_object" "script" {
   bucket      = var.scripts_bucket
-  key         = "jobs/${basename(var.script_path)}"
+  key         = "jobs/${substr(filesha256(var.script_path), 0, 16)}/${basename(var.script_path)}"
   source      = var.script_path
   source_hash = filemd5(var.script_path)
 }
 
 resource "aws_s3_object" "wheel" {
   bucket      = var.scripts_bucket
-  key         = "wheels/${basename(var.wheel_path)}"
+  key         = "wheels/${substr(filesha256(var.wheel_path), 0, 16)}/${basename(var.wheel_path)}"
   source      = var.wheel_path
   source_hash = filemd5(var.wheel_path)
 }

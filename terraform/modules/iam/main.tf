@@ -37,6 +37,8 @@ locals {
           { silver = [entity, "${entity}_history", "${local.quarantine_dir}/${entity}", "${local.staging_dir}/${entity}", local.run_store] },
           contains(local.public_layers, "silver") ? { public_silver = [entity] } : {},
         )
+        # Before it makes a folder there, S3A asks for the folder and those above it as if they were files.
+        above = { silver = [local.staging_dir, "${local.staging_dir}/${entity}"] }
         # Tables as "database/table".
         read_tables  = [for parent in parents : "${var.databases.silver}/${parent}"]
         write_tables = ["${var.databases.silver}/${entity}", "${var.databases.silver}/${entity}_history", "${var.databases.quarantine}/${entity}", "${var.databases.ops}/*"]
@@ -49,6 +51,7 @@ locals {
           { silver = [local.run_store], gold = [""] },
           contains(local.public_layers, "gold") ? { public_gold = [""] } : {},
         )
+        above        = {}
         read_tables  = [for entity in local.entities : "${var.databases.silver}/${entity}"]
         write_tables = ["${var.databases.gold}/*", "${var.databases.ops}/*"]
       }
@@ -56,6 +59,7 @@ locals {
       maintenance = {
         read         = {}
         write        = { silver = [""], gold = [""] }
+        above        = {}
         read_tables  = []
         write_tables = []
       }
@@ -84,6 +88,14 @@ locals {
           Action    = ["s3:ListBucket"]
           Resource  = [local.s3.scripts]
           Condition = { StringLike = { "s3:prefix" = ["spark-ui/${job}", "spark-ui/${job}/*"] } }
+        },
+      ],
+      length(access.above) == 0 ? [] : [
+        {
+          Sid      = "AskForFolders"
+          Effect   = "Allow"
+          Action   = local.read_objects
+          Resource = flatten([for layer, folders in access.above : [for folder in folders : "${local.s3[layer]}/${folder}"]])
         },
       ],
       length(access.read) == 0 ? [] : [
@@ -120,10 +132,13 @@ locals {
           Resource = [local.s3[layer]]
           Condition = {
             StringLike = {
-              "s3:prefix" = flatten([
-                for folder in concat(lookup(access.read, layer, []), lookup(access.write, layer, [])) :
-                folder == "" ? ["*"] : [folder, "${folder}/*"]
-              ])
+              "s3:prefix" = concat(
+                flatten([
+                  for folder in concat(lookup(access.read, layer, []), lookup(access.write, layer, [])) :
+                  folder == "" ? ["*"] : [folder, "${folder}/*"]
+                ]),
+                [for folder in lookup(access.above, layer, []) : "${folder}/"],
+              )
             }
           }
         }

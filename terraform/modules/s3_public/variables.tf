@@ -48,3 +48,25 @@ variable "lifecycle_days" {
   type        = object({ incomplete_uploads = number, noncurrent = number })
   default     = null
 }
+
+variable "external_location" {
+  description = "For a role with which a Databricks workspace reads the copies while nothing is public: name (prefix and environment), account_id (yours), external_id (which Unity Catalog shows), principal_arn (who takes the role on; the default is Unity Catalog's own role). Null for no such role."
+  type = object({
+    name          = string
+    account_id    = string
+    external_id   = string
+    principal_arn = optional(string, "arn:aws:iam::414351767826:role/unity-catalog-prod-UCMasterRole-14S5ZJVKOTYTL")
+  })
+  default = null
+
+  validation {
+    condition     = try(length(var.external_location.external_id) >= 2, var.external_location == null)
+    error_message = "external_id is the one that Unity Catalog shows for the storage credential; it keeps other workspaces out."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds the role; null for none."
+  type        = string
+  default     = null
+}

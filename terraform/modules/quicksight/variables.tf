@@ -1,0 +1,58 @@
+variable "name" {
+  description = "Name of the data source, and first part of the datasets' ids: prefix and environment."
+  type        = string
+}
+
+variable "account_id" {
+  description = "AWS account id; it must have signed up for QuickSight."
+  type        = string
+}
+
+variable "workgroup" {
+  description = "Athena workgroup that the queries run in."
+  type        = string
+}
+
+variable "database" {
+  description = "Glue database of the Gold tables."
+  type        = string
+}
+
+variable "marts" {
+  description = "Gold tables and their columns in order; those with a class of personal data are left out."
+  type = map(object({
+    columns = list(object({ name = string, type = string, pii = optional(string) }))
+  }))
+
+  validation {
+    condition     = alltrue(flatten([for mart in values(var.marts) : [for column in mart.columns : contains(["bigint", "boolean", "date", "decimal", "double", "int", "string", "timestamp"], split("(", column.type)[0])]]))
+    error_message = "QuickSight knows no such column type; local.types in this module tells what becomes of each."
+  }
+}
+
+variable "owner_arn" {
+  description = "QuickSight user or group that owns source and datasets."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:quicksight:[a-z0-9-]+:[0-9]{12}:(user|group)/.+$", var.owner_arn))
+    error_message = "owner_arn is the ARN of a QuickSight user or group (arn:aws:quicksight:<region>:<account>:group/default/<name>)."
+  }
+}
+
+variable "reader_arns" {
+  description = "QuickSight users and groups that may build dashboards on the datasets."
+  type        = list(string)
+  default     = []
+}
+
+variable "refresh_at" {
+  description = "Time of the daily refresh as HH:MM in UTC, some time after the workflow; null for none."
+  type        = string
+  default     = "06:00"
+
+  validation {
+    condition     = var.refresh_at == null || can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]$", coalesce(var.refresh_at, "-")))
+    error_message = "refresh_at is a time as HH:MM, such as 06:00."
+  }
+}
