@@ -19,7 +19,16 @@ from datagen.countries import COUNTRIES
 from datagen.entity import Entity
 from datagen.iban import UNIQUE_DIGITS, iban, unique_number
 from datagen.rng import Bools, Choice, Draws, Ints, Quantiles, stream_key
-from datagen.schedule import BASE_DAY, Block, Growth, Plan, Rotation, block_count, block_of
+from datagen.schedule import (
+    BASE_DAY,
+    Block,
+    Growth,
+    Plan,
+    Rotation,
+    block_count,
+    block_of,
+    existing_of,
+)
 
 NAME, PREFIX, WIDTH = "accounts", "A", 12
 
@@ -144,8 +153,24 @@ def block(plan: Plan, batch: int, number: int) -> Block:
     return block_of(plan.accounts, batch, number, _changed(plan, batch))
 
 
+def existing_blocks(plan: Plan, batch: int) -> int:
+    """Number of blocks in a snapshot."""
+    return block_count(plan.accounts.end(batch))
+
+
+def existing(plan: Plan, batch: int, number: int) -> Block:
+    """Row indices of one block of a snapshot."""
+    return existing_of(plan.accounts, batch, number)
+
+
+@lru_cache(maxsize=2)
+def gone(plan: Plan, batch: int) -> Ints:
+    """Row indices of the accounts whose holders leave in a batch."""
+    return customers.leaving(plan, batch, plan.accounts.start(batch), customer_of)
+
+
 def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-    """Accounts as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+    """Accounts in their newest version at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
     draws = plan.draws(NAME, index)
     own_keys = index + 1
     keys = own_keys if keys is None else keys
@@ -157,10 +182,15 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     is_closed = closed <= BASE_DAY + batch
     version = _version(plan, index, batch, closed)
     balance = first_balance(plan, index, country, kind)
-    if batch > 0:
+    open_ = np.flatnonzero(~is_closed & (version > 0))
+    if len(open_):
         from datagen import transactions  # which need accounts themselves
 
-        balance += transactions.booked_since_birth(plan, index, batch)
+        # As of the day of its version, whatever has moved since.
+        written = _rotation(plan).batch_of(index[open_], version[open_])
+        for day in np.unique(written).tolist():
+            some = open_[written == day]
+            balance[some] += transactions.booked_since_birth(plan, index[some], day)
     limit = _limit(draws, country, kind)
     # Borrowed keys count down from the last account number, away from the accounts' own.
     number = number_of(plan, np.where(keys == own_keys, index, -keys - 1))
@@ -261,4 +291,8 @@ ACCOUNTS = Entity(
     block=block,
     rows=rows,
     older=pl.col("branch_code").replace(NEXT_BRANCH),
+    owner=customer_of,
+    existing_blocks=existing_blocks,
+    existing=existing,
+    gone=gone,
 )

@@ -44,6 +44,10 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
         typer.Option("--set", metavar="KEY=VALUE", help="Set one rate of the profile, such as activity=2."),
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help="csv, csv.gz, jsonl or parquet.")] = "csv",
+    delivery: Annotated[
+        str,
+        typer.Option(help="changes, cdc (with a column of operations) or snapshot (all rows, every day)."),
+    ] = "changes",
     file_rows: Annotated[
         int | None, typer.Option(min=1, help="About this many rows in a file (500,000 if left out).")
     ] = None,
@@ -96,6 +100,7 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
                     dirty=dirty,
                     profile=bank,
                     format=file_format,
+                    delivery=delivery,
                     file_rows=file_rows,
                     workers=workers,
                     force=force,

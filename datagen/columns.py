@@ -74,13 +74,13 @@ def to_csv(frame: pl.DataFrame) -> bytes:
     """Write rows as CSV without a header (RFC 4180 quoting where needed, null as an empty field)."""
     buffer = BytesIO()
     # Days and seconds are looked up in tables, which is quicker than to format each instant.
-    instants = (_instant_texts(frame[name]) for name, kind in frame.schema.items() if kind == pl.Datetime)
+    instants = (instant_texts(frame[name]) for name, kind in frame.schema.items() if kind == pl.Datetime)
     days = (_day_texts(frame[name]) for name, kind in frame.schema.items() if kind == pl.Date)
     frame.with_columns(*instants, *days).write_csv(buffer, include_header=False)
     return buffer.getvalue()
 
 
-def _instant_texts(instants: pl.Series) -> pl.Series:
+def instant_texts(instants: pl.Series) -> pl.Series:
     """ISO 8601 in UTC; there are no nulls among instants."""
     day, second = np.divmod(instants.dt.epoch("s").to_numpy(), SECONDS_PER_DAY)
     return join(_day_texts(dates(day)), _second_texts().gather(second)).alias(instants.name)

@@ -6,25 +6,40 @@ Sources:
   reserves; phone numbers have E.164's form and the country's prefixes.
 - Incomes: log-normal by segment (Gibrat, Les inégalités économiques, 1931); scores are on the FICO scale and
   hang on the same draw as the income.
+- Leaving: the same chance every day, so geometric lifetimes, the base case of Fader and Hardie (How to
+  project customer retention, Journal of Interactive Marketing 21, 2007).
 - Ages: by groups of ten years, wide in the middle as the European Union's population pyramid is. The shares,
   and those of segments, households and states of the know-your-customer check, are assumptions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from math import log
 
 import numpy as np
 import polars as pl
 
 from datagen import columns as to
+from datagen.columns import no_rows
 from datagen.countries import COUNTRIES
 from datagen.entity import Entity
 from datagen.pools import NAMES, pools
 from datagen.profile import SEGMENTS
 from datagen.rng import Choice, Draws, Ints, Quantiles, choice
-from datagen.schedule import BASE_DAY, Block, Growth, Plan, Rotation, block_count, block_of
+from datagen.schedule import (
+    BASE_DAY,
+    BLOCK_ROWS,
+    Block,
+    Growth,
+    Plan,
+    Rotation,
+    block_count,
+    block_of,
+    existing_of,
+)
 
 NAME, PREFIX, WIDTH = "customers", "C", 10
 
@@ -114,13 +129,65 @@ def joined_by(plan: Plan, day: Ints) -> Ints:
     return np.minimum(growth.initial, growth.initial + 1 + (-ago * growth.initial) // _HISTORY)
 
 
+STAYS = np.iinfo(np.int64).max
+"""Batch of leaving of those who never do."""
+
+
+def leaves(plan: Plan, index: Ints) -> Ints:
+    """Batch in which customers leave, and are erased with all that is theirs; or ``STAYS``.
+
+    The bank never loses its very first customer, so that something is left of the smallest bank.
+    """
+    if not plan.profile.leavers:
+        return np.full_like(index, STAYS)
+    days = _lifetimes(plan.profile.leavers)(plan.draws(NAME, index).bits("leaves"), np.zeros_like(index))
+    return np.where(index == 0, STAYS, plan.customers.birth(index) + 1 + days // 1000)
+
+
+def leaving_second(plan: Plan, index: Ints) -> Ints:
+    """Second of the day at which customers are erased: by the night run."""
+    return 1800 + plan.draws(NAME, index).below("leaving_second", 4 * 3600)
+
+
+@cache
+def _lifetimes(leavers: float) -> Quantiles:
+    """Thousandths of days that customers stay after the day on which they came."""
+    steps, every_day = 1024, log(1 - leavers)
+    shares = (max(1 - step / steps, 0.5 / steps) for step in range(steps + 1))
+    return Quantiles([[round(1000 * log(share) / every_day) for share in shares]])
+
+
+def gone(plan: Plan, batch: int) -> Ints:
+    """Row indices of the customers who leave in a batch."""
+    return leaving(plan, batch, plan.customers.start(batch), lambda plan, index: index)
+
+
+def leaving(plan: Plan, batch: int, rows: int, owner: Callable[[Plan, Ints], Ints]) -> Ints:
+    """Row indices, below ``rows``, whose owners leave in a batch; some are looked at at a time."""
+    found = [no_rows()]
+    for low in range(0, rows, BLOCK_ROWS):
+        index = np.arange(low, min(low + BLOCK_ROWS, rows), dtype=np.int64)
+        found.append(index[leaves(plan, owner(plan, index)) == batch])
+    return np.concatenate(found)
+
+
+def existing_blocks(plan: Plan, batch: int) -> int:
+    """Number of blocks in a snapshot."""
+    return block_count(plan.customers.end(batch))
+
+
+def existing(plan: Plan, batch: int, number: int) -> Block:
+    """Row indices of one block of a snapshot."""
+    return existing_of(plan.customers, batch, number)
+
+
 def _rotation(plan: Plan) -> Rotation:
     return Rotation(plan, NAME, plan.customers)
 
 
 @lru_cache(maxsize=2)
 def _changed(plan: Plan, batch: int) -> Ints:
-    return _rotation(plan).changed(batch) if batch else to.no_rows()
+    return _rotation(plan).changed(batch) if batch else no_rows()
 
 
 def blocks(plan: Plan, batch: int) -> int:
@@ -292,4 +359,8 @@ CUSTOMERS = Entity(
     block=block,
     rows=rows,
     older=pl.col("segment").replace(_NEXT_SEGMENT),
+    owner=lambda plan, index: index,
+    existing_blocks=existing_blocks,
+    existing=existing,
+    gone=gone,
 )

@@ -18,6 +18,7 @@ import polars as pl
 
 from contracts import Column, Contract
 from datagen import columns as to
+from datagen.delivery import INSERT, UPDATE, Delivery, is_there
 from datagen.entity import Entity
 from datagen.profile import DIRT
 from datagen.rng import Draws, Ints, spread_sample
@@ -82,7 +83,7 @@ def quotas(
         typed: Whether the files' values have types.
     """
     names = kinds(contract, typed=typed)
-    if rate <= 0:
+    if rate <= 0 or not clean:
         return dict.fromkeys(names, 0)
     total = fsum(weights[name] for name in names)
     if not total:
@@ -117,24 +118,35 @@ class Soil:
     """A block of clean rows, to which dirty ones are added.
 
     Attributes:
-        entity: Entity of the rows.
+        delivery: How the entity's rows are delivered.
         parent: Entity that it refers to, if any.
-        contract: Contract of the entity.
-        plan: Seed and sizes.
         batch: Batch number.
         number: Number of the block in the batch.
         block: Row indices of the clean rows.
         typed: Whether the files' values have types.
     """
 
-    entity: Entity
+    delivery: Delivery
     parent: Entity | None
-    contract: Contract
-    plan: Plan
     batch: int
     number: int
     block: Block
     typed: bool = False
+
+    @property
+    def entity(self) -> Entity:
+        """Entity of the rows."""
+        return self.delivery.entity
+
+    @property
+    def contract(self) -> Contract:
+        """Contract of the entity."""
+        return self.delivery.contract
+
+    @property
+    def plan(self) -> Plan:
+        """Seed and sizes."""
+        return self.delivery.plan
 
     def dirty_lines(self, data: bytes, starts: Ints, rate: float) -> dict[str, list[bytes]]:
         """Make the dirty lines, each with its line feed, by kind of dirt.
@@ -170,7 +182,10 @@ class Soil:
 
     def _older(self, count: int) -> list[bytes]:
         """Older versions: of rows of this block and, in later batches, also of rows from earlier ones."""
-        earlier = self._earlier((count + self.batch % 2) // 2 if self.batch else 0)
+        # A snapshot holds the rows of earlier batches itself.
+        from_before = self.batch and not self.delivery.is_snapshot
+        earlier = self._earlier((count + self.batch % 2) // 2 if from_before else 0)
+        earlier = earlier[self.delivery.is_there(earlier, self.batch)]
         same_batch = self._sample(OLDER_VERSION, count - len(earlier))
         index = self.block.index[same_batch]
         lines = self._aged(index, self.batch, 0)
@@ -197,10 +212,12 @@ class Soil:
         seconds = rows[version].dt.epoch("s").to_numpy() - back
         seconds = seconds - seconds % 2 - parity
         aged = rows.with_columns(self.entity.older, to.timestamps(seconds * 0, seconds).alias(version))
-        return to.to_csv(aged).splitlines(keepends=True)
+        return to.to_csv(self.delivery.marked(aged, UPDATE)).splitlines(keepends=True)
 
     def _damaged(self, wanted: dict[str, int]) -> dict[str, list[bytes]]:
         """Rows with keys of their own and one defect each, by kind of defect."""
+        if EARLY_CHILD in wanted:
+            wanted[EARLY_CHILD] = len(self._early_parents(wanted[EARLY_CHILD]))
         total = sum(wanted.values())
         if not total:
             return {}
@@ -218,7 +235,7 @@ class Soil:
                 place = np.array(spans[kind])
                 column = self.contract.parents[0].name
                 rows = rows.with_columns(rows[column].scatter(place, self._parents(kind, slots[place])))
-        valid = to.to_csv(rows)
+        valid = to.to_csv(self.delivery.marked(rows, INSERT))
         whole = valid.splitlines(keepends=True)
         fields = list(csv.reader(StringIO(valid.decode())))
         layout = _Layout.of(self.contract)
@@ -235,12 +252,25 @@ class Soil:
         """Parents that never exist, or that only arrive in the next batch."""
         if self.parent is None:
             raise ValueError(f"{self.entity.name} has no parent")
-        keys = self.parent.unknown_keys(slots)
         if kind == EARLY_CHILD:
-            growth = self.parent.growth(self.plan)
-            later = self._draws(EARLY_CHILD, len(slots)).below("parent", growth.daily)
-            keys = growth.start(self.batch + 1) + later + 1
-        return self.parent.key_texts(keys)
+            return self.parent.key_texts(self.parent.own_keys(self._early_parents(len(slots))))
+        return self.parent.key_texts(self.parent.unknown_keys(slots))
+
+    def _early_parents(self, count: int) -> Ints:
+        """Row indices of parents that arrive in the next batch; fewer where owners are gone by then."""
+        if self.parent is None:
+            raise ValueError(f"{self.entity.name} has no parent")
+        growth = self.parent.growth(self.plan)
+        drawn = self._draws(EARLY_CHILD, count).below("parent", growth.daily)
+        index: Ints = growth.start(self.batch + 1) + drawn
+        there = is_there(self.delivery.name, self.parent, self.plan, index, self.batch + 1)
+        return index[there]
+
+    def early_children(self, rate: float) -> int:
+        """How many rows of the block are released by the next batch."""
+        clean, first = len(self.block.index), self.number == 0
+        wanted = quotas(self.contract, clean, rate, weights(self.plan), first=first, typed=self.typed)
+        return len(self._early_parents(wanted[EARLY_CHILD])) if self.contract.parents else 0
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ class Entity:
         step: Distance between the indices of two first rows, for entities whose rows are numbered within
             their parent.
         is_late: Which of a batch's new rows happened long before they arrived.
+        owner: Row index of the customer whose each row is.
+        existing_blocks: Number of blocks in a snapshot at the end of a batch.
+        existing: Row indices of one block of a snapshot: those from before the batch, then its new ones.
+        gone: Row indices, from before a batch, of those whose owners leave in it.
         earlier: Distinct rows from before a batch, for entities whose first rows do not follow from
             ``growth``; called with batch, number of a block, and how many at most.
         labels: What is known of rows and kept apart from them, such as which are fraud.
@@ -56,6 +60,10 @@ class Entity:
     block: Callable[[Plan, int, int], Block]
     rows: Rows
     older: pl.Expr
+    owner: Callable[[Plan, Ints], Ints]
+    existing_blocks: Callable[[Plan, int], int]
+    existing: Callable[[Plan, int, int], Block]
+    gone: Callable[[Plan, int], Ints]
     step: int = 1
     is_late: Callable[[Plan, Ints, int], Bools] | None = None
     earlier: Callable[[Plan, int, int, int], Ints] | None = None
@@ -65,6 +73,11 @@ class Entity:
         """Row index at a position of ``growth``; with a step, that of the parent's first row."""
         index: Ints = position * self.step + (1 if self.step > 1 else 0)
         return index
+
+    def own_keys(self, index: Ints) -> Ints:
+        """Key numbers of rows."""
+        keys: Ints = index + self.step
+        return keys
 
     def key_texts(self, keys: Ints) -> pl.Series:
         """Business keys of key numbers: the prefix and a zero-padded number."""

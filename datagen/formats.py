@@ -22,10 +22,12 @@ class Format:
     Attributes:
         name: One of ``FORMATS``; also the files' ending.
         contract: Contract of the entity.
+        columns: Names of the columns; those that the contract does not know are texts.
     """
 
     name: str
     contract: Contract
+    columns: tuple[str, ...]
 
     @property
     def is_typed(self) -> bool:
@@ -46,7 +48,7 @@ class Format:
         Args:
             blocks: Its encoded blocks.
         """
-        header = ",".join(column.name for column in self.contract.source_columns) + "\n"
+        header = ",".join(self.columns) + "\n"
         if self.name == "parquet":
             buffer = BytesIO()
             pl.concat([self._frame(block) for block in blocks]).write_parquet(buffer, compression="zstd")
@@ -61,10 +63,10 @@ class Format:
         frame = pl.read_csv(
             lines,
             has_header=False,
-            new_columns=[column.name for column in columns],
+            new_columns=list(self.columns),
             infer_schema=False,
         )
-        frame = frame.select(_typed(column) for column in columns)
+        frame = frame.with_columns(_typed(column) for column in columns)
         if self.name == "jsonl":  # numbers as numbers, and instants as they stand in CSV
             decimals = [pl.col(column.name).cast(pl.Float64) for column in columns if column.is_decimal]
             instants = [

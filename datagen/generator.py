@@ -20,6 +20,7 @@ from datagen import columns as to
 from datagen import dirt
 from datagen.accounts import ACCOUNTS
 from datagen.customers import CUSTOMERS
+from datagen.delivery import CHANGES, Delivery, check_delivery
 from datagen.entity import Entity
 from datagen.errors import BadRequestError, GenerateError
 from datagen.formats import Format, check_format
@@ -28,7 +29,7 @@ from datagen.manifest import MANIFEST_FOLDER, EntityManifest, FileEntry, Manifes
 from datagen.payments import PAYMENTS
 from datagen.profile import DEFAULT, Profile, load
 from datagen.rng import Draws, Ints
-from datagen.schedule import BLOCK_ROWS, Plan, ingest_date
+from datagen.schedule import BLOCK_ROWS, Block, Plan, ingest_date
 from datagen.sink import Sink
 from datagen.transactions import TRANSACTIONS
 
@@ -72,6 +73,7 @@ def generate(
     dirty: float = 0.02,
     profile: str | Path | Profile = DEFAULT,
     format: str = "csv",  # noqa: A002 - what everyone calls it
+    delivery: str = CHANGES,
     file_rows: int | None = None,
     workers: int | None = None,
     force: bool = False,
@@ -90,6 +92,7 @@ def generate(
         dirty: Share of dirty rows, from 0 to 0.5.
         profile: Name of a profile, a YAML file, or a profile.
         format: One of :data:`~datagen.formats.FORMATS`.
+        delivery: One of :data:`~datagen.delivery.DELIVERIES`.
         file_rows: About this many rows in a file (500,000 if left out); blocks of some 100,000 rows are
             never split.
         workers: Blocks that are made side by side (one per processor if left out); the bytes do not
@@ -107,8 +110,10 @@ def generate(
     """
     _check(scale=scale, batch=batch, seed=seed, dirty=dirty, file_rows=file_rows, workers=workers)
     check_format(format)
+    check_delivery(delivery)
     bank = profile if isinstance(profile, Profile) else load(profile)
-    wanted = Manifest(seed, scale, batch, dirty, ingest_date(batch).isoformat(), {}, bank.fingerprint, format)
+    day = ingest_date(batch).isoformat()
+    wanted = Manifest(seed, scale, batch, dirty, day, {}, bank.fingerprint, format, delivery)
     sink = Sink(out)
     _check_output(sink, wanted, force=force)
     # From here on the batch is incomplete, until its new manifest says otherwise.
@@ -121,7 +126,8 @@ def generate(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for entity in ENTITIES:
             contract = load_contract(entity.name)
-            work = _Work(entity, contract, plan, batch, dirty, Format(format, contract), rows, wanted)
+            what = Delivery(delivery, entity, contract, plan)
+            work = _Work(what, batch, dirty, Format(format, contract, what.columns), rows, wanted)
             entities[entity.name] = work.write(sink, _Pool(pool, workers), on_progress)
     manifest = replace(wanted, entities=entities)
     sink.write(Manifest.path(batch), [manifest.to_json().encode()])
@@ -180,14 +186,8 @@ class _Made:
 
     data: bytes
     labels: bytes
-    inserted: int
-    updated: int
-    late: int
-    dirt: dict[str, int]
-
-    @property
-    def rows(self) -> int:
-        return self.inserted + self.updated + sum(self.dirt.values())
+    rows: Counter[str]
+    dirt: Counter[str]
 
 
 LABEL_FOLDER = "_labels"
@@ -213,18 +213,28 @@ class _Pool:
 class _Work:
     """All of one entity in one batch."""
 
-    entity: Entity
-    contract: Contract
-    plan: Plan
+    delivery: Delivery
     batch: int
     dirty: float
     format: Format
     file_rows: int
     wanted: Manifest
 
+    @property
+    def entity(self) -> Entity:
+        return self.delivery.entity
+
+    @property
+    def contract(self) -> Contract:
+        return self.delivery.contract
+
+    @property
+    def plan(self) -> Plan:
+        return self.delivery.plan
+
     def write(self, sink: Sink, pool: _Pool, on_progress: OnProgress | None) -> EntityManifest:
         """Write all files of the entity, several blocks in each."""
-        blocks = self.entity.blocks(self.plan, self.batch)
+        blocks = self.delivery.blocks(self.batch)
         per_file = max(1, int(self.file_rows * (1 - self.dirty)) // BLOCK_ROWS)
         count = -(-blocks // per_file)
         folder = f"{self.entity.name}/ingest_date={self.wanted.ingest_date}"
@@ -259,14 +269,13 @@ class _Work:
                 for block in islice(made, size):
                     yield block.data
                     lines.append(block.labels)
-                    one = Counter(inserted=block.inserted, updated=block.updated, late=block.late)
-                    counts.update(one)
+                    counts.update(block.rows)
                     dirt.update(block.dirt)
-                    tally.add(1, one, Counter(block.dirt))
+                    tally.add(1, block.rows, block.dirt)
 
             checksum = _Checksum(self.format.pieces(of_blocks(of_file, counts, dirt_of_file, lines)))
             sink.write(path, checksum)
-            rows = counts["inserted"] + counts["updated"] + dirt_of_file.total()
+            rows = _rows_of(counts, dirt_of_file)
             entry = FileEntry(path, rows, checksum.bytes, checksum.hexdigest())
             files.append(entry)
             label = self._write_labels(sink, path, lines)
@@ -278,12 +287,14 @@ class _Work:
             rows=sum(file.rows for file in files),
             inserted=tally.rows["inserted"],
             updated=tally.rows["updated"],
-            duplicate=tally.dirt[dirt.EXACT_DUPLICATE],
+            duplicate=tally.rows["unchanged"] + tally.dirt[dirt.EXACT_DUPLICATE],
             stale=tally.dirt[dirt.OLDER_VERSION],
             quarantined=dirt.quarantined(tally.dirt),
             released=self.released(),
             late=tally.rows["late"],
             labels=tuple(labels),
+            deleted=len(self.delivery.gone(self.batch)),
+            unchanged=tally.rows["unchanged"],
             dirt={kind: tally.dirt[kind] for kind in self._kinds()},
         )
 
@@ -329,37 +340,39 @@ class _Work:
 
     def make(self, number: int) -> _Made:
         """Make one block: clean lines, with dirty ones in between."""
-        block = self.entity.block(self.plan, self.batch, number)
+        block = self.delivery.block(self.batch, number)
         rows = self.entity.rows(self.plan, block.index, self.batch)
-        data = to.to_csv(rows)
+        data = to.to_csv(self.delivery.marked(rows, self.delivery.operations(block)))
         ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + 1
         starts = np.concatenate([[0], ends])
         if len(ends) != len(block.index):
             raise GenerateError(f"a value of {self.entity.name} holds a line break")
         lines: dict[str, list[bytes]] = {kind: [] for kind in self._kinds()}
         if self.dirty:
-            soil = dirt.Soil(
-                self.entity,
-                _parent(self.contract),
-                self.contract,
-                self.plan,
-                self.batch,
-                number,
-                block,
-                self.format.is_typed,
-            )
-            lines |= soil.dirty_lines(data, starts, self.dirty)
+            lines |= self._soil(self.batch, number, block).dirty_lines(data, starts, self.dirty)
         mixed = self._mix(data, starts, [line for group in lines.values() for line in group], number)
+        unchanged = self.delivery.unchanged(rows, self.batch)
+        deleted = 0
+        if self.delivery.operation and number == self.delivery.blocks(self.batch) - 1:
+            deletions = self.delivery.deletions(self.batch)
+            mixed, deleted = mixed + to.to_csv(deletions), deletions.height
         late = self.entity.is_late
         new = block.index[block.changed :]
         return _Made(
             data=self.format.encode(mixed),
             labels=self._labels(block.index),
-            inserted=len(new),
-            updated=block.changed,
-            late=int(late(self.plan, new, self.batch).sum()) if late else 0,
-            dirt={kind: len(group) for kind, group in lines.items()},
+            rows=Counter(
+                inserted=len(new),
+                updated=block.changed - unchanged + deleted,
+                unchanged=unchanged,
+                late=int(late(self.plan, new, self.batch).sum()) if late else 0,
+            ),
+            dirt=Counter({kind: len(group) for kind, group in lines.items()}),
         )
+
+    def _soil(self, batch: int, number: int, block: Block) -> dirt.Soil:
+        parent = _parent(self.contract)
+        return dirt.Soil(self.delivery, parent, batch, number, block, self.format.is_typed)
 
     def _labels(self, index: Ints) -> bytes:
         """Lines that say which rows belong to fraud."""
@@ -383,14 +396,11 @@ class _Work:
         """Rows of the batch before whose parents arrive in this batch."""
         if self.batch == 0 or not self.contract.parents:
             return 0
-        before, released, typed = self.batch - 1, 0, self.format.is_typed
-        for number in range(self.entity.blocks(self.plan, before)):
-            clean = len(self.entity.block(self.plan, before, number).index)
-            quotas = dirt.quotas(
-                self.contract, clean, self.dirty, dirt.weights(self.plan), first=number == 0, typed=typed
-            )
-            released += quotas[dirt.EARLY_CHILD]
-        return released
+        before = self.batch - 1
+        return sum(
+            self._soil(before, number, self.delivery.block(before, number)).early_children(self.dirty)
+            for number in range(self.delivery.blocks(before))
+        )
 
     def _mix(self, data: bytes, starts: Ints, lines: list[bytes], number: int) -> bytes:
         """Put dirty lines at random places between the clean ones."""
@@ -424,8 +434,13 @@ class _Tally:
         self.rows.update(rows)
         self.dirt.update(dirt)
         if self._on_progress:
-            made = self.rows["inserted"] + self.rows["updated"] + self.dirt.total()
+            made = _rows_of(self.rows, self.dirt)
             self._on_progress(Progress(self._entity, self._done, self._blocks, made))
+
+
+def _rows_of(counts: Counter[str], dirt: Counter[str]) -> int:
+    """Rows of all kinds; late ones are among the inserted."""
+    return counts["inserted"] + counts["updated"] + counts["unchanged"] + dirt.total()
 
 
 class _Checksum:
@@ -485,7 +500,7 @@ def _check_output(sink: Sink, wanted: Manifest, *, force: bool) -> None:
             raise BadRequestError(
                 f"{sink} holds batch {there.batch} of other data; go on with --seed {there.seed} "
                 f"--scale {there.scale} --dirty {there.dirty} --profile {there.profile} "
-                f"--format {there.format}, or use another --out"
+                f"--format {there.format} --delivery {there.delivery}, or use another --out"
             )
 
 

@@ -35,7 +35,7 @@ from datagen.countries import COUNTRIES
 from datagen.entity import Entity
 from datagen.profile import PRODUCTS
 from datagen.rng import Bools, Choice, Ints, Quantiles, choice
-from datagen.schedule import BASE_DAY, Block, Growth, Plan, block_count, block_of
+from datagen.schedule import BASE_DAY, Block, Growth, Plan, block_count, block_of, existing_of
 
 NAME, PREFIX, WIDTH = "loans", "L", 10
 
@@ -239,19 +239,35 @@ class Terms:
         return 1 + self._monthly_rate
 
 
-def terms(plan: Plan, index: Ints) -> Terms:
-    """Terms of loans by row index."""
+def _started(plan: Plan, index: Ints) -> tuple[Ints, Ints]:
+    """Day, and its month, on which loans were paid out."""
     draws = plan.draws(NAME, index)
     birth = plan.loans.birth(index)
     age = _AGE(draws.bits("age"))
     month = np.searchsorted(month_starts(), BASE_DAY + birth, side="right").astype(np.int64) - 1
     start_month = np.where(birth > 0, month, _BASE_MONTH - age)
     history = month_starts()[start_month] + draws.below("start_day", _DUE_DAYS)
-    start = np.where(birth > 0, BASE_DAY + birth, history)
+    return np.where(birth > 0, BASE_DAY + birth, history), start_month
+
+
+def customer_of(plan: Plan, index: Ints) -> Ints:
+    """Row index of each loan's borrower, who was a customer when it was paid out."""
+    return _customer_of(plan, index, _started(plan, index)[0])
+
+
+def _customer_of(plan: Plan, index: Ints, start: Ints) -> Ints:
+    birth = plan.loans.birth(index)
     known = np.where(
         birth > 0, plan.customers.initial + birth * plan.customers.daily, customers.joined_by(plan, start)
     )
-    customer = draws.below("customer", known)
+    return plan.draws(NAME, index).below("customer", known)
+
+
+def terms(plan: Plan, index: Ints) -> Terms:
+    """Terms of loans by row index."""
+    draws = plan.draws(NAME, index)
+    start, start_month = _started(plan, index)
+    customer = _customer_of(plan, index, start)
     country = customers.country_of(plan, customer)
     product = choice(plan.profile.loan_products)(draws.bits("product"))
     repayment = _REPAYMENT(draws.bits("repayment"), product)
@@ -446,6 +462,22 @@ def block(plan: Plan, batch: int, number: int) -> Block:
     return block_of(plan.loans, batch, number, _changed(plan, batch))
 
 
+def existing_blocks(plan: Plan, batch: int) -> int:
+    """Number of blocks in a snapshot."""
+    return block_count(plan.loans.end(batch))
+
+
+def existing(plan: Plan, batch: int, number: int) -> Block:
+    """Row indices of one block of a snapshot."""
+    return existing_of(plan.loans, batch, number)
+
+
+@lru_cache(maxsize=2)
+def gone(plan: Plan, batch: int) -> Ints:
+    """Row indices of the loans whose borrowers leave in a batch."""
+    return customers.leaving(plan, batch, plan.loans.start(batch), customer_of)
+
+
 def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
     """Loans as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
     draws = plan.draws(NAME, index)
@@ -478,7 +510,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
 
 @lru_cache(maxsize=2)
 def _changed(plan: Plan, batch: int) -> Ints:
-    """Loans whose status or outstanding principal differs from the day before, ascending."""
+    """Loans on which something happens in a batch, be it a due day without a payment; ascending."""
     if batch == 0:
         return to.no_rows()
     day = BASE_DAY + batch
@@ -486,6 +518,7 @@ def _changed(plan: Plan, batch: int) -> Ints:
     for loan, _ in (due_on(plan, day, batch), caught_up_on(plan, day, batch)):
         before, after = state(plan, loan, day - 1), state(plan, loan, day)
         differs = (before.status != after.status) | (before.outstanding != after.outstanding)
+        differs |= before.changed != after.changed
         found.append(loan.index[differs])
     return np.sort(np.concatenate(found))
 
@@ -538,4 +571,8 @@ LOANS = Entity(
     block=block,
     rows=rows,
     older=pl.col("branch_code").replace(NEXT_BRANCH),
+    owner=customer_of,
+    existing_blocks=existing_blocks,
+    existing=existing,
+    gone=gone,
 )

@@ -38,8 +38,8 @@ class EntityManifest:
         files: Data files.
         rows: Lines after the headers of all files.
         inserted: Rows with a new key.
-        updated: Newer versions of rows from earlier batches.
-        duplicate: Exact copies of rows of the same batch.
+        updated: Newer versions of rows from earlier batches, and their deletions.
+        duplicate: Exact copies of rows that are known, among them the ``unchanged`` ones of snapshots.
         stale: Rows that are older than the version that is known.
         quarantined: Bad rows by reason. Rows whose parent arrives in the next batch count as
             ``unknown_parent``.
@@ -48,6 +48,9 @@ class EntityManifest:
         late: How many of the inserted rows happened long before the batch (for information).
         labels: Files that say which rows belong to fraud; none when there is none.
         dirt: Added dirty rows by kind (for information).
+        deleted: How many keys are gone since the batch before: in change data capture by a row each, which is
+            one of ``updated``, in snapshots by having none.
+        unchanged: How many of the duplicate rows stand in a snapshot as in the one before.
     """
 
     files: tuple[FileEntry, ...]
@@ -61,6 +64,8 @@ class EntityManifest:
     late: int = 0
     labels: tuple[FileEntry, ...] = ()
     dirt: dict[str, int] = field(default_factory=dict)
+    deleted: int = 0
+    unchanged: int = 0
 
     @property
     def bytes(self) -> int:
@@ -85,12 +90,13 @@ class Manifest:
     entities: dict[str, EntityManifest]
     profile: str = "retail-bank"
     format: str = "csv"
+    delivery: str = "changes"
     manifest_version: int = MANIFEST_VERSION
 
     @property
     def arguments(self) -> tuple[object, ...]:
         """What batches of the same data have in common."""
-        return self.seed, self.scale, self.dirty, self.profile, self.format
+        return self.seed, self.scale, self.dirty, self.profile, self.format, self.delivery
 
     @staticmethod
     def path(batch: int) -> str:

@@ -35,7 +35,7 @@ _METHOD = Choice([62, 22, 8, 4, 4])
 def blocks(plan: Plan, batch: int) -> int:
     """Number of blocks in a batch."""
     if batch == 0:
-        return -(-plan.loans.initial // _LOANS_PER_BLOCK)
+        return existing_blocks(plan, 0)
     index, _ = _increment(plan, batch)
     return block_count(len(index))
 
@@ -43,17 +43,49 @@ def blocks(plan: Plan, batch: int) -> int:
 def block(plan: Plan, batch: int, number: int) -> Block:
     """Row indices of one block: in batch 0 all payments of some loans, later those of one day."""
     if batch == 0:
-        low = number * _LOANS_PER_BLOCK
-        high = min(low + _LOANS_PER_BLOCK, plan.loans.initial)
-        loan = loans.terms(plan, np.arange(low, high, dtype=np.int64))
-        due_days = loan.due_count(BASE_DAY)
-        billed = loan.billed(loans.course(plan, loan, due_days), due_days)
-        starts = np.cumsum(billed) - billed
-        numbers = np.arange(billed.sum(), dtype=np.int64) - np.repeat(starts, billed) + 1
-        return Block(np.repeat(loan.index * NUMBERS, billed) + numbers)
+        return existing(plan, 0, number)
     index, changed = _increment(plan, batch)
     low, high = number * BLOCK_ROWS, (number + 1) * BLOCK_ROWS
     return Block(index[low:high], max(0, min(changed, high) - low))
+
+
+def existing_blocks(plan: Plan, batch: int) -> int:
+    """Number of blocks in a snapshot."""
+    return -(-plan.loans.end(batch) // _LOANS_PER_BLOCK)
+
+
+def existing(plan: Plan, batch: int, number: int) -> Block:
+    """Row indices of one block of a snapshot: all payments of some loans."""
+    low = number * _LOANS_PER_BLOCK
+    index = np.arange(low, min(low + _LOANS_PER_BLOCK, plan.loans.end(batch)), dtype=np.int64)
+    now = _billed(plan, index, batch)
+    before = np.zeros_like(now)
+    if batch:
+        old = index < plan.loans.start(batch)
+        before[old] = _billed(plan, index[old], batch - 1)
+    first, last = _numbered(index, np.zeros_like(now), before), _numbered(index, before, now)
+    return Block(np.concatenate([first, last]), len(first))
+
+
+def gone(plan: Plan, batch: int) -> Ints:
+    """Row indices of the payments of loans whose borrowers leave in a batch."""
+    index = loans.gone(plan, batch)
+    return _numbered(index, np.zeros_like(index), _billed(plan, index, batch - 1))
+
+
+def _billed(plan: Plan, index: Ints, batch: int) -> Ints:
+    """How many instalments of loans are billed by the end of a batch."""
+    loan = loans.terms(plan, index)
+    due_days = loan.due_count(BASE_DAY + batch)
+    return loan.billed(loans.course(plan, loan, due_days), due_days)
+
+
+def _numbered(loan: Ints, after: Ints, last: Ints) -> Ints:
+    """Row indices of the instalments after number ``after``, up to number ``last``, of each loan."""
+    count = last - after
+    nth = np.arange(count.sum(), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
+    numbered: Ints = np.repeat(loan * NUMBERS + after, count) + nth + 1
+    return numbered
 
 
 @lru_cache(maxsize=2)
@@ -67,9 +99,8 @@ def _increment(plan: Plan, batch: int) -> tuple[Ints, int]:
     fallen_due = number <= due.last
     # What was overdue and is paid today, oldest first.
     before = went.paid_by(np.maximum(number - 1, 0))
-    count = np.maximum(np.minimum(went.paid_by(number), number - 1) - before, 0)
-    nth = np.arange(count.sum(), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
-    caught_up = np.repeat(due.index * NUMBERS + before, count) + nth + 1
+    paid = np.maximum(np.minimum(went.paid_by(number), number - 1), before)
+    caught_up = _numbered(due.index, before, paid)
     changed = [caught_up, (due.index * NUMBERS + number)[fallen_due], late.index * NUMBERS + late_number]
     more = due.billed(went, number) > number
     new = np.concatenate([due.index[more] * NUMBERS + number[more] + 1, born * NUMBERS + 1])
@@ -116,7 +147,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     seconds = 6 * 3600 + draws.below("updated_second", 16 * 3600, event)
     return pl.DataFrame(
         {
-            "payment_id": to.join(PREFIX, to.digits(own_keys(index) if keys is None else keys, WIDTH)),
+            "payment_id": to.join(PREFIX, to.digits(index + NUMBERS if keys is None else keys, WIDTH)),
             "loan_id": to.join(loans.PREFIX, to.digits(loan_index + 1, loans.WIDTH)),
             "installment_number": to.whole(number),
             "due_date": to.dates(due),
@@ -134,11 +165,6 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     )
 
 
-def own_keys(index: Ints) -> Ints:
-    """Key numbers: the loan's number, then four digits of the instalment's."""
-    return index + NUMBERS
-
-
 def _growth(plan: Plan) -> Growth:
     return plan.loans
 
@@ -154,5 +180,9 @@ PAYMENTS = Entity(
     block=block,
     rows=rows,
     older=pl.col("method").replace(_NEXT_METHOD),
+    owner=lambda plan, index: loans.customer_of(plan, index // NUMBERS),
+    existing_blocks=existing_blocks,
+    existing=existing,
+    gone=gone,
     step=NUMBERS,
 )

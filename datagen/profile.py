@@ -48,6 +48,8 @@ class Profile:
         pending: Share of card payments and direct debits that settle on the next day.
         reversed: Share of transactions that are reversed.
         late: Share of active accounts with a late arrival each day.
+        leavers: Share of customers who leave each day, and are erased with all that is theirs; told only
+            where a delivery can tell of deletions.
         fraud: Share of transactions that belong to fraud or laundering.
         dirt: Weight of each kind of dirt.
     """
@@ -66,6 +68,7 @@ class Profile:
     pending: float
     reversed: float
     late: float
+    leavers: float
     fraud: float
     dirt: Weights
 
@@ -95,6 +98,7 @@ LIMITS = {
     "pending": (0.0, 1.0),
     "reversed": (0.0, 1.0),
     "late": (0.0, 1.0),
+    "leavers": (0.0, 0.5),
     "fraud": (0.0, 0.02),
 }
 KEYS = (*_WEIGHTS, *LIMITS)

@@ -115,6 +115,12 @@ def block_of(growth: Growth, batch: int, number: int, changed: Ints) -> Block:
     return Block(np.concatenate([changed[low:high], new]), len(changed[low:high]))
 
 
+def existing_of(growth: Growth, batch: int, number: int) -> Block:
+    """Cut one block out of all rows of ``growth`` at the end of a batch."""
+    low, high = number * BLOCK_ROWS, min((number + 1) * BLOCK_ROWS, growth.end(batch))
+    return Block(np.arange(low, high, dtype=np.int64), max(0, min(growth.start(batch), high) - low))
+
+
 @dataclass(frozen=True)
 class Rotation:
     """Slow changes: in every run of ``period`` rows another one changes in each batch, in random order."""

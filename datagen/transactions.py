@@ -662,6 +662,36 @@ def block(plan: Plan, batch: int, number: int) -> Block:
     return Block(np.concatenate([np.sort(both), _index(plan, holders, today, 1)]), len(both))
 
 
+def _existing_accounts(batch: int) -> int:
+    """Accounts in a block of a snapshot."""
+    return max(1, schedule.BLOCK_ROWS * HISTORY_DAYS // (_ROWS_PER_ACCOUNT * (HISTORY_DAYS + batch)))
+
+
+def existing_blocks(plan: Plan, batch: int) -> int:
+    """Number of blocks in a snapshot."""
+    return -(-plan.accounts.end(batch) // _existing_accounts(batch))
+
+
+def existing(plan: Plan, batch: int, number: int) -> Block:
+    """Row indices of one block of a snapshot: all that has happened on some accounts."""
+    account = np.arange(number, plan.accounts.end(batch), existing_blocks(plan, batch), dtype=np.int64)
+    holders = _holders(plan, account)
+    if batch == 0:
+        return Block(_index(plan, holders, FIRST_DAY, HISTORY_DAYS))
+    old = _index(plan, holders, FIRST_DAY, HISTORY_DAYS + batch - 1)
+    return Block(np.concatenate([old, _index(plan, holders, BASE_DAY + batch, 1)]), len(old))
+
+
+def gone(plan: Plan, batch: int) -> Ints:
+    """Row indices of the transactions on accounts whose holders leave in a batch."""
+    account, most = accounts.gone(plan, batch), _existing_accounts(batch)
+    found = [to.no_rows()]
+    for low in range(0, len(account), most):
+        holders = _holders(plan, account[low : low + most])
+        found.append(_index(plan, holders, FIRST_DAY, HISTORY_DAYS + batch - 1))
+    return np.concatenate(found)
+
+
 def earlier(plan: Plan, batch: int, number: int, count: int) -> Ints:
     """Up to ``count`` distinct rows from before ``batch``; others for each block of it."""
     if number >= blocks(plan, batch - 1):
@@ -878,5 +908,9 @@ TRANSACTIONS = Entity(
     earlier=earlier,
     labels=labels,
     older=pl.concat_str(pl.col("description"), pl.lit(" (draft)")).alias("description"),
+    owner=lambda plan, index: accounts.customer_of(plan, index // SPAN),
+    existing_blocks=existing_blocks,
+    existing=existing,
+    gone=gone,
     is_late=is_late,
 )

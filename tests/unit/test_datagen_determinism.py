@@ -12,8 +12,8 @@ from datagen.generator import ENTITIES
 from datagen.schedule import Plan
 
 GOLDEN = {
-    0: "cb659736fd3139cdcab581b6fff7801a7cf6d3b8e783ded885b6b4e9c29e62bb",
-    1: "fe82bda6e28384c6b7a53141ce1d30363d6de2ba2087b026fd746f6f84153f9f",
+    0: "7f391abe4de076eb1557b77e92836ce2632e9be830f8cb499984ca54b575b540",
+    1: "42bc8645d62f6d50503cba4685d1b70032a4bbe6305e0305151459d196df0e32",
 }
 
 
