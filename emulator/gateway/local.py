@@ -1,4 +1,4 @@
-"""Services that the gateway answers itself: what they look like to it, and how their answers look to clients."""
+"""Services that the gateway answers itself: what they look like to it, and how they look to clients."""
 
 from __future__ import annotations
 

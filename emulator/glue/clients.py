@@ -31,11 +31,12 @@ class Clients:
         """The client of a service for whoever asks."""
         with self._lock:
             if (context, service) not in self._made:
-                self._made[context, service] = boto3.Session(
+                session: Any = boto3.Session(
                     aws_access_key_id=context.access_key,
                     aws_secret_access_key=SECRET,
                     region_name=context.region,
-                ).client(
+                )
+                self._made[context, service] = session.client(
                     service,
                     endpoint_url=str(self._routes.upstream(service).url),
                     config=Config(

@@ -200,8 +200,8 @@ def submit_arguments(conf: Mapping[str, str]) -> str:
     return shlex.join([*options, "pyspark-shell"])
 
 
-def error_message(code: int, said: str, *, out_of_memory: bool) -> str:
-    """``ErrorMessage`` of a run that failed.
+def error_message(code: int, said: str, *, out_of_memory: bool = False) -> str:
+    r"""``ErrorMessage`` of a run that failed.
 
     Args:
         code: Exit code of the script.
@@ -211,9 +211,9 @@ def error_message(code: int, said: str, *, out_of_memory: bool) -> str:
     Returns:
         The last line of the last traceback, or how it ended.
 
-    >>> error_message(1, "Traceback (most recent call last):\\n  File x\\nValueError: no\\n", out_of_memory=False)
+    >>> error_message(1, "Traceback (most recent call last):\n  File x\nValueError: no\n")
     'ValueError: no'
-    >>> error_message(3, "", out_of_memory=False)
+    >>> error_message(3, "")
     'Command failed with exit code 3'
     """
     if out_of_memory:

@@ -159,7 +159,10 @@ def laid_over(kind: Kind, found: Mapping[str, Any], written: Mapping[str, Any] |
     {'Name': 'w', 'Description': 'd'}
     """
     if written is None:  # made while no gateway was there
-        return {**kind.defaults, **{key: value for key, value in found.items() if value not in ({}, "", None)}}
+        return {
+            **kind.defaults,
+            **{key: value for key, value in found.items() if value not in ({}, "", None)},
+        }
     own = {key: value for key, value in found.items() if key in kind.own and value not in ({}, None)}
     more = {key: value for key, value in written.items() if key not in kind.own}
     return {**kind.defaults, **own, **more}

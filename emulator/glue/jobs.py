@@ -33,6 +33,7 @@ POLL_SECONDS = 0.05
 SEND_SECONDS = 1.0
 TAIL = 64 * 1024
 DEFAULT_TIMEOUT = 480  # minutes, of Glue 5.0 and later
+CREDENTIALS = "com.amazonaws.auth.DefaultAWSCredentialsProviderChain"
 RUNTIME = Path(__file__).parent / "runtime"
 # Nothing of the gateway's own settings, of the user's AWS account or of its Python may reach a script.
 FOREIGN = ("AWS_", "FINLAKE_", "PYTHON", "PYSPARK_", "SPARK_REMOTE", "SPARK_HOME", "VIRTUAL_ENV")
@@ -70,6 +71,7 @@ class Jobs:
     def __init__(
         self,
         settings: GlueSettings,
+        *,
         endpoint: str,
         s3_endpoint: str,
         clients: Clients,
@@ -282,7 +284,9 @@ class Jobs:
                 if not active.stop.is_set():
                     self._keep(context, run, JobRunState="RUNNING")
             seconds = float(run["Timeout"]) * self._settings.minute_seconds
-            code = self._watch(command, environment, folder, streams, active, seconds)
+            code = self._watch(
+                command, environment, folder=folder, streams=streams, active=active, seconds=seconds
+            )
         finally:
             for stream in streams:
                 _send(stream, last=True)
@@ -299,6 +303,7 @@ class Jobs:
         self,
         command: list[str],
         environment: dict[str, str],
+        *,
         folder: Path,
         streams: list[LogStream],
         active: Active,
@@ -378,12 +383,14 @@ class Jobs:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         if what.kind == SPARK:
-            environment |= self._spark_environment(what, run, folder)
+            environment |= self._spark_environment(context, what, run, folder)
         memory = min(what.memory, self._settings.memory_mb * MIB)
         command = [sys.executable, runner.__file__, str(memory), str(folder)]
         return [*command, str(self._settings.python), str(script), *what.arguments], environment
 
-    def _spark_environment(self, what: Plan, run: dict[str, Any], folder: Path) -> dict[str, str]:
+    def _spark_environment(
+        self, context: Context, what: Plan, run: dict[str, Any], folder: Path
+    ) -> dict[str, str]:
         scratch = folder / "spark"
         base = {
             "spark.master": f"local[{self._settings.cores}]",
@@ -394,14 +401,16 @@ class Jobs:
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
             "spark.local.dir": str(scratch),
             "spark.hadoop.hadoop.tmp.dir": str(scratch),
-            "spark.driver.extraJavaOptions": f"-Duser.timezone=UTC -XX:-UsePerfData -Djava.io.tmpdir={scratch}",
+            "spark.driver.extraJavaOptions": " ".join(
+                ["-Duser.timezone=UTC", "-XX:-UsePerfData", f"-Djava.io.tmpdir={scratch}"]
+            ),
             "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
             "spark.hadoop.fs.s3a.endpoint": self._s3_endpoint,
-            "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
+            "spark.hadoop.fs.s3a.endpoint.region": context.region,
             "spark.hadoop.fs.s3a.path.style.access": "true",
             "spark.hadoop.fs.s3a.connection.ssl.enabled": str(self._s3_endpoint.startswith("https")).lower(),
             "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
-            "spark.hadoop.fs.s3a.aws.credentials.provider": "com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
+            "spark.hadoop.fs.s3a.aws.credentials.provider": CREDENTIALS,
         }
         scratch.mkdir()
         jars = sorted(self._settings.jars.glob("*.jar"))

@@ -50,7 +50,6 @@ class LogStream:
         self._stream = stream
         self._path = path
         self._position = 0
-        self._made = False
 
     def send(self, *, last: bool = False) -> None:
         """Send the lines that are whole; at the end also the last one that is not."""
@@ -63,26 +62,27 @@ class LogStream:
                 end = len(data)
             if end == 0:
                 return
-            lines = data[:end].decode("utf-8", "replace").splitlines()
-            for batch in batches([line for line in lines if line.strip()]):
-                self._put(batch)
+            lines = [line for line in data[:end].decode("utf-8", "replace").splitlines() if line.strip()]
+            if lines:
+                put_lines(self._client, self._group, self._stream, lines)
             self._position += end
 
-    def _put(self, lines: list[str]) -> None:
-        if not self._made:
-            for make, names in (
-                (self._client.create_log_group, {"logGroupName": self._group}),
-                (self._client.create_log_stream, {"logGroupName": self._group, "logStreamName": self._stream}),
-            ):
-                try:
-                    make(**names)
-                except ClientError as error:
-                    if code_of(error) != "ResourceAlreadyExistsException":
-                        raise
-            self._made = True
-        now = int(time.time() * 1000)
-        self._client.put_log_events(
-            logGroupName=self._group,
-            logStreamName=self._stream,
-            logEvents=[{"timestamp": now, "message": line} for line in lines],
+
+def put_lines(client: Any, group: str, stream: str, lines: list[str]) -> None:  # noqa: ANN401
+    """Put lines into a stream of logs, which is made if it is not there."""
+    for make, names in (
+        (client.create_log_group, {"logGroupName": group}),
+        (client.create_log_stream, {"logGroupName": group, "logStreamName": stream}),
+    ):
+        try:
+            make(**names)
+        except ClientError as error:
+            if code_of(error) != "ResourceAlreadyExistsException":
+                raise
+    now = int(time.time() * 1000)
+    for batch in batches(lines):
+        client.put_log_events(
+            logGroupName=group,
+            logStreamName=stream,
+            logEvents=[{"timestamp": now, "message": line} for line in batch],
         )

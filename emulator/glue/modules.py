@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+QUIET = ("--disable-pip-version-check",)
 PIP_SECONDS = 600
 FAILED = "LAUNCH ERROR | Python Module Installer indicates modules that failed to install"
 
@@ -78,8 +79,7 @@ class Modules:
         own = importlib.util.find_spec("pip") is not None
         pip = [sys.executable, "-m", "pip"] if own else ["pip"]
         done = subprocess.run(
-            [*pip, "--python", str(self._python), "--quiet", "--no-input", "--disable-pip-version-check"]
-            + ["install", *arguments],
+            [*pip, "--python", str(self._python), "--quiet", "--no-input", *QUIET, "install", *arguments],
             capture_output=True,
             text=True,
             timeout=PIP_SECONDS,

@@ -98,13 +98,13 @@ def matching(
 
 
 def parsed(expression: str, keys: Sequence[str]) -> str:
-    """An expression in DuckDB's SQL, if it has nothing but what AWS allows.
+    r"""An expression in DuckDB's SQL, if it has nothing but what AWS allows.
 
     Raises:
         ServiceError: ``InvalidInputException``.
 
     >>> parsed("day > '2026-01-01' AND country IN ('AT', 'DE')", ["day", "country"])
-    '"day" > \\'2026-01-01\\' AND "country" IN (\\'AT\\', \\'DE\\')'
+    '"day" > \'2026-01-01\' AND "country" IN (\'AT\', \'DE\')'
     """
     try:
         tree = sqlglot.parse_one(expression, dialect="hive", into=exp.Condition)
@@ -124,5 +124,7 @@ def parsed(expression: str, keys: Sequence[str]) -> str:
 def _type(name: str) -> str:
     base, bracket, rest = name.lower().partition("(")
     if base == "decimal" and bracket:
-        return f"DECIMAL({rest}" if rest.rstrip(")").replace(",", "").replace(" ", "").isdecimal() else "VARCHAR"
+        return (
+            f"DECIMAL({rest}" if rest.rstrip(")").replace(",", "").replace(" ", "").isdecimal() else "VARCHAR"
+        )
     return TYPES.get(base, "VARCHAR")

@@ -122,7 +122,7 @@ class Tables:
         tables = glue.get_tables(DatabaseName=database.lower())["TableList"]
         return sorted(tables, key=lambda table: str(table["Name"]))
 
-    def list(self, context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    def tables(self, context: Context, request: dict[str, Any]) -> dict[str, Any]:
         """``GetTables``: ``*`` in its expression stands for anything."""
         tables = self.all(context, str(request.get("DatabaseName")))
         if expression := request.get("Expression"):

@@ -18,6 +18,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from emulator.gateway.local import Context, ServiceError
+from emulator.glue.clients import code_of
 from emulator.glue.definitions import CRAWLER, TRIGGER, WORKFLOW, Definitions
 from emulator.glue.jobs import GOING, Jobs, context_of_scope, scope_of, shown
 from emulator.glue.paging import page
@@ -188,13 +189,17 @@ class Workflows:
     def job_ended(self, context: Context, run: Mapping[str, Any]) -> None:
         """A run of a job has ended: fire what waits for it."""
         event = {"JobName": run["JobName"], "State": run["JobRunState"], "RunId": run["Id"]}
-        self._follow(context, event, run.get("WorkflowName"), run.get("WorkflowRunId"), run.get("TriggerName"))
+        self._follow(
+            context, event, run.get("WorkflowName"), run.get("WorkflowRunId"), run.get("TriggerName")
+        )
 
     def crawl_ended(self, context: Context, crawl: Mapping[str, Any]) -> None:
         """A crawl has ended: fire what waits for it."""
         state = CRAWL_STATES.get(crawl["State"], crawl["State"])
         event = {"CrawlerName": crawl["CrawlerName"], "CrawlState": state, "RunId": crawl["CrawlId"]}
-        self._follow(context, event, crawl.get("_workflow"), crawl.get("_workflow_run"), crawl.get("_trigger"))
+        self._follow(
+            context, event, crawl.get("_workflow"), crawl.get("_workflow_run"), crawl.get("_trigger")
+        )
 
     def _follow(
         self,
@@ -241,7 +246,9 @@ class Workflows:
         workflow = self._definitions.get(WORKFLOW, context, name)
         with self._lock:
             most = int(workflow.get("MaxConcurrentRuns") or 0)
-            going = [run for run in self._store.all(RUN, scope_of(context), name) if run["Status"] not in ENDED]
+            going = [
+                run for run in self._store.all(RUN, scope_of(context), name) if run["Status"] not in ENDED
+            ]
             if most and len(going) >= most:
                 raise ServiceError(
                     "ConcurrentRunsExceededException",
@@ -273,7 +280,7 @@ class Workflows:
         events: Sequence[Mapping[str, Any]],
     ) -> list[ServiceError]:
         """Do what a trigger does; an action that cannot be started is kept as such."""
-        errors = []
+        errors: list[ServiceError] = []
         more = {"TriggerName": trigger["Name"]}
         if run:
             run["_fired"].append(trigger["Name"])
@@ -299,8 +306,8 @@ class Workflows:
             except (ServiceError, ClientError) as error:
                 logger.error("the trigger %s could not start %s: %s", trigger["Name"], action, error)
                 done["_error"] = str(error)
-                is_ours = isinstance(error, ServiceError)
-                errors.append(error if is_ours else ServiceError("InvalidInputException", str(error)))
+                code = error.code if isinstance(error, ServiceError) else code_of(error)
+                errors.append(ServiceError(code, str(error)))
             if run:
                 run["_actions"].append(done)
         if run:
@@ -324,7 +331,7 @@ class Workflows:
         self, context: Context, run: Mapping[str, Any]
     ) -> list[tuple[Mapping[str, Any], str, list[dict[str, Any]]]]:
         """Each action of a run, its state, and its runs: a job's with all its attempts."""
-        found = []
+        found: list[tuple[Mapping[str, Any], str, list[dict[str, Any]]]] = []
         for action in run["_actions"]:
             if "_error" in action:
                 found.append((action, "ERROR", []))
@@ -528,7 +535,11 @@ def graph(
         own = node("TRIGGER", trigger["Name"])
         nodes[own]["TriggerDetails"] = {"Trigger": dict(trigger)}
         for condition in (trigger.get("Predicate") or {}).get("Conditions") or ():
-            what = ("JOB", condition["JobName"]) if condition.get("JobName") else ("CRAWLER", condition["CrawlerName"])
+            what = (
+                ("JOB", condition["JobName"])
+                if condition.get("JobName")
+                else ("CRAWLER", condition["CrawlerName"])
+            )
             edges.append({"SourceId": node(*what), "DestinationId": own})
         for action in trigger.get("Actions") or ():
             what = ("JOB", action["JobName"]) if action.get("JobName") else ("CRAWLER", action["CrawlerName"])
