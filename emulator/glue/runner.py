@@ -21,6 +21,7 @@ import psutil
 
 LOOK_SECONDS = 0.1
 END_SECONDS = 2.0
+KILLED = 137  # as a shell says it of what was killed
 OUT_OF_MEMORY = "out-of-memory"
 
 
@@ -74,9 +75,11 @@ def main() -> int:
         time.sleep(LOOK_SECONDS)
     # Whatever it has left behind, too; psutil knows a process by its start time, not by its number alone.
     left = [*family(process), *(one for one in seen.values() if one.is_running())]
+    code = child.poll()  # before it is waited for elsewhere, and its code is lost
     end(left)
-    child.wait()
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    if code is None:
+        return KILLED
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":
