@@ -20,6 +20,7 @@ from emulator.glue.crawlers import Crawlers
 from emulator.glue.definitions import CRAWLER, JOB, TRIGGER, WORKFLOW, Definitions, Kind
 from emulator.glue.jobs import Jobs
 from emulator.glue.paging import page
+from emulator.glue.schedules import Schedule
 from emulator.glue.settings import GlueSettings
 from emulator.glue.store import Store
 from emulator.glue.tables import Tables
@@ -29,6 +30,13 @@ THREADS = 16
 
 Request = dict[str, Any]
 Operation = Callable[[Context, Request], dict[str, Any]]
+
+
+class Body(dict[str, Any]):
+    """A request's body, which says what is missing in it."""
+
+    def __missing__(self, name: str) -> Any:  # noqa: ANN401
+        raise ServiceError("InvalidInputException", f"{name} is missing")
 
 
 class GlueService:
@@ -94,7 +102,7 @@ class GlueService:
         """
         loop = asyncio.get_running_loop()
         try:
-            done = await loop.run_in_executor(self._threads, self._operations[operation], context, body)
+            done = await loop.run_in_executor(self._threads, self._operations[operation], context, Body(body))
         except ClientError as error:
             about = error.response.get("Error", {})
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", HTTPStatus.BAD_REQUEST)
@@ -102,10 +110,6 @@ class GlueService:
         except BotoCoreError as error:
             text = f"what is behind the gateway cannot be reached: {error}"
             raise ServiceError("ServiceUnavailableException", text, HTTPStatus.SERVICE_UNAVAILABLE) from error
-        except (KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, KeyError) and error.args and str(error.args[0])[:1].isupper():
-                raise ServiceError("InvalidInputException", f"{error.args[0]} is missing") from error
-            raise
         return answer(done)
 
     def _job(self, context: Context, name: str) -> dict[str, Any]:
@@ -200,11 +204,15 @@ class GlueService:
         return self._definitions.delete(JOB, context, request)
 
     def _create_crawler(self, context: Context, request: Request) -> dict[str, Any]:
+        if schedule := request.get("Schedule"):
+            Schedule(schedule)
         done = self._definitions.create(CRAWLER, context, request)
         self._workflows.schedule(context, CRAWLER.name, request["Name"], request.get("Schedule"))
         return done
 
     def _update_crawler(self, context: Context, request: Request) -> dict[str, Any]:
+        if schedule := request.get("Schedule"):
+            Schedule(schedule)
         done = self._crawlers.update(context, request)
         if "Schedule" in request:
             self._workflows.schedule(context, CRAWLER.name, request["Name"], request["Schedule"])

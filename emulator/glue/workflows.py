@@ -503,6 +503,14 @@ def statistics(states: Sequence[str]) -> dict[str, int]:
     }
 
 
+def shown_crawl(crawl: Mapping[str, Any]) -> dict[str, Any]:
+    """A crawl as a workflow's graph shows it."""
+    names = {"StartTime": "StartedOn", "EndTime": "CompletedOn"}
+    kept = {"ErrorMessage", "LogGroup", "LogStream", *names}
+    seen = {names.get(key, key): value for key, value in crawl.items() if key in kept}
+    return {"State": CRAWL_STATES[crawl["State"]], **seen}
+
+
 def graph(
     triggers: Sequence[Mapping[str, Any]],
     states: Sequence[tuple[Mapping[str, Any], str, list[dict[str, Any]]]] = (),
@@ -524,11 +532,11 @@ def graph(
         identity = f"{kind.lower()}_{name}"
         if identity not in nodes:
             nodes[identity] = {"Type": kind, "Name": name, "UniqueId": identity}
-            seen = [shown(run) for run in runs.get((kind, name), ())]
+            found = runs.get((kind, name), ())
             if kind == "JOB":
-                nodes[identity]["JobDetails"] = {"JobRuns": seen}
+                nodes[identity]["JobDetails"] = {"JobRuns": [shown(run) for run in found]}
             elif kind == "CRAWLER":
-                nodes[identity]["CrawlerDetails"] = {"Crawls": seen}
+                nodes[identity]["CrawlerDetails"] = {"Crawls": [shown_crawl(crawl) for crawl in found]}
         return identity
 
     for trigger in triggers:

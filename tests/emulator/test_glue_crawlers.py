@@ -1,4 +1,4 @@
-"""Glue's crawlers: the tables that they write, and what becomes of targets that are empty, mixed or broken."""
+"""Glue's crawlers: the tables that they write, and targets that are empty, mixed or broken."""
 
 from __future__ import annotations
 
@@ -171,10 +171,8 @@ def test_mixed_files_in_one_folder_are_a_table_each(aws: Glue, database: str, pl
 
 def test_a_classifier_decides_about_header_delimiter_and_serde(aws: Glue, database: str, place: str) -> None:
     classifier = f"csv-{uuid4().hex[:8]}"
-    rules = {
-        "Name": classifier, "Delimiter": ";", "QuoteSymbol": "'", "ContainsHeader": "PRESENT", "Serde": "OpenCSVSerDe",
-    }  # fmt: skip
-    aws.glue.create_classifier(CsvClassifier=rules)
+    rules = {"Name": classifier, "Delimiter": ";", "QuoteSymbol": "'", "ContainsHeader": "PRESENT"}
+    aws.glue.create_classifier(CsvClassifier=rules | {"Serde": "OpenCSVSerDe"})
     aws.put(f"{place}/names/a.csv", "first;last\n'Anna;Maria';Berg\n")
     crawl(aws, crawler(aws, database, f"{place}/names/", Classifiers=[classifier]))
     table = tables(aws, database)["names"]

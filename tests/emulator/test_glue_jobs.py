@@ -45,9 +45,8 @@ def test_a_script_runs_with_the_arguments_of_its_job_and_of_its_run(aws: Glue) -
     assert run["JobRunState"] == "SUCCEEDED", run
     options, endpoint = aws.said(run).splitlines()
     given = eval(options)  # noqa: S307 - written by the script above
-    assert given == {
-        "layer": "silver", "day": "2026-01-02", "fixed": "yes", "JOB_NAME": run["JobName"], "JOB_RUN_ID": run["Id"],
-    }  # fmt: skip
+    names = {"JOB_NAME": run["JobName"], "JOB_RUN_ID": run["Id"]}
+    assert given == {"layer": "silver", "day": "2026-01-02", "fixed": "yes", **names}
     assert endpoint == f"http://127.0.0.1:{aws.stack.port} test"
     assert run["LogGroupName"] == "/aws-glue/python-jobs"
     assert run["StartedOn"] <= run["CompletedOn"]
@@ -250,7 +249,8 @@ def test_a_job_on_spark_reads_and_writes_delta(aws: Glue) -> None:
         job.init(args["JOB_NAME"], args)
         table = "s3://{BUCKET}/silver/numbers"
         spark.range(7).write.format("delta").save(table)
-        print(spark.version, spark.read.format("delta").load(table).count(), spark.conf.get("spark.sql.shuffle.partitions"))
+        rows = spark.read.format("delta").load(table).count()
+        print(spark.version, rows, spark.conf.get("spark.sql.shuffle.partitions"))
         job.commit()
     """
     conf = (
