@@ -52,6 +52,7 @@ class LocalService(Protocol):
 
         Raises:
             ServiceError: It is refused.
+            ConnectionError: What is behind cannot be reached.
         """
         ...
 

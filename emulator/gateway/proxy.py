@@ -100,7 +100,11 @@ class Proxy:
         upstream = self._routes.upstream(service)
         served = self._local.get(service)
         if served and operation_of(request.headers) in served.operations:
-            return await _serve(served, request)
+            try:
+                return await _serve(served, request)
+            except ConnectionError as error:
+                logger.error("%s at %s cannot be reached: %s", upstream.name, upstream.url, error)
+                return _unavailable(request, service, upstream)
         # An empty upload is one, too: aiohttp never repeats a request whose body it has begun to send.
         is_upload = request.method not in BODYLESS and hdrs.CONTENT_LENGTH in request.headers
         body = _Body(request) if request.body_exists or is_upload else None
@@ -139,6 +143,8 @@ async def _serve(service: LocalService, request: web.Request) -> web.Response:
         return await service.handle(operation, body, context_of(request.headers, REGION))
     except ServiceError as error:
         return refusal(error)
+    except ConnectionError:
+        raise
     except Exception:  # the gateway serves on, whatever one request makes of it
         logger.exception("%s failed", operation)
         message = f"{operation} failed here; the gateway's log says why"

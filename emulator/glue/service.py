@@ -99,6 +99,7 @@ class GlueService:
 
         Raises:
             ServiceError: It is refused, by us or by the emulator behind.
+            ConnectionError: The emulator behind cannot be reached.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -108,8 +109,7 @@ class GlueService:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", HTTPStatus.BAD_REQUEST)
             raise ServiceError(code_of(error), str(about.get("Message", "")), status) from error
         except BotoCoreError as error:
-            text = f"what is behind the gateway cannot be reached: {error}"
-            raise ServiceError("ServiceUnavailableException", text, HTTPStatus.SERVICE_UNAVAILABLE) from error
+            raise ConnectionError(str(error)) from error
         return answer(done)
 
     def _job(self, context: Context, name: str) -> dict[str, Any]:

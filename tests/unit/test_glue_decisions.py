@@ -130,9 +130,8 @@ def test_the_clock_starts_a_job_once_each_time_until_its_trigger_is_deleted() ->
 
 def trigger(logical: str, **states: str) -> dict[str, Any]:
     conditions = [{"JobName": name, "State": state} for name, state in states.items()]
-    return {
-        "Type": "CONDITIONAL", "State": "ACTIVATED", "Predicate": {"Logical": logical, "Conditions": conditions},
-    }  # fmt: skip
+    predicate = {"Logical": logical, "Conditions": conditions}
+    return {"Type": "CONDITIONAL", "State": "ACTIVATED", "Predicate": predicate}
 
 
 @pytest.mark.parametrize(
