@@ -168,8 +168,9 @@ def test_delta_is_there_only_for_jobs_that_ask_for_it() -> None:
 
 def test_a_traceback_within_another_is_told_by_its_end() -> None:
     said = (
-        "WARN something\nTraceback (most recent call last):\n  File\nKeyError: 1\n\nDuring handling of the above "
-        "exception, another exception occurred:\n\nTraceback (most recent call last):\n  File\nmy.Error: no\nmore\n"
+        "WARN something\nTraceback (most recent call last):\n  File\nKeyError: 1\n\nDuring handling of the "
+        "above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File\n"
+        "my.Error: no\nmore\n"
     )
     assert command.error_message(1, said) == "my.Error: no"
 
