@@ -1,9 +1,10 @@
 """The laptop's AWS without Docker: background processes of this user.
 
-MiniStack serves the AWS services; beside it, when asked for, a Spark Connect server stays warm.
-All they keep is below one folder, their *home* (``.finlake`` in the root of a project):
+The gateway is the address that clients know; behind it, MiniStack serves the AWS services. Beside them,
+when asked for, a Spark Connect server stays warm. S3's data goes straight to MiniStack, so that no Python
+proxy slows it down. All they keep is below one folder, their *home* (``.finlake`` in a project's root):
 
-    ministack.json, spark.json   which process serves on which port, while it runs
+    gateway.json, ministack.json, spark.json   which process serves on which port, while it runs
     local.env                    the variables a client needs, while the stack runs (dotenv)
     state/                       S3 objects and the other services' memory; survives stops and crashes
     logs/                        what the processes said
@@ -42,6 +43,7 @@ AWS_SECONDS = 30.0
 SPARK_SECONDS = 90.0
 
 AWS_MODULE = "emulator.server"
+GATEWAY_MODULE = "emulator.gateway"
 # Any module will do that serves Spark Connect on --port, and Spark's web pages on --ui-port.
 SPARK_MODULE = "pipeline.spark_server"
 # No proxy: the emulator is on this machine, whatever HTTP_PROXY says.
@@ -64,6 +66,7 @@ class NativeStack:
         self.port = port
         self.with_spark = with_spark
         self.aws = Server("ministack", AWS_MODULE, self.home, _answers, AWS_SECONDS)
+        self.gateway = Server("gateway", GATEWAY_MODULE, self.home, _answers, AWS_SECONDS)
         self.spark = Server("spark", SPARK_MODULE, self.home, is_listening, SPARK_SECONDS)
 
     @property
@@ -82,9 +85,10 @@ class NativeStack:
         with self._locked():
             started: list[Server] = []
             try:
-                aws = self._aws(started)
-                spark = self._spark(aws.port, started) if self.with_spark else self.spark.running()
+                aws, gateway = self._aws(started)
+                spark = self._spark(started) if self.with_spark else self.spark.running()
                 self.aws.wait(aws)
+                self.gateway.wait(gateway)
                 if spark:
                     self.spark.wait(spark)
             except BaseException:
@@ -106,7 +110,7 @@ class NativeStack:
         if not self.home.is_dir():
             return False
         with self._locked():
-            stopped = [server.stop() for server in (self.spark, self.aws)]
+            stopped = [server.stop() for server in (self.spark, self.gateway, self.aws)]
             self.env_file.unlink(missing_ok=True)
             return any(stopped)
 
@@ -118,17 +122,19 @@ class NativeStack:
 
     def status(self) -> StackStatus:
         """Look whether the stack runs and answers."""
-        aws, spark = self.aws.running(), self.spark.running()
+        aws, gateway, spark = self.aws.running(), self.gateway.running(), self.spark.running()
         home = str(self.home)
-        if aws is None:
-            return StackStatus(state="down" if spark is None else "unhealthy", home=home)
-        healthy = _answers(aws.port) and (spark is None or is_listening(spark.port))
+        if aws is None or gateway is None:
+            left = aws or gateway or spark
+            return StackStatus(state="unhealthy" if left else "down", home=home)
+        # The gateway's health is that of all behind it.
+        healthy = _answers(gateway.port) and (spark is None or is_listening(spark.port))
         return StackStatus(
             state="up" if healthy else "unhealthy",
             home=home,
             pid=aws.pid,
-            port=aws.port,
-            endpoint=_endpoint(aws.port),
+            port=gateway.port,
+            endpoint=_endpoint(gateway.port),
             started=aws.started,
             spark=f"sc://localhost:{spark.port}" if spark else None,
             spark_ui=f"http://localhost:{spark.web_port}" if spark else None,
@@ -140,31 +146,37 @@ class NativeStack:
         Raises:
             StackError: The stack is not running.
         """
-        aws, spark = self.aws.running(), self.spark.running()
-        if aws is None:
+        aws, gateway, spark = self.aws.running(), self.gateway.running(), self.spark.running()
+        if aws is None or gateway is None:
             raise StackError(f"the stack of {self.home} is not running")
-        return client_environment(_endpoint(aws.port), f"sc://localhost:{spark.port}" if spark else None)
+        remote = f"sc://localhost:{spark.port}" if spark else None
+        return client_environment(_endpoint(gateway.port), remote, _endpoint(aws.port))
 
-    def _aws(self, started: list[Server]) -> Record:
-        record = self.aws.running()
-        if record:
-            if self.port not in {None, record.port}:
+    def _aws(self, started: list[Server]) -> tuple[Record, Record]:
+        """MiniStack and the gateway; one without the other is of no use, and is started again."""
+        aws, gateway = self.aws.running(), self.gateway.running()
+        if aws and gateway:
+            if self.port not in {None, gateway.port}:
                 raise StackError(
-                    f"the stack is up already, on port {record.port} and not {self.port}: "
+                    f"the stack is up already, on port {gateway.port} and not {self.port}: "
                     "stop it first (down)"
                 )
-            return record
+            return aws, gateway
+        self.gateway.stop()
+        self.aws.stop()
         port = self.port or DEFAULT_PORT
         require_free(port, f"--port {port + 1}, or {PORT_VARIABLE}={port + 1} in the environment")
-        started.append(self.aws)
-        return self.aws.spawn(port, (), self._aws_environment(port))
+        inner = free_port(port + 1)
+        started += [self.aws, self.gateway]
+        aws = self.aws.spawn(inner, (), self._aws_environment(inner))
+        return aws, self.gateway.spawn(port, (), self._gateway_environment(port, inner))
 
-    def _spark(self, aws_port: int, started: list[Server]) -> Record:
+    def _spark(self, started: list[Server]) -> Record:
         record = self.spark.running()
         if record:
             return record
         port, web_port = free_port(SPARK_PORT), free_port(SPARK_UI_PORT)
-        environment = self._process_environment() | client_environment(_endpoint(aws_port))
+        environment = self._process_environment() | self.environment()
         started.append(self.spark)
         arguments = ("--port", str(port), "--ui-port", str(web_port), "--home")
         return self.spark.spawn(port, arguments, environment, web_port=web_port)
@@ -177,6 +189,16 @@ class NativeStack:
             "PYTHONPATH": python_path,
             "TMPDIR": scratch,
             "SPARK_LOCAL_DIRS": scratch,
+        }
+
+    def _gateway_environment(self, port: int, inner: int) -> dict[str, str]:
+        address = f"http://127.0.0.1:{inner}"
+        return self._process_environment() | {
+            "FINLAKE_GATEWAY_HOST": "127.0.0.1",
+            "FINLAKE_GATEWAY_PORT": str(port),
+            "FINLAKE_LOCALSTACK_URL": address,
+            "FINLAKE_CATALOG_URL": address,
+            "FINLAKE_STATE_DIR": str(self.home / "state"),
         }
 
     def _aws_environment(self, port: int) -> dict[str, str]:
@@ -230,10 +252,18 @@ def _answers(port: int) -> bool:
         return False
 
 
-def client_environment(endpoint: str, spark: str | None = None) -> dict[str, str]:
-    """The variables by which AWS's SDKs, its CLI, Terraform and PySpark find a stack."""
-    remote = {"SPARK_REMOTE": spark} if spark else {}
-    return remote | {
+def client_environment(endpoint: str, spark: str | None = None, s3: str | None = None) -> dict[str, str]:
+    """The variables by which AWS's SDKs, its CLI, Terraform and PySpark find a stack.
+
+    Args:
+        endpoint: Address of all services.
+        spark: Address of a Spark Connect server.
+        s3: A shorter way to S3.
+    """
+    more = {"SPARK_REMOTE": spark} if spark else {}
+    if s3:
+        more["AWS_ENDPOINT_URL_S3"] = s3
+    return more | {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -211,7 +211,7 @@ variable "auto_scaling" {
 }
 
 variable "workflow" {
-  description = "Workflow that runs all jobs in order: schedule is a Glue cron expression in UTC, or null to start it by hand. Null makes no workflow (local: the emulators run no jobs, and forget a trigger's conditions)."
+  description = "Workflow that runs all jobs in order: schedule is a Glue cron expression in UTC, or null to start it by hand. Null makes no workflow."
   type        = object({ schedule = optional(string) })
   default     = null
 }

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from pydantic import ValidationError
 
+from emulator.gateway import services
 from emulator.gateway.health import OWN_PATH, STACK_PATH, Health
 from emulator.gateway.proxy import LINE_BYTES, Proxy, leave_expect_alone, leave_headers_alone
 from emulator.gateway.settings import GatewaySettings
@@ -25,7 +26,8 @@ async def serve(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     routes = settings.routes()
-    proxy, health = Proxy(routes, settings.gateway_drain_seconds), Health(routes)
+    local = services.build(settings)
+    proxy, health = Proxy(routes, settings.gateway_drain_seconds, local), Health(routes)
     app = web.Application()
     app.router.add_get(STACK_PATH, health.stack)
     app.router.add_get(OWN_PATH, health.own)
@@ -42,6 +44,8 @@ async def serve(settings: GatewaySettings) -> None:
         shutdown_timeout=0.5,  # after the proxy has drained
     )
     try:
+        for service in local.values():
+            await service.start()
         await runner.setup()
         await web.TCPSite(runner, settings.gateway_host, settings.gateway_port).start()
         names = ", ".join(sorted(routes.catalog_services)) or "nothing"
@@ -56,6 +60,8 @@ async def serve(settings: GatewaySettings) -> None:
         await stop.wait()
     finally:
         await runner.cleanup()
+        for service in local.values():
+            await service.close()
         await proxy.close()
 
 

@@ -18,7 +18,7 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import cast
 from xml.sax.saxutils import escape
@@ -38,9 +38,11 @@ from aiohttp import (
 from aiohttp.typedefs import RawHeaders
 from multidict import CIMultiDict
 
+from emulator.gateway.local import LocalService, ServiceError, context_of, operation_of, refusal
 from emulator.gateway.routing import Routes, Upstream, service_of
 
 CONNECT_SECONDS = 2
+REGION = "eu-central-1"  # of requests that nobody has signed
 DNS_SECONDS = 1  # a restarted container may come back under another address
 LINE_BYTES = 64 * 1024  # presigned URLs with session tokens are longer than aiohttp's default allows
 WHOLE_BYTES = 64 * 1024  # answers up to this size are sent in one piece
@@ -61,10 +63,14 @@ class Proxy:
     Args:
         routes: Which upstream serves what.
         drain_seconds: How long running requests may take after the gateway was told to stop.
+        local: Services that are not, or not wholly, served by upstreams.
     """
 
-    def __init__(self, routes: Routes, drain_seconds: float) -> None:
+    def __init__(
+        self, routes: Routes, drain_seconds: float, local: Mapping[str, LocalService] | None = None
+    ) -> None:
         self._routes = routes
+        self._local = local or {}
         self._drain_seconds = drain_seconds
         self._kept = _session(force_close=False)
         self._fresh = _session(force_close=True)
@@ -92,6 +98,13 @@ class Proxy:
         path = target.partition("?")[0]  # without signatures, for messages
         service = service_of(target, request.headers)
         upstream = self._routes.upstream(service)
+        served = self._local.get(service)
+        if served and operation_of(request.headers) in served.operations:
+            try:
+                return await _serve(served, request)
+            except ConnectionError as error:
+                logger.error("%s at %s cannot be reached: %s", upstream.name, upstream.url, error)
+                return _unavailable(request, service, upstream)
         # An empty upload is one, too: aiohttp never repeats a request whose body it has begun to send.
         is_upload = request.method not in BODYLESS and hdrs.CONTENT_LENGTH in request.headers
         body = _Body(request) if request.body_exists or is_upload else None
@@ -115,6 +128,27 @@ class Proxy:
     def _session(self, method: str, body: _Body | None) -> ClientSession:
         repeatable = method in BODYLESS if body is None else method == hdrs.METH_PUT and body.waits
         return self._kept if repeatable else self._fresh
+
+
+async def _serve(service: LocalService, request: web.Request) -> web.Response:
+    """Let a service of our own answer."""
+    operation = operation_of(request.headers)
+    try:
+        body = json.loads(b"".join([chunk async for chunk in _Body(request)]) or b"{}")
+        if not isinstance(body, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        return refusal(ServiceError("SerializationException", f"the body is not JSON: {error}"))
+    try:
+        return await service.handle(operation, body, context_of(request.headers, REGION))
+    except ServiceError as error:
+        return refusal(error)
+    except ConnectionError:
+        raise
+    except Exception:  # the gateway serves on, whatever one request makes of it
+        logger.exception("%s failed", operation)
+        message = f"{operation} failed here; the gateway's log says why"
+        return refusal(ServiceError("InternalServiceException", message, HTTPStatus.INTERNAL_SERVER_ERROR))
 
 
 class _Body:

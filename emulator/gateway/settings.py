@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, HttpUrl
@@ -27,6 +28,8 @@ class GatewaySettings(BaseSettings):
         catalog_url: Address of the emulator that serves ``catalog_services``.
         catalog_services: Names, separated by commas, of the services that LocalStack does not serve; as
             they stand in signatures. Empty sends everything to LocalStack, for a licence that has them.
+        local_services: Names of those that the gateway answers itself, as far as it knows how to.
+        state_dir: Folder for what these keep; without one, they keep it until they are stopped.
     """
 
     model_config = SettingsConfigDict(env_prefix="FINLAKE_", extra="ignore")
@@ -39,6 +42,8 @@ class GatewaySettings(BaseSettings):
     catalog_services: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset(
         {"glue", "athena"}
     )
+    local_services: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset({"glue"})
+    state_dir: Path | None = None
 
     def routes(self) -> Routes:
         """Which upstream serves what."""

@@ -8,6 +8,8 @@ public_access = "read"
 
 log_retention_days = 7
 
+workflow = {} # started by hand
+
 # What nobody on the laptop would deliver, run or look at; it would only be one more thing that an emulator
 # must know. The table in docs/deploy.md tells what differs.
 access_logs = false

@@ -9,7 +9,7 @@ from containers import Compose
 
 pytestmark = pytest.mark.docker
 
-STAYING = ("localstack", "catalog", "gateway", "spark")
+STAYING = ("localstack", "catalog", "glue", "gateway", "spark")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def test_services_wait_until_those_before_them_are_healthy(services: dict[str, A
     assert needs == {
         "localstack": [],
         "catalog": [],
-        "gateway": ["catalog", "localstack"],
+        "glue": ["catalog", "localstack"],
+        "gateway": ["glue", "localstack"],
         "spark": ["gateway"],
         "datagen": ["gateway"],
     }

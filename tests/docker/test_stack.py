@@ -44,7 +44,7 @@ def is_up(stack: Compose, service: str) -> bool:
 def test_all_services_are_healthy(stack: Compose) -> None:
     states = stack.states()
     assert {name: state["Health"] for name, state in states.items()} == dict.fromkeys(
-        ("localstack", "catalog", "gateway", "spark"), "healthy"
+        ("localstack", "catalog", "glue", "gateway", "spark"), "healthy"
     )
 
 

@@ -141,12 +141,6 @@ resource "aws_glue_job" "this" {
     "--spark-event-logs-path"  = "s3://${var.scripts_bucket}/spark-ui/${each.key}/"
   })
 
-  lifecycle {
-    # The emulator's GetJob leaves this out, which would show as a change for ever. It is set once, on
-    # creation, and there is no other value it could have.
-    ignore_changes = [execution_property]
-  }
-
   depends_on = [aws_cloudwatch_log_group.job]
 }
 
