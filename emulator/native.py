@@ -186,6 +186,7 @@ class NativeStack:
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "localhost",
             "MINISTACK_REGION": REGION,
+            "FINLAKE_ATHENA_ENDPOINT": f"http://127.0.0.1:{port}",
             "PERSIST_STATE": "1",
             "STATE_DIR": str(state / "services"),
             "S3_PERSIST": "1",

@@ -9,6 +9,8 @@ may close the connection in between, when the answer comes before it has quite f
 ("use of closed network connection"); then it asks again for what has been created, and is told that it
 exists already. So a head goes out together with the body's first part.
 
+With ``FINLAKE_ATHENA_ENDPOINT``, the server's own address, it answers Athena by :mod:`emulator.athena`.
+
 Started by :mod:`emulator.native` as ``python -m emulator.server <home>``; MiniStack itself takes its
 settings from environment variables. The home folder in the command line is what a running stack is
 recognised by.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
@@ -127,7 +130,13 @@ def main() -> None:
         persistence.save_all(ministack._build_persistence_save_dict())
 
     answer_in_one_piece()
-    ministack.app = SavingApp(ministack.app, save)
+    app: App = ministack.app
+    if endpoint := os.environ.get("FINLAKE_ATHENA_ENDPOINT"):
+        # Not at the top: in its container, this file stands alone.
+        from emulator.athena.asgi import AthenaApp
+
+        app = AthenaApp(app, endpoint, os.environ.get("MINISTACK_REGION", "us-east-1"))
+    ministack.app = SavingApp(app, save)
     sys.argv = ["ministack"]  # it reads the command line, where it knows nothing of ours
     ministack.main()
 

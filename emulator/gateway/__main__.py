@@ -12,9 +12,11 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from pydantic import ValidationError
 
+from emulator.athena.service import AthenaService
 from emulator.gateway.health import OWN_PATH, STACK_PATH, Health
 from emulator.gateway.proxy import LINE_BYTES, Proxy, leave_expect_alone, leave_headers_alone
 from emulator.gateway.settings import GatewaySettings
+from emulator.gateway.upstreams import Upstreams
 
 logger = logging.getLogger("emulator.gateway")
 
@@ -25,7 +27,9 @@ async def serve(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     routes = settings.routes()
-    proxy, health = Proxy(routes, settings.gateway_drain_seconds), Health(routes)
+    upstream = Upstreams(routes, settings.aws_region)
+    local = {"athena": AthenaService(upstream.addresses, upstream.call)} if settings.serves_athena else {}
+    proxy, health = Proxy(routes, settings.gateway_drain_seconds, local), Health(routes)
     app = web.Application()
     app.router.add_get(STACK_PATH, health.stack)
     app.router.add_get(OWN_PATH, health.own)
@@ -56,6 +60,9 @@ async def serve(settings: GatewaySettings) -> None:
         await stop.wait()
     finally:
         await runner.cleanup()
+        for service in local.values():
+            await service.close()
+        await upstream.close()
         await proxy.close()
 
 

@@ -18,9 +18,9 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
-from typing import cast
+from typing import Any, Protocol, cast
 from xml.sax.saxutils import escape
 
 from aiohttp import (
@@ -43,6 +43,7 @@ from emulator.gateway.routing import Routes, Upstream, service_of
 CONNECT_SECONDS = 2
 DNS_SECONDS = 1  # a restarted container may come back under another address
 LINE_BYTES = 64 * 1024  # presigned URLs with session tokens are longer than aiohttp's default allows
+LOCAL_BYTES = 16 * 1024 * 1024  # of a request that is answered here
 WHOLE_BYTES = 64 * 1024  # answers up to this size are sent in one piece
 
 BODYLESS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_DELETE})
@@ -55,16 +56,30 @@ ABSENT: web.ResponseKey[tuple[str, ...]] = web.ResponseKey("absent", tuple)
 logger = logging.getLogger(__name__)
 
 
+class LocalService(Protocol):
+    """A service of which the gateway itself answers some operations."""
+
+    def serves(self, target: str) -> bool:
+        """Whether it answers an operation, by its ``X-Amz-Target``."""
+
+    async def answer(self, target: str, content: bytes, *, signed: bool) -> tuple[int, dict[str, Any]]:
+        """HTTP status and JSON for a request."""
+
+
 class Proxy:
     """Passes requests on to the upstreams.
 
     Args:
         routes: Which upstream serves what.
         drain_seconds: How long running requests may take after the gateway was told to stop.
+        local: What the gateway itself answers, by the service's name.
     """
 
-    def __init__(self, routes: Routes, drain_seconds: float) -> None:
+    def __init__(
+        self, routes: Routes, drain_seconds: float, local: Mapping[str, LocalService] | None = None
+    ) -> None:
         self._routes = routes
+        self._local = local or {}
         self._drain_seconds = drain_seconds
         self._kept = _session(force_close=False)
         self._fresh = _session(force_close=True)
@@ -92,6 +107,10 @@ class Proxy:
         path = target.partition("?")[0]  # without signatures, for messages
         service = service_of(target, request.headers)
         upstream = self._routes.upstream(service)
+        local = self._local.get(service)
+        operation = request.headers.get("X-Amz-Target", "")
+        if local is not None and local.serves(operation):
+            return await _answer_here(request, local, operation)
         # An empty upload is one, too: aiohttp never repeats a request whose body it has begun to send.
         is_upload = request.method not in BODYLESS and hdrs.CONTENT_LENGTH in request.headers
         body = _Body(request) if request.body_exists or is_upload else None
@@ -115,6 +134,20 @@ class Proxy:
     def _session(self, method: str, body: _Body | None) -> ClientSession:
         repeatable = method in BODYLESS if body is None else method == hdrs.METH_PUT and body.waits
         return self._kept if repeatable else self._fresh
+
+
+async def _answer_here(request: web.Request, local: LocalService, operation: str) -> web.Response:
+    content = bytearray()
+    async for chunk in request.content.iter_any():
+        content += chunk
+        if len(content) > LOCAL_BYTES:
+            error = {"__type": "RequestEntityTooLargeException", "message": f"more than {LOCAL_BYTES} bytes"}
+            response = web.json_response(error, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            response.force_close()
+            return response
+    signed = hdrs.AUTHORIZATION in request.headers
+    status, answer = await local.answer(operation, bytes(content), signed=signed)
+    return web.json_response(answer, status=status, content_type="application/x-amz-json-1.1")
 
 
 class _Body:

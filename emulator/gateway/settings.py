@@ -26,7 +26,8 @@ class GatewaySettings(BaseSettings):
         localstack_url: LocalStack's address.
         catalog_url: Address of the emulator that serves ``catalog_services``.
         catalog_services: Names, separated by commas, of the services that LocalStack does not serve; as
-            they stand in signatures. Empty sends everything to LocalStack, for a licence that has them.
+            they stand in signatures; if Athena is one, the gateway itself runs its queries. Empty sends everything to LocalStack, for a licence that has them.
+        aws_region: The stack's region (``AWS_REGION``).
     """
 
     model_config = SettingsConfigDict(env_prefix="FINLAKE_", extra="ignore")
@@ -39,6 +40,13 @@ class GatewaySettings(BaseSettings):
     catalog_services: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset(
         {"glue", "athena"}
     )
+
+    aws_region: str = Field(default="eu-central-1", validation_alias="AWS_REGION")
+
+    @property
+    def serves_athena(self) -> bool:
+        """Whether the gateway itself answers Athena: where the one behind it is the catalogue's."""
+        return "athena" in self.catalog_services
 
     def routes(self) -> Routes:
         """Which upstream serves what."""
