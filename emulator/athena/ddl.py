@@ -46,10 +46,10 @@ def run(engine: Engine, tree: exp.Expression) -> Outcome:
         if isinstance(tree, kind):
             return do(engine, tree)
     if isinstance(tree, exp.Command):
-        word = str(tree.this).upper()
-        command = _COMMANDS.get(word)
-        if command:
-            return command(engine, _Words(engine.job.sql))
+        words = _Words(engine.job.sql)
+        word = words.first
+        if command := _COMMANDS.get(word):
+            return command(engine, words)
         raise not_supported(f"{word} statements")
     raise not_supported(f"{tree.key.upper()}: only tables of Iceberg can be changed by rows in Athena")
 
@@ -63,7 +63,7 @@ def kind_of(tree: exp.Expression) -> tuple[str, str]:
     if isinstance(tree, exp.Query | exp.Values):
         return "DML", "SELECT"
     if isinstance(tree, exp.Command):
-        word = str(tree.this).upper()
+        word = str(tree.this).split()[0].upper()
         if word in {"UNLOAD", "EXECUTE"}:
             return "DML", word
         return ("DDL" if word == "MSCK" else "UTILITY"), word
@@ -162,7 +162,8 @@ def _insert(engine: Engine, tree: exp.Expression) -> Outcome:
         f"CAST({source.get(c.name, 'NULL')} AS {hive_to_duckdb(c.type)}) AS {name(c.name)}" for c in columns
     )
     sql = f"SELECT {selected} FROM ({sql}) AS q({', '.join(aliases)})"
-    kinds = [(c.name, hive_to_duckdb(c.type)) for c in columns]
+    with engine.errors(tree.expression):
+        kinds = engine.describe(sql)
     keys = [key.name for key in table.partition_keys]
     written, count = _copy(engine, tree.expression, sql, kinds, keys, table.location, "PARQUET", {}, "")
     if keys:
@@ -172,7 +173,6 @@ def _insert(engine: Engine, tree: exp.Expression) -> Outcome:
 
 def unload(engine: Engine, words: _Words) -> Outcome:
     """``UNLOAD (query) TO 's3://...' WITH (...)``."""
-    words.next("UNLOAD")
     query = words.inside()
     words.next("TO")
     location = words.next().text
@@ -425,9 +425,10 @@ def _create_database(engine: Engine, tree: exp.Expression) -> Outcome:
 
 def _drop(engine: Engine, tree: exp.Expression) -> Outcome:
     kind = tree.args["kind"].upper()
+    target = tree.args["tables"][0]
     glue = engine.catalog.glue
     if kind in {"SCHEMA", "DATABASE"}:
-        database = tree.this.name.lower() or tree.this.db.lower()
+        database = target.name.lower()
         if not engine.catalog.has_database(database):
             if tree.args.get("exists"):
                 return lines([], [])
@@ -436,7 +437,7 @@ def _drop(engine: Engine, tree: exp.Expression) -> Outcome:
             raise QueryFailed(f"FAILED: Execution Error, return code 1. InvalidOperationException(message:Database {database} is not empty. One or more tables exist.)", kind=1301)
         glue.delete_database(Name=database)
         return lines([], [])
-    database, table = _name(engine, tree.this)
+    database, table = _name(engine, target)
     try:
         found = engine.catalog.table(database, table)
     except QueryFailed:
@@ -487,7 +488,6 @@ def _partition_values(partition: exp.Expression, keys: list[str]) -> tuple[str, 
 
 
 def _repair(engine: Engine, words: _Words) -> Outcome:
-    words.next("MSCK")
     words.next("REPAIR")
     words.next("TABLE")
     database, name_ = words.table(engine)
@@ -509,7 +509,6 @@ def _repair(engine: Engine, words: _Words) -> Outcome:
 
 
 def _show(engine: Engine, words: _Words) -> Outcome:
-    words.next("SHOW")
     what = words.next().text.upper()
     catalog = engine.catalog
     if what in {"DATABASES", "SCHEMAS"}:
@@ -585,7 +584,6 @@ def _describe(engine: Engine, tree: exp.Expression) -> Outcome:
 
 
 def _explain(engine: Engine, words: _Words) -> Outcome:
-    words.next("EXPLAIN")
     text = words.rest()
     sql = engine.compile(transpile.parse(text), text, engine.job.database, engine.job.parameters)
     with engine.errors(transpile.parse(text)):
@@ -632,12 +630,27 @@ def _properties(tree: exp.Expression) -> dict[str, str]:
     return found
 
 
+def _first_word(sql: str) -> tuple[str, int]:
+    """The first word of a statement behind comments, in capitals, and where it begins.
+
+    >>> _first_word("/* hm */ -- x" + chr(10) + " show tables")
+    ('SHOW', 15)
+    """
+    found = re.match(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", sql, re.DOTALL)
+    return (found[1].upper(), found.start(1)) if found else ("", 0)
+
+
 class _Words:
     """The tokens of a statement that sqlglot does not parse further."""
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
-        self.tokens: list[Token] = [t for t in sqlglot.tokenize(sql, dialect="trino") if t.token_type != TokenType.SEMICOLON]
+        # The tokenizer makes one token of what follows such a word: so it does not see it.
+        self.first, start = _first_word(sql)
+        blank = " " * (start + len(self.first)) + sql[start + len(self.first) :]
+        self.tokens: list[Token] = [
+            token for token in sqlglot.tokenize(blank, dialect="trino") if token.token_type != TokenType.SEMICOLON
+        ]
         self.position = 0
 
     def peek(self) -> Token | None:
@@ -690,7 +703,6 @@ class _Words:
 
 def execute(words: _Words) -> tuple[str, list[str]]:
     """Name and parameters of ``EXECUTE name USING a, b``."""
-    words.next("EXECUTE")
     statement = words.next().text
     parameters: list[str] = []
     if words.take("USING"):
@@ -701,7 +713,6 @@ def execute(words: _Words) -> tuple[str, list[str]]:
 
 def prepare(words: _Words) -> tuple[str, str]:
     """Name and text of ``PREPARE name FROM text``."""
-    words.next("PREPARE")
     statement = words.next().text
     words.next("FROM")
     return statement, words.rest()

@@ -169,7 +169,7 @@ class AthenaService:
 
     async def _prepared(self, tree: exp.Expression, sql: str, group: str, given: list[str]) -> tuple[str, list[str]]:
         """What is run for PREPARE, EXECUTE and DEALLOCATE, which are about the API's prepared statements."""
-        word = str(tree.this).upper()
+        word = str(tree.this).split()[0].upper()
         try:
             if word == "EXECUTE":
                 name, parameters = ddl.execute(ddl.words_of(sql))

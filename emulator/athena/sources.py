@@ -124,7 +124,7 @@ def _reader(table: Table, files: list[str]) -> str:
             "delim": serde.get("separatorChar", ","),
             "quote": serde.get("quoteChar", '"'),
             "escape": serde.get("escapeChar", "\\"),
-            "nullstr": "\x00",
+            "nullstr": "\\N never \\N",  # it has no nulls
         }
     else:
         options = {

@@ -200,6 +200,10 @@ def to_duckdb(
                 node.set("alias", exp.TableAlias(this=exp.to_identifier(known.name, quoted=True)))
             node.set("db", None)
             node.set("this", exp.to_identifier(known.key, quoted=True))
+    for column in tree.find_all(exp.Column):
+        if column.args.get("db"):  # db.table.column
+            column.set("db", None)
+            column.set("catalog", None)
     _name_columns(tree)
     scales = _decimal_scales(tree, schema)
     for node in reversed(list(tree.walk(bfs=True))):
