@@ -64,10 +64,19 @@ class AthenaApp:
             (b"authorization", f"AWS4-HMAC-SHA256 {scope_}, SignedHeaders=host, Signature=0".encode()),
         ]
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-            "path": "/", "raw_path": b"/", "query_string": b"", "root_path": "", "headers": headers,
-            "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 0),
-        }  # fmt: skip
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "root_path": "",
+            "headers": headers,
+            "client": ("127.0.0.1", 0),
+            "server": ("127.0.0.1", 0),
+        }
         sent: list[Message] = []
         given = iter([{"type": "http.request", "body": content, "more_body": False}])
 
@@ -79,7 +88,9 @@ class AthenaApp:
 
         await self._app(scope, receive, send)
         status = next(message["status"] for message in sent if message["type"] == "http.response.start")
-        text = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
+        text = b"".join(
+            message.get("body", b"") for message in sent if message["type"] == "http.response.body"
+        )
         return status, json.loads(text or b"{}")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from emulator.athena.errors import QueryFailed, table_not_found
+from emulator.athena.errors import QueryFailedError, table_not_found
 
+Client = Any  # of boto3, which makes its classes while it runs
 VIEW_HEAD, VIEW_TAIL = "/* Presto View: ", " */"
 CATALOG = "awsdatacatalog"
 
@@ -69,7 +70,7 @@ class Table:
 
     @property
     def kind(self) -> str:
-        """``view``, ``delta``, ``iceberg``, ``parquet``, ``csv``, ``opencsv``, ``json`` or what its SerDe is called."""
+        """``view``, ``delta``, ``iceberg``, ``parquet``, ``csv``, ``opencsv``, ``json``, or the SerDe."""
         if self.is_view:
             return "view"
         parameters = self.parameters
@@ -90,14 +91,14 @@ class Catalog:
         glue: A boto3 client.
     """
 
-    def __init__(self, glue: Any) -> None:
+    def __init__(self, glue: Client) -> None:
         self.glue = glue
 
     def table(self, database: str, name: str, place: str = "1:1") -> Table:
         """One table.
 
         Raises:
-            QueryFailed: The database or the table is not there.
+            QueryFailedError: The database or the table is not there.
         """
         try:
             return _table(self.glue.get_table(DatabaseName=database, Name=name)["Table"], database)
@@ -111,10 +112,12 @@ class Catalog:
         """See that a database is there.
 
         Raises:
-            QueryFailed: It is not.
+            QueryFailedError: It is not.
         """
         if not self.has_database(database):
-            raise QueryFailed(f"SCHEMA_NOT_FOUND: line {place}: Schema '{database}' does not exist", kind=1301)
+            raise QueryFailedError(
+                f"SCHEMA_NOT_FOUND: line {place}: Schema '{database}' does not exist", kind=1301
+            )
 
     def has_database(self, database: str) -> bool:
         """Whether a database is there."""
@@ -139,7 +142,9 @@ class Catalog:
 
     def partitions(self, table: Table) -> Iterator[Partition]:
         """The partitions of a table."""
-        pages = self.glue.get_paginator("get_partitions").paginate(DatabaseName=table.database, TableName=table.name)
+        pages = self.glue.get_paginator("get_partitions").paginate(
+            DatabaseName=table.database, TableName=table.name
+        )
         for page in pages:
             for item in page["Partitions"]:
                 location = (item.get("StorageDescriptor") or {}).get("Location") or ""
@@ -160,9 +165,11 @@ def partition_location(table: Table, values: list[str] | tuple[str, ...]) -> str
 def view_text(sql: str, schema: str, columns: list[tuple[str, str]]) -> str:
     """The text by which Athena keeps a view in Glue: base64 of JSON, between two marks."""
     view = {
-        "originalSql": sql, "catalog": CATALOG, "schema": schema,
+        "originalSql": sql,
+        "catalog": CATALOG,
+        "schema": schema,
         "columns": [{"name": name, "type": kind} for name, kind in columns],
-    }  # fmt: skip
+    }
     return VIEW_HEAD + base64.b64encode(json.dumps(view).encode()).decode() + VIEW_TAIL
 
 
@@ -170,11 +177,13 @@ def view_of(table: Table) -> tuple[str, str]:
     """A view's SQL, and the database that its names are looked up in.
 
     Raises:
-        QueryFailed: The view is not one of Athena's.
+        QueryFailedError: The view is not one of Athena's.
     """
     text = (table.raw.get("ViewOriginalText") or "").strip()
     if not (text.startswith(VIEW_HEAD) and text.endswith(VIEW_TAIL.strip())):
-        raise QueryFailed(f"HIVE_INVALID_VIEW_DATA: {table.database}.{table.name} is not a view of Athena", kind=1301)
+        raise QueryFailedError(
+            f"HIVE_INVALID_VIEW_DATA: {table.database}.{table.name} is not a view of Athena", kind=1301
+        )
     view = json.loads(base64.b64decode(text.removeprefix(VIEW_HEAD).removesuffix(VIEW_TAIL.strip())))
     return view["originalSql"], view.get("schema") or table.database
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import duckdb
-import sqlglot
 from sqlglot import exp
 
 from emulator.athena import sources, transpile
-from emulator.athena.catalog import Catalog, Table, view_of
-from emulator.athena.errors import OTHER, USER, QueryFailed, not_supported
+from emulator.athena.catalog import Catalog, Client, Table, view_of
+from emulator.athena.errors import OTHER, USER, QueryFailedError, not_supported
 from emulator.athena.functions import MACROS
 from emulator.athena.sources import literal, name
 from emulator.athena.types import ResultColumn, hive_to_trino, result_column
@@ -36,7 +36,6 @@ class Job:
         parameters: Texts of expressions for the question marks.
         output: Address on S3 below which results go.
         cutoff: Bytes that may be scanned at most; 0: any.
-        prepared: Text of the prepared statement that is executed, if it is one.
     """
 
     id: str
@@ -68,7 +67,9 @@ class Outcome:
     update_count: int | None = None
 
 
-def connect(endpoint: str, region: str, key: str, secret: str, scratch: Path, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
+def connect(
+    endpoint: str, region: str, *, key: str, secret: str, scratch: Path, memory: str, threads: int
+) -> duckdb.DuckDBPyConnection:
     """A DuckDB for one query: with the macros, and shut in.
 
     The extensions come from PyPI; nothing is downloaded. Afterwards no extension can be loaded, no
@@ -78,15 +79,25 @@ def connect(endpoint: str, region: str, key: str, secret: str, scratch: Path, me
     import duckdb_extension_httpfs
 
     connection = duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": str(threads)}
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "threads": str(threads),
+        }
     )
     for package in (duckdb_extension_httpfs, duckdb_extension_delta):
         for file in Path(str(package.__file__)).parent.rglob("*.duckdb_extension"):
             connection.load_extension(str(file))
     split = urlsplit(endpoint)
     connection.execute(
-        f"CREATE SECRET stack (TYPE s3, KEY_ID {literal(key)}, SECRET {literal(secret)}, REGION {literal(region)}, "
-        f"ENDPOINT {literal(split.netloc)}, URL_STYLE 'path', USE_SSL {str(split.scheme == 'https').lower()})"
+        "CREATE SECRET stack "
+        "(TYPE s3, KEY_ID "
+        f"{literal(key)}, SECRET "
+        f"{literal(secret)}, REGION "
+        f"{literal(region)}, "
+        f"ENDPOINT {literal(split.netloc)}, "
+        "URL_STYLE 'path', USE_SSL "
+        f"{str(split.scheme == 'https').lower()})"
     )
     connection.execute(MACROS)
     for setting in (
@@ -117,7 +128,7 @@ class Engine:
         job: What to do.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, s3: Any, job: Job) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, s3: Client, job: Job) -> None:
         self.connection = connection
         self.catalog = catalog
         self.s3 = s3
@@ -126,7 +137,7 @@ class Engine:
         self._views: dict[transpile.TableName, dict[str, str]] = {}
         self._stack: list[transpile.TableName] = []
 
-    def query(self, tree: exp.Expression, parameters: list[str] | None = None) -> Outcome:
+    def query(self, tree: exp.Expr, parameters: list[str] | None = None) -> Outcome:
         """Run a query; its rows are fetched as they are asked for."""
         sql = self.compile(tree, self.job.sql, self.job.database, parameters)
         self.check_cutoff()
@@ -139,12 +150,12 @@ class Engine:
         """See that no more is read than the workgroup allows.
 
         Raises:
-            QueryFailed: It is more.
+            QueryFailedError: It is more.
         """
         if self.job.cutoff and self.scanned > self.job.cutoff:
-            raise QueryFailed("Bytes scanned limit was exceeded", OTHER, 1003)
+            raise QueryFailedError("Bytes scanned limit was exceeded", OTHER, 1003)
 
-    def compile(self, tree: exp.Expression, sql: str, database: str, parameters: list[str] | None = None) -> str:
+    def compile(self, tree: exp.Expr, sql: str, database: str, parameters: list[str] | None = None) -> str:
         """A query as DuckDB's SQL; the tables that it names are there as views then."""
         transpile.bind(tree, parameters or [])
         names = transpile.tables(tree, sql, database)
@@ -160,18 +171,22 @@ class Engine:
         """Columns of what was executed.
 
         Raises:
-            QueryFailed: Athena has no such type.
+            QueryFailedError: Athena has no such type.
         """
         try:
             return [result_column(item[0], str(item[1])) for item in cursor.description or ()]
         except ValueError as error:
             raise not_supported(str(error)) from error
 
-    def errors(self, tree: exp.Expression) -> _Errors:
-        """A context in which DuckDB's errors become Athena's."""
-        return _Errors(tree, self.job.sql)
+    @contextmanager
+    def errors(self, tree: exp.Expr) -> Iterator[None]:
+        """Inside of it, DuckDB's errors become Athena's."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise athena_error(error, tree, self.job.sql) from error
 
-    def _fetch(self, cursor: duckdb.DuckDBPyConnection, tree: exp.Expression) -> Iterator[list[tuple[Any, ...]]]:
+    def _fetch(self, cursor: duckdb.DuckDBPyConnection, tree: exp.Expr) -> Iterator[list[tuple[Any, ...]]]:
         while True:
             with self.errors(tree):
                 batch = cursor.fetchmany(BATCH)
@@ -201,7 +216,7 @@ class Engine:
 
     def _view(self, found: Table, table: transpile.TableName) -> str:
         if table in self._stack:
-            raise QueryFailed(f"INVALID_VIEW: View '{table.database}.{table.name}' is recursive")
+            raise QueryFailedError(f"INVALID_VIEW: View '{table.database}.{table.name}' is recursive")
         sql, schema = view_of(found)
         self._stack.append(table)
         try:
@@ -213,7 +228,11 @@ class Engine:
         self.connection.execute(f"CREATE TEMP VIEW {table.sql} AS {sql}")
         # Not by DESCRIBE, which would read Delta's log once more.
         columns = self.connection.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = 'temp' AND table_name = ? "
+            "SELECT column_name, "
+            "data_type FROM "
+            "duckdb_columns() WHERE "
+            "database_name = 'temp' "
+            "AND table_name = ? "
             "ORDER BY column_index",
             [table.key],
         ).fetchall()
@@ -229,9 +248,15 @@ class Engine:
             return sum(size for _, size in sources.files_below(self.s3, table.location))
         return int(size[0] or 0) if size else 0
 
-    def source_errors(self, table: Table) -> _SourceErrors:
-        """A context in which DuckDB's errors are those of a table's files."""
-        return _SourceErrors(table)
+    @contextmanager
+    def source_errors(self, table: Table) -> Iterator[None]:
+        """Inside of it, DuckDB's errors are those of a table's files."""
+        try:
+            yield
+        except duckdb.Error as error:
+            where = f"{table.database}.{table.name} at {table.location}"
+            kind = "DELTA_LAKE_INVALID_SCHEMA" if table.kind == "delta" else "HIVE_CANNOT_OPEN_SPLIT"
+            raise QueryFailedError(f"{kind}: cannot read {where}: {_line(error)}", USER, 1202) from error
 
     def _information(self, table: transpile.TableName) -> None:
         rows: list[tuple[str, ...]] = []
@@ -247,15 +272,36 @@ class Engine:
                 if item.is_view or table.name == "tables"
             ]
         elif table.name == "columns":
-            columns = ["table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "data_type"]
+            columns = [
+                "table_catalog",
+                "table_schema",
+                "table_name",
+                "column_name",
+                "ordinal_position",
+                "data_type",
+            ]
             rows = [
-                ("awsdatacatalog", item.database, item.name, column.name, str(position), hive_to_trino(column.type))
+                (
+                    "awsdatacatalog",
+                    item.database,
+                    item.name,
+                    column.name,
+                    str(position),
+                    hive_to_trino(column.type),
+                )
                 for database in self.catalog.databases()
                 for item in self.catalog.tables(database)
                 for position, column in enumerate((*item.columns, *item.partition_keys), 1)
             ]
         else:
-            raise QueryFailed(f"TABLE_NOT_FOUND: line {table.place}: Table 'awsdatacatalog.{INFORMATION}.{table.name}' does not exist", kind=1301)
+            raise QueryFailedError(
+                f"TABLE_NOT_FOUND: line {table.place}: Table "
+                f"'awsdatacatalog.{INFORMATION}.{table.name}' "
+                ""
+                ""
+                "does not exist",
+                kind=1301,
+            )
         self._values(table, columns, rows, {"ordinal_position": "BIGINT"})
 
     def _partitions(self, table: transpile.TableName) -> None:
@@ -263,8 +309,16 @@ class Engine:
         keys = [key.name for key in found.partition_keys]
         self._values(table, keys, [partition.values for partition in self.catalog.partitions(found)], {})
 
-    def _values(self, table: transpile.TableName, columns: list[str], rows: list[tuple[str, ...]], types: dict[str, str]) -> None:
-        selected = ", ".join(f"CAST({name(column)} AS {types.get(column, 'VARCHAR')}) AS {name(column)}" for column in columns)
+    def _values(
+        self,
+        table: transpile.TableName,
+        columns: list[str],
+        rows: list[tuple[str, ...]],
+        types: dict[str, str],
+    ) -> None:
+        selected = ", ".join(
+            f"CAST({name(column)} AS {types.get(column, 'VARCHAR')}) AS {name(column)}" for column in columns
+        )
         if rows:
             values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in rows)
             source = f"(VALUES {values}) AS t({', '.join(map(name, columns))})"
@@ -278,66 +332,50 @@ def new_name() -> str:
     return uuid.uuid4().hex
 
 
-class _Errors:
-    def __init__(self, tree: exp.Expression, sql: str) -> None:
-        self.tree, self.sql = tree, sql
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: Any, error: Any, _trace: Any) -> None:
-        if isinstance(error, duckdb.Error):
-            raise athena_error(error, self.tree, self.sql) from error
-
-
-class _SourceErrors:
-    def __init__(self, table: Table) -> None:
-        self.table = table
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: Any, error: Any, _trace: Any) -> None:
-        if isinstance(error, duckdb.Error):
-            where = f"{self.table.database}.{self.table.name} at {self.table.location}"
-            kind = "DELTA_LAKE_INVALID_SCHEMA" if self.table.kind == "delta" else "HIVE_CANNOT_OPEN_SPLIT"
-            raise QueryFailed(f"{kind}: cannot read {where}: {_line(error)}", USER, 1202) from error
-
-
-def athena_error(error: duckdb.Error, tree: exp.Expression, sql: str) -> QueryFailed:
+def athena_error(error: duckdb.Error, tree: exp.Expr, sql: str) -> QueryFailedError:
     """Athena's words for an error of DuckDB."""
     message = _line(error)
     if found := re.search(r"\b([A-Z][A-Z_]{5,}: .+)", message):
-        return QueryFailed(found[1], USER, 1006)
-    if found := re.search(r'(?:Referenced column "|does not have a column named "|column named )([^"]+)"', str(error)):
+        return QueryFailedError(found[1], USER, 1006)
+    if found := re.search(
+        r'(?:Referenced column "|does not have a column named "|column named )([^"]+)"', str(error)
+    ):
         column = found[1]
-        return QueryFailed(
-            f"COLUMN_NOT_FOUND: line {transpile.column_place(tree, sql, column)}: Column '{column}' cannot be resolved "
-            "or requester is not authorized to access requested resources",
+        return QueryFailedError(
+            "COLUMN_NOT_FOUND: line "
+            f"{transpile.column_place(tree, sql, column)}: "
+            ""
+            ""
+            f"Column '{column}' cannot be resolved "
+            "or requester is not authorized to "
+            "access requested resources",
             USER,
             1006,
         )
     if found := re.search(r'column "([^"]+)" must appear in the GROUP BY clause', message):
         column = found[1]
-        return QueryFailed(
-            f"EXPRESSION_NOT_AGGREGATE: line {transpile.column_place(tree, sql, column)}: '{column}' must be an aggregate "
-            "expression or appear in GROUP BY clause"
+        return QueryFailedError(
+            "EXPRESSION_NOT_AGGREGATE: line "
+            f"{transpile.column_place(tree, sql, column)}: "
+            ""
+            ""
+            f"'{column}' must be an aggregate "
+            "expression or appear in "
+            "GROUP BY clause"
         )
     if isinstance(error, duckdb.OutOfMemoryException):
-        return QueryFailed("Query exhausted resources at this scale factor", USER, 3)
+        return QueryFailedError("Query exhausted resources at this scale factor", USER, 3)
     if isinstance(error, duckdb.ConversionException):
-        return QueryFailed(f"INVALID_CAST_ARGUMENT: {message}")
+        return QueryFailedError(f"INVALID_CAST_ARGUMENT: {message}")
     if isinstance(error, duckdb.OutOfRangeException):
-        return QueryFailed(f"NUMERIC_VALUE_OUT_OF_RANGE: {message}")
+        return QueryFailedError(f"NUMERIC_VALUE_OUT_OF_RANGE: {message}")
     if isinstance(error, duckdb.HTTPException | duckdb.IOException):
-        return QueryFailed(f"HIVE_CANNOT_OPEN_SPLIT: {message}", USER, 1202)
+        return QueryFailedError(f"HIVE_CANNOT_OPEN_SPLIT: {message}", USER, 1202)
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
-        return QueryFailed(f"TYPE_MISMATCH: line 1:1: {message}" if "No function" in message or "Macro" in message or "Cannot" in message else f"SYNTAX_ERROR: line 1:1: {message}")
-    return QueryFailed(f"GENERIC_USER_ERROR: {message}")
+        is_type = any(word in message for word in ("No function", "Macro", "Cannot"))
+        return QueryFailedError(f"{'TYPE_MISMATCH' if is_type else 'SYNTAX_ERROR'}: line 1:1: {message}")
+    return QueryFailedError(f"GENERIC_USER_ERROR: {message}")
 
 
 def _line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-__all__ = ["Engine", "Job", "Outcome", "connect", "sqlglot"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 SYSTEM, USER, OTHER = 1, 2, 3
 
 
-class RequestRefused(Exception):
+class RequestRefusedError(Exception):
     """A request that is answered with an error.
 
     Args:
@@ -21,7 +21,7 @@ class RequestRefused(Exception):
         self.kind = kind
 
 
-class QueryFailed(Exception):
+class QueryFailedError(Exception):
     """A query that ends as FAILED.
 
     Args:
@@ -32,7 +32,9 @@ class QueryFailed(Exception):
         retryable: Whether the same query may succeed later.
     """
 
-    def __init__(self, message: str, category: int = USER, kind: int = 1006, *, retryable: bool = False) -> None:
+    def __init__(
+        self, message: str, category: int = USER, kind: int = 1006, *, retryable: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.category = category
@@ -40,11 +42,13 @@ class QueryFailed(Exception):
         self.retryable = retryable
 
 
-def table_not_found(database: str, table: str, place: str = "1:1") -> QueryFailed:
+def table_not_found(database: str, table: str, place: str = "1:1") -> QueryFailedError:
     """The error for a table that Glue does not know."""
-    return QueryFailed(f"TABLE_NOT_FOUND: line {place}: Table 'awsdatacatalog.{database}.{table}' does not exist", USER, 1301)
+    return QueryFailedError(
+        f"TABLE_NOT_FOUND: line {place}: Table 'awsdatacatalog.{database}.{table}' does not exist", USER, 1301
+    )
 
 
-def not_supported(what: str) -> QueryFailed:
+def not_supported(what: str) -> QueryFailedError:
     """The error for what is valid SQL, but is not done."""
-    return QueryFailed(f"NOT_SUPPORTED: {what}", USER, 401)
+    return QueryFailedError(f"NOT_SUPPORTED: {what}", USER, 401)

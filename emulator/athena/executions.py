@@ -165,7 +165,9 @@ class Executions:
                 async with asyncio.timeout(self.limits.seconds):
                     answer = await self._ask(worker, execution)
             except TimeoutError:
-                self._fail(execution, f"Query timeout: it ran longer than {self.limits.seconds:g} seconds", 2, 14)
+                self._fail(
+                    execution, f"Query timeout: it ran longer than {self.limits.seconds:g} seconds", 2, 14
+                )
             except (OSError, EOFError, ValueError):
                 self._fail(execution, "Query exhausted resources at this scale factor", 2, 3)
             else:
@@ -182,7 +184,12 @@ class Executions:
                     await _kill(worker)
 
     def _fail(self, execution: Execution, message: str, category: int, kind: int) -> None:
-        execution.error = {"ErrorCategory": category, "ErrorType": kind, "Retryable": False, "ErrorMessage": message}
+        execution.error = {
+            "ErrorCategory": category,
+            "ErrorType": kind,
+            "Retryable": False,
+            "ErrorMessage": message,
+        }
         execution.finish("FAILED", message)
 
     async def _ask(self, worker: asyncio.subprocess.Process, execution: Execution) -> dict[str, Any]:
@@ -209,7 +216,8 @@ class Executions:
             "emulator.athena.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=keep | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "AWS_EC2_METADATA_DISABLED": "true"},
+            env=keep
+            | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "AWS_EC2_METADATA_DISABLED": "true"},
             limit=LINE_BYTES,
             start_new_session=True,
         )

@@ -10,16 +10,19 @@ from __future__ import annotations
 import re
 
 _ZERO = "error('DIVISION_BY_ZERO: Division by zero')"
+_CAST = "cast to DOUBLE or DECIMAL(p, s)"
 _FLOATING = "('DOUBLE', 'FLOAT')"
 
 _MACROS = f"""
 t_div(a, b) AS CASE
-  WHEN typeof(a) LIKE 'DECIMAL%' AND typeof(b) NOT IN {_FLOATING} OR typeof(b) LIKE 'DECIMAL%' AND typeof(a) NOT IN {_FLOATING}
-  THEN error('NOT_SUPPORTED: the digits of this division of decimals are not known here: cast both sides to DOUBLE or DECIMAL(p, s)')
+  WHEN typeof(a) LIKE 'DECIMAL%' AND typeof(b) NOT IN {_FLOATING}
+    OR typeof(b) LIKE 'DECIMAL%' AND typeof(a) NOT IN {_FLOATING}
+  THEN error('NOT_SUPPORTED: the digits of this division of decimals are not known here: {_CAST}')
   WHEN 'HUGEINT' IN (typeof(a), typeof(b)) AND NOT (typeof(a) IN {_FLOATING} OR typeof(b) IN {_FLOATING})
-  THEN error('NOT_SUPPORTED: the type of this division is not known here: cast both sides to BIGINT or DOUBLE')
+  THEN error('NOT_SUPPORTED: the type of this division is not known here: cast to BIGINT or DOUBLE')
   ELSE a / (CASE WHEN b <> 0 OR b IS NULL THEN b
-    WHEN typeof(a) IN {_FLOATING} OR typeof(b) IN {_FLOATING} THEN error('NOT_SUPPORTED: a double divided by zero (Infinity or NaN)')
+    WHEN typeof(a) IN {_FLOATING} OR typeof(b) IN {_FLOATING}
+    THEN error('NOT_SUPPORTED: a double divided by zero (Infinity or NaN)')
     ELSE {_ZERO} END) END;
 t_mod(a, b) AS a % (CASE WHEN b <> 0 OR b IS NULL THEN b ELSE {_ZERO} END);
 t_quotient(a, b) AS CASE
@@ -28,14 +31,15 @@ t_quotient(a, b) AS CASE
   ELSE (2 * abs(a) + abs(b)) // (2 * abs(b)) END;
 t_unscaled(a) AS CAST(replace(CAST(a AS VARCHAR), '.', '') AS HUGEINT);
 t_avgable(a) AS CASE WHEN typeof(a) LIKE 'DECIMAL%'
-  THEN error('NOT_SUPPORTED: the digits of this average are not known here: cast its argument to DOUBLE or DECIMAL(p, s)')
+  THEN error('NOT_SUPPORTED: the digits of this average are not known here: {_CAST}')
   ELSE a END;
 t_text(a) AS CASE
   WHEN typeof(a) LIKE 'TIMESTAMP%' THEN
     substr(CAST(a AS VARCHAR), 1, 19) || '.'
     || rpad(regexp_extract(CAST(a AS VARCHAR), '[.]([0-9]{{1,3}})', 1), 3, '0')
     || CASE WHEN typeof(a) LIKE '%ZONE' THEN ' UTC' ELSE '' END
-  WHEN typeof(a) IN {_FLOATING} THEN error('NOT_SUPPORTED: a double cast to varchar: cast it to DECIMAL(p, s) first')
+  WHEN typeof(a) IN {_FLOATING}
+  THEN error('NOT_SUPPORTED: a double cast to varchar: cast it to DECIMAL(p, s) first')
   WHEN typeof(a) LIKE '%]' OR typeof(a) LIKE 'STRUCT%' OR typeof(a) LIKE 'MAP%' OR typeof(a) = 'BLOB'
   THEN error('TYPE_MISMATCH: line 1:1: Cannot cast ' || lower(typeof(a)) || ' to varchar')
   ELSE CAST(a AS VARCHAR) END;
@@ -49,14 +53,16 @@ t_substr3(a, b, c) AS CASE WHEN b = 0 OR b < -length(a) OR c <= 0 THEN '' ELSE s
 t_date_trunc(unit, a) AS cast_to_type(date_trunc(unit, a), a);
 t_interval(unit, n) AS CASE lower(unit)
   WHEN 'millisecond' THEN to_milliseconds(n) WHEN 'second' THEN to_seconds(n) WHEN 'minute' THEN to_minutes(n)
-  WHEN 'hour' THEN to_hours(n) WHEN 'day' THEN to_days(CAST(n AS INTEGER)) WHEN 'week' THEN to_days(CAST(7 * n AS INTEGER))
+  WHEN 'hour' THEN to_hours(n) WHEN 'day' THEN to_days(CAST(n AS INTEGER))
+  WHEN 'week' THEN to_days(CAST(7 * n AS INTEGER))
   WHEN 'month' THEN to_months(CAST(n AS INTEGER)) WHEN 'quarter' THEN to_months(CAST(3 * n AS INTEGER))
   WHEN 'year' THEN to_months(CAST(12 * n AS INTEGER))
   ELSE error('INVALID_FUNCTION_ARGUMENT: ''' || unit || ''' is not a valid field') END;
 t_date_add(unit, n, a) AS cast_to_type(a + t_interval(unit, n), a);
 t_plus_interval(a, i) AS cast_to_type(a + i, a);
 t_minus_interval(a, i) AS cast_to_type(a - i, a);
-t_json_scalar(j, p) AS CASE WHEN json_type(j, p) IN ('OBJECT', 'ARRAY', 'NULL') THEN NULL ELSE json_extract_string(j, p) END;
+t_json_scalar(j, p) AS CASE
+  WHEN json_type(j, p) IN ('OBJECT', 'ARRAY', 'NULL') THEN NULL ELSE json_extract_string(j, p) END;
 t_to_unixtime(a) AS epoch_us(a) / 1e6;
 t_extract(s, p, g) AS CASE WHEN regexp_matches(s, p) THEN regexp_extract(s, p, g) END;
 t_split_part(s, d, n) AS CASE
@@ -73,7 +79,8 @@ t_subscript(a, i) AS CASE
 t_log(b, x) AS ln(CAST(x AS DOUBLE)) / ln(CAST(b AS DOUBLE));
 t_sequence(a, b, s) AS list_transform(generate_series(a, b, s), lambda x: cast_to_type(x, a));
 t_map_agg(k, v) AS map(list(k), list(v));
-t_array_position(a, x) AS CASE WHEN a IS NULL OR x IS NULL THEN NULL ELSE coalesce(list_position(a, x), 0) END;
+t_array_position(a, x) AS CASE
+  WHEN a IS NULL OR x IS NULL THEN NULL ELSE coalesce(list_position(a, x), 0) END;
 t_nan() AS CAST('nan' AS DOUBLE);
 t_infinity() AS CAST('inf' AS DOUBLE);
 t_e() AS exp(1);

@@ -10,19 +10,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from emulator.athena.errors import QueryFailed
+from emulator.athena.errors import QueryFailedError
 from emulator.athena.types import ResultColumn
 
 Row = list[str | None]
+Value = Any  # of whatever type DuckDB has
 PAGE_ROWS = 1000
 
 
-def text(value: Any) -> str | None:
+def text(value: Value) -> str | None:
     """A value as text.
 
     >>> text(None), text(True), text(1.0), text(1e10), text(datetime(2024, 1, 2, 3, 4, 5, 6000))
     (None, 'true', '1.0', '1.0E10', '2024-01-02 03:04:05.006')
-    >>> text([1, None, 'a']), text({'x': 1, 'y': 'b'}), text(b'\\xff\\x00')
+    >>> text([1, None, 'a']), text({'x': 1, 'y': 'b'}), text(bytes([255, 0]))
     ('[1, null, a]', '{x=1, y=b}', 'ff 00')
     """
     if value is None or isinstance(value, str):
@@ -52,7 +53,7 @@ def text(value: Any) -> str | None:
     return str(value)
 
 
-def _inner(value: Any) -> str:
+def _inner(value: Value) -> str:
     return "null" if value is None else str(text(value))
 
 
@@ -99,7 +100,10 @@ def write(
         How many rows there were, without the header.
     """
     count = 0
-    with spool.open("w", encoding="utf-8") as lines, (csv or Path("/dev/null")).open("w", encoding="utf-8") as out:
+    with (
+        spool.open("w", encoding="utf-8") as lines,
+        (csv or Path("/dev/null")).open("w", encoding="utf-8") as out,
+    ):
         if header:
             names: Row = [column.name for column in columns]
             lines.write(json.dumps(names) + "\n")
@@ -124,7 +128,7 @@ def as_texts(batches: Iterator[list[tuple[Any, ...]]], kinds: list[str]) -> Iter
 
 def _bigint(value: int) -> str:
     if not -(2**63) <= value < 2**63:  # DuckDB's sums are wider
-        raise QueryFailed(f"NUMERIC_VALUE_OUT_OF_RANGE: bigint overflow: {value}")
+        raise QueryFailedError(f"NUMERIC_VALUE_OUT_OF_RANGE: bigint overflow: {value}")
     return str(value)
 
 
@@ -139,7 +143,7 @@ def page(spool: Path, start: int, limit: int) -> tuple[list[Row], int | None]:
     Returns:
         The rows, and the place of the next one if there is one.
     """
-    rows = []
+    rows: list[Row] = []
     with spool.open("rb") as lines:
         lines.seek(start)
         for _ in range(limit):

@@ -16,12 +16,13 @@ from typing import Any
 from sqlglot import exp
 
 from emulator.athena import ddl, results, transpile
-from emulator.athena.errors import QueryFailed, RequestRefused
+from emulator.athena.errors import QueryFailedError, RequestRefusedError
 from emulator.athena.executions import Execution, Executions, Limits
 
 PREFIX = "AmazonAthena."
 CATALOG = "AwsDataCatalog"
 PAGE = 50
+Value = Any  # of JSON
 
 # Calls another service of the stack: service, operation, body -> status, body.
 Call = Callable[[str, str, dict[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
@@ -77,12 +78,17 @@ class AthenaService:
         if not self.serves(target):
             return None
         if not signed:
-            return Answer(403, {"__type": "MissingAuthenticationTokenException", "message": "Missing Authentication Token"})
+            return Answer(
+                403,
+                {"__type": "MissingAuthenticationTokenException", "message": "Missing Authentication Token"},
+            )
         try:
             return Answer(200, await self.operations[target.removeprefix(PREFIX)](body))
-        except RequestRefused as error:
+        except RequestRefusedError as error:
             code = {"AthenaErrorCode": error.code} if error.code else {}
-            return Answer(400, {"__type": error.kind, "message": error.message, "Message": error.message} | code)
+            return Answer(
+                400, {"__type": error.kind, "message": error.message, "Message": error.message} | code
+            )
 
     async def answer(self, target: str, content: bytes, *, signed: bool) -> tuple[int, dict[str, Any]]:
         """HTTP status and JSON for a request of an operation that is served here."""
@@ -116,7 +122,7 @@ class AthenaService:
         if token in self._tokens:
             known, id_ = self._tokens[token]
             if known != body:
-                raise RequestRefused("Idempotent parameters do not match", "INVALID_INPUT")
+                raise RequestRefusedError("Idempotent parameters do not match", "INVALID_INPUT")
             return {"QueryExecutionId": id_}
         tree = await asyncio.to_thread(transpile.parse, sql)
         execution = await self._execution(body, sql, tree)
@@ -125,7 +131,7 @@ class AthenaService:
         self._executions.start(execution)
         return {"QueryExecutionId": execution.id}
 
-    async def _execution(self, body: dict[str, Any], sql: str, tree: exp.Expression) -> Execution:
+    async def _execution(self, body: dict[str, Any], sql: str, tree: exp.Expr) -> Execution:
         name = body.get("WorkGroup") or "primary"
         group = await self._workgroup(name)
         settings = group.get("Configuration", {})
@@ -135,16 +141,23 @@ class AthenaService:
             result = result | own
         output = result.get("OutputLocation")
         if not output:
-            raise RequestRefused(
-                "No output location provided. An output location is required either through the Workgroup result "
-                "configuration setting or as an API input.",
+            raise RequestRefusedError(
+                "No output location "
+                "provided. An output "
+                "location is required "
+                "either through the "
+                "Workgroup result "
+                "configuration setting or "
+                "as an API input.",
                 "INVALID_INPUT",
             )
         if not output.startswith("s3://"):
-            raise RequestRefused(f"The output location {output!r} is not a location on S3 (s3://bucket/...)", "INVALID_INPUT")
+            raise RequestRefusedError(
+                f"The output location {output!r} is not a location on S3 (s3://bucket/...)", "INVALID_INPUT"
+            )
         context = body.get("QueryExecutionContext") or {}
         if (catalog := context.get("Catalog") or CATALOG).lower() != CATALOG.lower():
-            raise RequestRefused(f"Catalog '{catalog}' is not there: only {CATALOG} is", "INVALID_INPUT")
+            raise RequestRefusedError(f"Catalog '{catalog}' is not there: only {CATALOG} is", "INVALID_INPUT")
         parameters = list(body.get("ExecutionParameters") or ())
         run_sql, kind = sql, ddl.kind_of(tree)
         if isinstance(tree, exp.Command):
@@ -167,15 +180,21 @@ class AthenaService:
         execution.reused = self._reusable(execution)
         return execution
 
-    async def _prepared(self, tree: exp.Expression, sql: str, group: str, given: list[str]) -> tuple[str, list[str]]:
+    async def _prepared(
+        self, tree: exp.Expr, sql: str, group: str, given: list[str]
+    ) -> tuple[str, list[str]]:
         """What is run for PREPARE, EXECUTE and DEALLOCATE, which are about the API's prepared statements."""
         word = str(tree.this).split()[0].upper()
         try:
             if word == "EXECUTE":
                 name, parameters = ddl.execute(ddl.words_of(sql))
-                status, answer = await self._call("athena", "GetPreparedStatement", {"StatementName": name, "WorkGroup": group})
+                status, answer = await self._call(
+                    "athena", "GetPreparedStatement", {"StatementName": name, "WorkGroup": group}
+                )
                 if status != 200:
-                    raise RequestRefused(f"PreparedStatement {name} was not found in workGroup {group}", "INVALID_INPUT")
+                    raise RequestRefusedError(
+                        f"PreparedStatement {name} was not found in workGroup {group}", "INVALID_INPUT"
+                    )
                 return answer["PreparedStatement"]["QueryStatement"], parameters or given
             if word == "PREPARE":
                 name, text = ddl.prepare(ddl.words_of(sql))
@@ -184,11 +203,11 @@ class AthenaService:
                 await self._ask("CreatePreparedStatement", entry)
                 return "SHOW SCHEMAS LIKE '-'", []
             if word == "DEALLOCATE":
-                entry = {"StatementName": sql.split()[-1].rstrip(";"), "WorkGroup": group}
+                entry = {"StatementName": sql.rsplit(maxsplit=1)[-1].rstrip(";"), "WorkGroup": group}
                 await self._call("athena", "DeletePreparedStatement", entry)
                 return "SHOW SCHEMAS LIKE '-'", []
-        except QueryFailed as error:
-            raise RequestRefused(error.message, "MALFORMED_QUERY") from error
+        except QueryFailedError as error:
+            raise RequestRefusedError(error.message, "MALFORMED_QUERY") from error
         return sql, given
 
     async def _workgroup(self, name: str) -> dict[str, Any]:
@@ -197,9 +216,9 @@ class AthenaService:
         if status != 200:
             if name == "primary":
                 return {}
-            raise RequestRefused(f"WorkGroup {name} is not found.", "INVALID_INPUT")
+            raise RequestRefusedError(f"WorkGroup {name} is not found.", "INVALID_INPUT")
         if group.get("State") == "DISABLED":
-            raise RequestRefused(f"WorkGroup {name} is disabled.", "INVALID_INPUT")
+            raise RequestRefusedError(f"WorkGroup {name} is disabled.", "INVALID_INPUT")
         return dict(group)
 
     def _reusable(self, new: Execution) -> Execution | None:
@@ -209,8 +228,11 @@ class AthenaService:
         oldest = time.time() - 60 * int(wanted.get("MaxAgeInMinutes", 60))
         for old in self._executions.newest_first():
             same = (old.run_sql, old.database, old.parameters, old.workgroup) == (
-                new.run_sql, new.database, new.parameters, new.workgroup,
-            )  # fmt: skip
+                new.run_sql,
+                new.database,
+                new.parameters,
+                new.workgroup,
+            )
             if same and old.state == "SUCCEEDED" and old.reused is None and (old.completed or 0) >= oldest:
                 return old
         return None
@@ -218,7 +240,7 @@ class AthenaService:
     def _known(self, body: dict[str, Any]) -> Execution:
         id_ = _required(body, "QueryExecutionId")
         if (execution := self._executions.get(id_)) is None:
-            raise RequestRefused(f"QueryExecution {id_} was not found", "INVALID_QUERY_EXECUTION_ID")
+            raise RequestRefusedError(f"QueryExecution {id_} was not found", "INVALID_QUERY_EXECUTION_ID")
         return execution
 
     async def _get(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -252,19 +274,30 @@ class AthenaService:
     async def _results(self, body: dict[str, Any]) -> dict[str, Any]:
         execution = self._known(body)
         if execution.state != "SUCCEEDED":
-            why = "has not finished" if not execution.is_done else f"did not finish successfully. Final query state: {execution.state}"
-            tail = f"Query {why}. Current state: {execution.state}" if not execution.is_done else f"Query {why}"
-            raise RequestRefused(tail, "INVALID_QUERY_STATE" if not execution.is_done else "INVALID_INPUT")
+            why = (
+                "has not finished"
+                if not execution.is_done
+                else f"did not finish successfully. Final query state: {execution.state}"
+            )
+            tail = (
+                f"Query {why}. Current state: {execution.state}" if not execution.is_done else f"Query {why}"
+            )
+            raise RequestRefusedError(
+                tail, "INVALID_QUERY_STATE" if not execution.is_done else "INVALID_INPUT"
+            )
         limit = min(int(body.get("MaxResults") or results.PAGE_ROWS), results.PAGE_ROWS)
         try:
             start = int(body.get("NextToken") or 0)
         except ValueError:
-            raise RequestRefused("NextToken is not valid", "INVALID_INPUT") from None
+            raise RequestRefusedError("NextToken is not valid", "INVALID_INPUT") from None
         spool = self._executions.spool(execution)
         rows, after = await asyncio.to_thread(results.page, spool, start, max(1, limit))
         answer: dict[str, Any] = {
             "ResultSet": {
-                "Rows": [{"Data": [{} if value is None else {"VarCharValue": value} for value in row]} for row in rows],
+                "Rows": [
+                    {"Data": [{} if value is None else {"VarCharValue": value} for value in row]}
+                    for row in rows
+                ],
                 "ResultSetMetadata": {"ColumnInfo": results.column_info(execution.answer["columns"])},
             },
             "UpdateCount": execution.answer.get("update_count") or 0,
@@ -283,7 +316,10 @@ class AthenaService:
                     "ServiceProcessingTimeInMillis": known.get("ServiceProcessingTimeInMillis", 0),
                     "TotalExecutionTimeInMillis": known["TotalExecutionTimeInMillis"],
                 },
-                "Rows": {"OutputRows": execution.answer.get("rows", 0), "InputBytes": known["DataScannedInBytes"]},
+                "Rows": {
+                    "OutputRows": execution.answer.get("rows", 0),
+                    "InputBytes": known["DataScannedInBytes"],
+                },
             }
         }
 
@@ -302,7 +338,9 @@ class AthenaService:
                 found.append(answer["PreparedStatement"])
             else:
                 reason = f"PreparedStatement {name} was not found"
-                missing.append({"StatementName": name, "ErrorCode": "RESOURCE_NOT_FOUND", "ErrorMessage": reason})
+                missing.append(
+                    {"StatementName": name, "ErrorCode": "RESOURCE_NOT_FOUND", "ErrorMessage": reason}
+                )
         return {"PreparedStatements": found, "UnprocessedPreparedStatementNames": missing}
 
     async def _ask(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -310,7 +348,9 @@ class AthenaService:
         status, answer = await self._call("athena", operation, body)
         if status != 200:
             kind = str(answer.get("__type") or "InvalidRequestException").rpartition("#")[2]
-            raise RequestRefused(str(answer.get("message") or answer.get("Message") or answer), kind=kind)
+            raise RequestRefusedError(
+                str(answer.get("message") or answer.get("Message") or answer), kind=kind
+            )
         return answer
 
     # --- the catalogue -----------------------------------------------------------------------------
@@ -353,7 +393,7 @@ class AthenaService:
     async def _glue(self, operation: str, body: dict[str, Any], missing: str = "") -> dict[str, Any]:
         status, answer = await self._call("glue", operation, body)
         if status != 200:
-            raise RequestRefused(missing or str(answer.get("message", answer)), kind="MetadataException")
+            raise RequestRefusedError(missing or str(answer.get("message", answer)), kind="MetadataException")
         return answer
 
     async def _glue_all(self, operation: str, body: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -419,10 +459,13 @@ def statistics(execution: Execution) -> dict[str, Any]:
     return found
 
 
-def _required(body: dict[str, Any], key: str) -> Any:
+def _required(body: dict[str, Any], key: str) -> Value:
     if not body.get(key):
-        raise RequestRefused(
-            f"1 validation error detected: Value at '{key[0].lower()}{key[1:]}' failed to satisfy constraint: "
+        raise RequestRefusedError(
+            "1 validation error "
+            "detected: Value at "
+            f"'{key[0].lower()}{key[1:]}' "
+            "failed to satisfy constraint: "
             "Member must not be null",
             "INVALID_INPUT",
         )
@@ -432,21 +475,20 @@ def _required(body: dict[str, Any], key: str) -> Any:
 def _only_catalog(body: dict[str, Any]) -> None:
     name = body.get("CatalogName") or CATALOG
     if name.lower() != CATALOG.lower():
-        raise RequestRefused(f"DataCatalog {name} was not found", "INVALID_INPUT")
+        raise RequestRefusedError(f"DataCatalog {name} was not found", "INVALID_INPUT")
 
 
 def _page(items: list[Any], body: dict[str, Any]) -> tuple[list[Any], dict[str, str]]:
     try:
         start = int(body.get("NextToken") or 0)
     except ValueError:
-        raise RequestRefused("NextToken is not valid", "INVALID_INPUT") from None
+        raise RequestRefusedError("NextToken is not valid", "INVALID_INPUT") from None
     end = start + max(1, int(body.get("MaxResults") or PAGE))
     return items[start:end], {"NextToken": str(end)} if end < len(items) else {}
 
 
 def _database(found: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: found[key] for key in ("Name", "Description", "Parameters") if found.get(key)}
-    return kept
+    return {key: found[key] for key in ("Name", "Description", "Parameters") if found.get(key)}
 
 
 def _table(found: dict[str, Any]) -> dict[str, Any]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from emulator.athena.catalog import Catalog, Column, Table
-from emulator.athena.errors import QueryFailed, not_supported
+from emulator.athena.catalog import Catalog, Client, Column, Table
+from emulator.athena.errors import QueryFailedError, not_supported
 from emulator.athena.types import hive_to_duckdb
 
 MANY = 10_000  # partitions that are read in one query
@@ -27,11 +26,11 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     """Bucket and key of an address on S3.
 
     Raises:
-        QueryFailed: It is none: nothing but S3 can be read or written.
+        QueryFailedError: It is none: nothing but S3 can be read or written.
     """
     split = urlsplit(uri)
     if split.scheme not in {"s3", "s3a", "s3n"} or not split.netloc:
-        raise QueryFailed(f"HIVE_INVALID_METADATA: the location {uri!r} is not on S3", kind=1301)
+        raise QueryFailedError(f"HIVE_INVALID_METADATA: the location {uri!r} is not on S3", kind=1301)
     return split.netloc, split.path.lstrip("/")
 
 
@@ -40,7 +39,7 @@ def unquoted(text: str) -> str:
     return unquote(text)
 
 
-def files_below(s3: Any, location: str) -> list[tuple[str, int]]:
+def files_below(s3: Client, location: str) -> list[tuple[str, int]]:
     """Address and size of each file below a location, without those that Hive hides."""
     bucket, prefix = bucket_and_key(location)
     prefix = prefix.rstrip("/") + "/" if prefix else ""
@@ -53,20 +52,22 @@ def files_below(s3: Any, location: str) -> list[tuple[str, int]]:
     return found
 
 
-def relation(table: Table, catalog: Catalog, s3: Any) -> tuple[str, int | None]:
+def relation(table: Table, catalog: Catalog, s3: Client) -> tuple[str, int | None]:
     """SQL that reads a table, in DuckDB's words.
 
     Returns:
         The SQL, and the bytes of the files that it reads if they were listed.
 
     Raises:
-        QueryFailed: The table's format is not read here, or its location is not on S3.
+        QueryFailedError: The table's format is not read here, or its location is not on S3.
     """
     if table.kind == "delta":
         bucket, key = bucket_and_key(table.location)
         return f"SELECT * FROM delta_scan({literal(f's3://{bucket}/{key}')})", None
     if table.kind not in {"parquet", "csv", "opencsv", "json"}:
-        raise not_supported(f"tables of {table.database}.{table.name}'s format are not read here: {table.kind}")
+        raise not_supported(
+            f"tables of {table.database}.{table.name}'s format are not read here: {table.kind}"
+        )
     places: Iterable[tuple[tuple[str, ...], str]] = [((), table.location)]
     if table.partition_keys:
         places = [(partition.values, partition.location) for partition in catalog.partitions(table)]
@@ -108,14 +109,18 @@ def _reader(table: Table, files: list[str]) -> str:
     listed = "[" + ", ".join(map(literal, files)) + "]"
     if table.kind == "parquet":
         # A column that some file does not have is null there.
-        missing = ", ".join(f"CAST(NULL AS {hive_to_duckdb(c.type)}) AS {name(c.name)}" for c in table.columns)
+        missing = ", ".join(
+            f"CAST(NULL AS {hive_to_duckdb(c.type)}) AS {name(c.name)}" for c in table.columns
+        )
         return (
             f"(SELECT * FROM (SELECT {missing} WHERE false) UNION ALL BY NAME "
             f"SELECT * FROM read_parquet({listed}, hive_partitioning=false, union_by_name=true))"
         )
     if table.kind == "json":
         columns = ", ".join(f"{literal(c.name)}: {literal(hive_to_duckdb(c.type))}" for c in table.columns)
-        return f"read_json({listed}, format='newline_delimited', columns={{{columns}}}, hive_partitioning=false)"
+        return (
+            f"read_json({listed}, format='newline_delimited', columns={{{columns}}}, hive_partitioning=false)"
+        )
     serde = table.serde_parameters
     skip = int(table.parameters.get("skip.header.line.count", 0))
     columns = ", ".join(f"{literal(c.name)}: 'VARCHAR'" for c in table.columns)
@@ -124,7 +129,7 @@ def _reader(table: Table, files: list[str]) -> str:
             "delim": serde.get("separatorChar", ","),
             "quote": serde.get("quoteChar", '"'),
             "escape": serde.get("escapeChar", "\\"),
-            "nullstr": "\\N never \\N",  # it has no nulls
+            "nullstr": "never null",  # it has no nulls
         }
     else:
         options = {
@@ -135,6 +140,11 @@ def _reader(table: Table, files: list[str]) -> str:
         }
     written = ", ".join(f"{key}={literal(value)}" for key, value in options.items())
     return (
-        f"read_csv({listed}, auto_detect=false, header=false, skip={skip}, null_padding=true, strict_mode=false, "
-        f"hive_partitioning=false, columns={{{columns}}}, {written})"
+        f"read_csv({listed}, "
+        "auto_detect=false, "
+        f"header=false, skip={skip}, "
+        "null_padding=true, "
+        "strict_mode=false, "
+        "hive_partitioning=false, "
+        f"columns={{{columns}}}, {written})"
     )

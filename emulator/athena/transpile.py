@@ -17,7 +17,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
-from emulator.athena.errors import QueryFailed, RequestRefused, not_supported
+from emulator.athena.errors import QueryFailedError, RequestRefusedError, not_supported
 
 DIALECT = "athena"
 MAX_BYTES = 262_144
@@ -25,53 +25,277 @@ CATALOG = "awsdatacatalog"
 
 # Functions whose meaning is the same once sqlglot has written them, or that are rewritten below.
 _FUNCTIONS = {
-    "Abs", "Acos", "AnyValue", "And", "ApproxDistinct", "ApproxQuantile", "ArgMax", "ArgMin", "Array", "ArrayAgg",
-    "ArrayConcat", "ArrayContains", "ArrayDistinct", "ArrayFilter", "ArrayIntersect", "ArrayMax", "ArrayMin",
-    "ArraySize", "ArraySlice", "ArrayToString", "Asin", "Atan", "Atan2", "AtTimeZone", "Avg", "Bracket",
-    "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Case", "Cast", "Cbrt", "Ceil", "Chr", "Coalesce", "Concat", "Corr",
-    "Cos", "Cosh", "Count", "CountIf", "CovarPop", "CovarSamp", "CumeDist", "CurrentDate", "CurrentTimestamp",
-    "Date", "DateAdd", "DateDiff", "DateTrunc", "Day", "DayOfMonth", "DayOfWeek", "DayOfWeekIso", "DayOfYear",
-    "DenseRank", "Encode", "Exists", "Exp", "Explode", "Extract", "Filter", "First", "FirstValue", "Flatten",
-    "Floor", "FromISO8601Timestamp", "GenerateSeries", "Greatest", "GroupConcat", "Hex", "Hour", "If", "JSONCast",
-    "JSONExtract", "JSONExtractScalar", "JSONFormat", "Lag", "LastDay", "LastValue", "Lead", "Least", "Length",
-    "Levenshtein", "Ln", "Log", "LogicalAnd", "LogicalOr", "Lower", "MD5Digest", "Map", "Max", "Median", "Min",
-    "Minute", "Month", "NthValue", "Ntile", "Nullif", "Or", "Pad", "ParseJSON", "PercentRank", "Pi", "Pow",
-    "Quarter", "Radians", "Degrees", "Rand", "Rank", "Reduce", "RegexpExtract", "RegexpExtractAll", "RegexpLike",
-    "RegexpReplace", "Replace", "Reverse", "Round", "RowNumber", "SHA", "SHA2", "SHA2Digest", "Second", "Sign",
-    "Sin", "Sinh", "SortArray", "Split", "SplitPart", "Sqrt", "StartsWith", "Stddev", "StddevPop", "StddevSamp",
-    "StrPosition", "StrToTime", "StrToUnix", "Struct", "Substring", "Sum", "Tan", "Tanh", "TimeToStr",
-    "TimeToUnix", "TimestampTrunc", "Transform", "Translate", "Trim", "Trunc", "Try", "TryCast", "Unhex",
-    "UnixToTime", "Unnest", "Upper", "Variance", "VariancePop", "Week", "WeekOfYear", "Xor", "Year", "Anonymous",
-    "ToMap", "MapFromEntries", "CurrentTime", "Localtimestamp", "TimestampDiff", "TimestampAdd", "ArrayUniqueAgg",
-    "RegrSlope", "RegrIntercept", "Unicode", "Repeat", "Space", "Lpad", "Rpad", "ToArray", "List",
-}  # fmt: skip
+    "Abs",
+    "Acos",
+    "AnyValue",
+    "And",
+    "ApproxDistinct",
+    "ApproxQuantile",
+    "ArgMax",
+    "ArgMin",
+    "Array",
+    "ArrayAgg",
+    "ArrayConcat",
+    "ArrayContains",
+    "ArrayDistinct",
+    "ArrayFilter",
+    "ArrayIntersect",
+    "ArrayMax",
+    "ArrayMin",
+    "ArraySize",
+    "ArraySlice",
+    "ArrayToString",
+    "Asin",
+    "Atan",
+    "Atan2",
+    "AtTimeZone",
+    "Avg",
+    "Bracket",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Case",
+    "Cast",
+    "Cbrt",
+    "Ceil",
+    "Chr",
+    "Coalesce",
+    "Concat",
+    "Corr",
+    "Cos",
+    "Cosh",
+    "Count",
+    "CountIf",
+    "CovarPop",
+    "CovarSamp",
+    "CumeDist",
+    "CurrentDate",
+    "CurrentTimestamp",
+    "Date",
+    "DateAdd",
+    "DateDiff",
+    "DateTrunc",
+    "Day",
+    "DayOfMonth",
+    "DayOfWeek",
+    "DayOfWeekIso",
+    "DayOfYear",
+    "DenseRank",
+    "Encode",
+    "Exists",
+    "Exp",
+    "Explode",
+    "Extract",
+    "Filter",
+    "First",
+    "FirstValue",
+    "Flatten",
+    "Floor",
+    "FromISO8601Timestamp",
+    "GenerateSeries",
+    "Greatest",
+    "GroupConcat",
+    "Hex",
+    "Hour",
+    "If",
+    "JSONCast",
+    "JSONExtract",
+    "JSONExtractScalar",
+    "JSONFormat",
+    "Lag",
+    "LastDay",
+    "LastValue",
+    "Lead",
+    "Least",
+    "Length",
+    "Levenshtein",
+    "Ln",
+    "Log",
+    "LogicalAnd",
+    "LogicalOr",
+    "Lower",
+    "MD5Digest",
+    "Map",
+    "Max",
+    "Median",
+    "Min",
+    "Minute",
+    "Month",
+    "NthValue",
+    "Ntile",
+    "Nullif",
+    "Or",
+    "Pad",
+    "ParseJSON",
+    "PercentRank",
+    "Pi",
+    "Pow",
+    "Quarter",
+    "Radians",
+    "Degrees",
+    "Rand",
+    "Rank",
+    "Reduce",
+    "RegexpExtract",
+    "RegexpExtractAll",
+    "RegexpLike",
+    "RegexpReplace",
+    "Replace",
+    "Reverse",
+    "Round",
+    "RowNumber",
+    "SHA",
+    "SHA2",
+    "SHA2Digest",
+    "Second",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "SortArray",
+    "Split",
+    "SplitPart",
+    "Sqrt",
+    "StartsWith",
+    "Stddev",
+    "StddevPop",
+    "StddevSamp",
+    "StrPosition",
+    "StrToTime",
+    "StrToUnix",
+    "Struct",
+    "Substring",
+    "Sum",
+    "Tan",
+    "Tanh",
+    "TimeToStr",
+    "TimeToUnix",
+    "TimestampTrunc",
+    "Transform",
+    "Translate",
+    "Trim",
+    "Trunc",
+    "Try",
+    "TryCast",
+    "Unhex",
+    "UnixToTime",
+    "Unnest",
+    "Upper",
+    "Variance",
+    "VariancePop",
+    "Week",
+    "WeekOfYear",
+    "Xor",
+    "Year",
+    "Anonymous",
+    "ToMap",
+    "MapFromEntries",
+    "CurrentTime",
+    "Localtimestamp",
+    "TimestampDiff",
+    "TimestampAdd",
+    "ArrayUniqueAgg",
+    "RegrSlope",
+    "RegrIntercept",
+    "Unicode",
+    "Repeat",
+    "Space",
+    "Lpad",
+    "Rpad",
+    "ToArray",
+    "List",
+}
 # Functions that sqlglot does not know, by what they become.
 _NAMED: dict[str, str] = {
-    "array_position": "t_array_position", "bool_and": "bool_and", "every": "bool_and", "format_datetime": "",
-    "parse_datetime": "", "map_agg": "t_map_agg", "map_keys": "map_keys", "map_values": "map_values",
-    "histogram": "histogram", "day_of_month": "day", "day_of_year": "dayofyear", "doy": "dayofyear",
-    "is_nan": "isnan", "is_finite": "isfinite", "is_infinite": "isinf", "nan": "t_nan", "infinity": "t_infinity",
-    "e": "t_e", "log2": "log2", "log10": "log10", "at_timezone": "", "array_sort": "t_array_sort",
-    "array_remove": "t_array_remove", "millisecond": "t_millisecond", "from_iso8601_date": "t_date",
-    "to_iso8601": "t_to_iso8601", "codepoint": "unicode", "ltrim": "ltrim", "rtrim": "rtrim",
-    "bitwise_left_shift": "", "geometric_mean": "geomean", "from_utf8": "decode", "any_match": "t_any_match",
-    "all_match": "t_all_match", "none_match": "t_none_match", "approx_most_frequent": "", "split_to_map": "",
-    "cardinality": "len", "repeat": "", "uuid": "uuid", "kurtosis": "kurtosis_pop", "skewness": "", "url_encode": "url_encode",
-    "json_array_length": "json_array_length", "json_size": "", "entropy": "entropy", "row": "row",
-    "array_has_duplicates": "", "with_timezone": "", "current_timezone": "",
-}  # fmt: skip
+    "array_position": "t_array_position",
+    "bool_and": "bool_and",
+    "every": "bool_and",
+    "format_datetime": "",
+    "parse_datetime": "",
+    "map_agg": "t_map_agg",
+    "map_keys": "map_keys",
+    "map_values": "map_values",
+    "histogram": "histogram",
+    "day_of_month": "day",
+    "day_of_year": "dayofyear",
+    "doy": "dayofyear",
+    "is_nan": "isnan",
+    "is_finite": "isfinite",
+    "is_infinite": "isinf",
+    "nan": "t_nan",
+    "infinity": "t_infinity",
+    "e": "t_e",
+    "log2": "log2",
+    "log10": "log10",
+    "at_timezone": "",
+    "array_sort": "t_array_sort",
+    "array_remove": "t_array_remove",
+    "millisecond": "t_millisecond",
+    "from_iso8601_date": "t_date",
+    "to_iso8601": "t_to_iso8601",
+    "codepoint": "unicode",
+    "ltrim": "ltrim",
+    "rtrim": "rtrim",
+    "bitwise_left_shift": "",
+    "geometric_mean": "geomean",
+    "from_utf8": "decode",
+    "any_match": "t_any_match",
+    "all_match": "t_all_match",
+    "none_match": "t_none_match",
+    "approx_most_frequent": "",
+    "split_to_map": "",
+    "cardinality": "len",
+    "repeat": "",
+    "uuid": "uuid",
+    "kurtosis": "kurtosis_pop",
+    "skewness": "",
+    "url_encode": "url_encode",
+    "json_array_length": "json_array_length",
+    "json_size": "",
+    "entropy": "entropy",
+    "row": "row",
+    "array_has_duplicates": "",
+    "with_timezone": "",
+    "current_timezone": "",
+}
 _NAMED = {name: target for name, target in _NAMED.items() if target} | {
     name: name for name in ("format_datetime", "parse_datetime", "at_timezone")
 }
 _STATEMENTS = (exp.Query, exp.Values)
 _FORBIDDEN = (
-    exp.Pragma, exp.Copy, exp.Attach, exp.Detach, exp.Install, exp.Set, exp.Command, exp.LoadData, exp.Pivot,
-    exp.Parameter, exp.SessionParameter, exp.Into, exp.Lock, exp.Hint, exp.DDL, exp.DML,
-)  # fmt: skip
+    exp.Pragma,
+    exp.Copy,
+    exp.Attach,
+    exp.Detach,
+    exp.Install,
+    exp.Set,
+    exp.Command,
+    exp.LoadData,
+    exp.Pivot,
+    exp.Parameter,
+    exp.SessionParameter,
+    exp.Into,
+    exp.Lock,
+    exp.Hint,
+    exp.DDL,
+    exp.DML,
+)
 _JODA = {
-    "yyyy": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "dd": "%d", "EEEE": "%A", "EEE": "%a",
-    "HH": "%H", "hh": "%I", "mm": "%M", "ss": "%S", "SSS": "%g", "a": "%p", "DDD": "%j",
-}  # fmt: skip
+    "yyyy": "%Y",
+    "yy": "%y",
+    "MMMM": "%B",
+    "MMM": "%b",
+    "MM": "%m",
+    "dd": "%d",
+    "EEEE": "%A",
+    "EEE": "%a",
+    "HH": "%H",
+    "hh": "%I",
+    "mm": "%M",
+    "ss": "%S",
+    "SSS": "%g",
+    "a": "%p",
+    "DDD": "%j",
+}
 BIG = -2  # instead of the digits of a decimal: an integer that DuckDB may hold in 128 bits
 _INTEGERS = {"TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT"}
 
@@ -91,7 +315,7 @@ class TableName:
     @property
     def sql(self) -> str:
         """As it stands in DuckDB's SQL."""
-        return f"\"{self.key}\""
+        return f'"{self.key}"'
 
     @property
     def key(self) -> str:
@@ -99,14 +323,14 @@ class TableName:
         return f"{self.database}.{self.name}".replace('"', "")
 
 
-def parse(sql: str) -> exp.Expression:
+def parse(sql: str) -> exp.Expr:
     """The one statement of a text.
 
     Raises:
-        RequestRefused: It is none, several, too long, or not SQL.
+        RequestRefusedError: It is none, several, too long, or not SQL.
     """
     if len(sql.encode()) > MAX_BYTES:
-        raise RequestRefused(
+        raise RequestRefusedError(
             "1 validation error detected: Value at 'queryString' failed to satisfy constraint: "
             f"Member must have length less than or equal to {MAX_BYTES}",
             "INVALID_INPUT",
@@ -114,35 +338,47 @@ def parse(sql: str) -> exp.Expression:
     try:
         trees = [tree for tree in sqlglot.parse(sql, dialect=DIALECT) if tree is not None]
     except (SqlglotError, RecursionError) as error:
-        raise RequestRefused(_syntax(error), "MALFORMED_QUERY") from error
+        raise RequestRefusedError(_syntax(error), "MALFORMED_QUERY") from error
     if not trees or all(isinstance(tree, exp.Semicolon) for tree in trees):
-        raise RequestRefused("line 1:1: mismatched input '<EOF>'. Expecting: <statement>", "MALFORMED_QUERY")
-    if len([tree for tree in trees if not isinstance(tree, exp.Semicolon)]) > 1:
-        raise RequestRefused(
-            "Only one sql statement is allowed. Got: " + sql[:200], "MALFORMED_QUERY"
+        raise RequestRefusedError(
+            "line 1:1: mismatched input '<EOF>'. Expecting: <statement>", "MALFORMED_QUERY"
         )
-    tree = trees[0]
-    known = (*_STATEMENTS, exp.Command, exp.DDL, exp.Drop, exp.Alter, exp.Describe, exp.Merge, exp.Delete, exp.Update)
+    if len([tree for tree in trees if not isinstance(tree, exp.Semicolon)]) > 1:
+        raise RequestRefusedError("Only one sql statement is allowed. Got: " + sql[:200], "MALFORMED_QUERY")
+    tree: exp.Expr = trees[0]
+    known = (
+        *_STATEMENTS,
+        exp.Command,
+        exp.DDL,
+        exp.Drop,
+        exp.Alter,
+        exp.Describe,
+        exp.Merge,
+        exp.Delete,
+        exp.Update,
+    )
     if not isinstance(tree, known):
         word = (sql.split() or [""])[0]
-        raise RequestRefused(
-            f"line 1:1: mismatched input '{word}'. Expecting: 'ALTER', 'CREATE', 'DELETE', 'DESCRIBE', 'DROP', "
+        raise RequestRefusedError(
+            f"line 1:1: mismatched input '{word}'. Expecting: 'ALTER', "
+            "'CREATE', 'DELETE', 'DESCRIBE', 'DROP', "
             "'EXECUTE', 'EXPLAIN', 'INSERT', 'MSCK', 'PREPARE', 'SHOW', 'UNLOAD', <query>",
             "MALFORMED_QUERY",
         )
     return tree
 
 
-def bind(tree: exp.Expression, parameters: list[str]) -> exp.Expression:
+def bind(tree: exp.Expr, parameters: list[str]) -> exp.Expr:
     """Put parameters, each the text of an expression, in place of the question marks.
 
     Raises:
-        QueryFailed: There are more or fewer.
+        QueryFailedError: There are more or fewer.
     """
-    marks = [mark for mark in tree.find_all(exp.Placeholder, bfs=False)]
+    marks = list(tree.find_all(exp.Placeholder, bfs=False))
     if len(marks) != len(parameters):
-        raise QueryFailed(
-            f"INVALID_PARAMETER_USAGE: line 1:1: Incorrect number of parameters: expected {len(marks)} but found {len(parameters)}"
+        raise QueryFailedError(
+            "INVALID_PARAMETER_USAGE: line 1:1: Incorrect number of parameters: "
+            f"expected {len(marks)} but found {len(parameters)}"
         )
     for mark, text in zip(marks, parameters, strict=True):
         try:
@@ -153,24 +389,28 @@ def bind(tree: exp.Expression, parameters: list[str]) -> exp.Expression:
     return tree
 
 
-def tables(tree: exp.Expression, sql: str, database: str) -> dict[int, TableName]:
+def tables(tree: exp.Expr, sql: str, database: str) -> dict[int, TableName]:
     """The tables of a query, by the id of the node that names them; not its common table expressions.
 
     Raises:
-        QueryFailed: A table function, a file, another catalogue or a version is named.
+        QueryFailedError: A table function, a file, another catalogue or a version is named.
     """
     found = {}
     for node in tree.find_all(exp.Table):
         if not isinstance(node.this, exp.Identifier):
             if isinstance(node.this, exp.Unnest | exp.Values):
                 continue
-            raise QueryFailed(
-                f"FUNCTION_NOT_FOUND: line 1:1: Table function '{node.this.sql(DIALECT)[:100]}' not registered", kind=1301
+            raise QueryFailedError(
+                "FUNCTION_NOT_FOUND: line 1:1: Table function "
+                f"'{node.this.sql(DIALECT)[:100]}' not registered",
+                kind=1301,
             )
         if node.args.get("version") or node.args.get("when"):
             raise not_supported("time travel")
         if node.catalog and node.catalog.lower() != CATALOG:
-            raise QueryFailed(f"CATALOG_NOT_FOUND: line {_place(node, sql)}: Catalog '{node.catalog}' not found", kind=1301)
+            raise QueryFailedError(
+                f"CATALOG_NOT_FOUND: line {_place(node, sql)}: Catalog '{node.catalog}' not found", kind=1301
+            )
         if not node.db and _is_cte(node):
             continue
         found[id(node)] = TableName((node.db or database).lower(), node.name.lower(), _place(node, sql))
@@ -178,7 +418,7 @@ def tables(tree: exp.Expression, sql: str, database: str) -> dict[int, TableName
 
 
 def to_duckdb(
-    tree: exp.Expression,
+    tree: exp.Expr,
     names: Mapping[int, TableName],
     schema: Mapping[TableName, Mapping[str, str]],
 ) -> str:
@@ -190,16 +430,16 @@ def to_duckdb(
         schema: DuckDB's types of the tables' columns.
 
     Raises:
-        QueryFailed: It uses what is not supported.
+        QueryFailedError: It uses what is not supported.
     """
     _check(tree)
-    for node in list(tree.find_all(exp.Table)):
-        if known := names.get(id(node)):
-            node.set("catalog", None)
-            if not node.alias:
-                node.set("alias", exp.TableAlias(this=exp.to_identifier(known.name, quoted=True)))
-            node.set("db", None)
-            node.set("this", exp.to_identifier(known.key, quoted=True))
+    for table in list(tree.find_all(exp.Table)):
+        if known := names.get(id(table)):
+            table.set("catalog", None)
+            if not table.alias:
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(known.name, quoted=True)))
+            table.set("db", None)
+            table.set("this", exp.to_identifier(known.key, quoted=True))
     for column in tree.find_all(exp.Column):
         if column.args.get("db"):  # db.table.column
             column.set("db", None)
@@ -208,36 +448,36 @@ def to_duckdb(
     scales = _decimal_scales(tree, schema)
     for node in reversed(list(tree.walk(bfs=True))):
         rule = _RULES.get(type(node))
-        if rule:
-            inside_try = node.find_ancestor(exp.Try, exp.TryCast) is not None or isinstance(node, exp.TryCast)
-            new = rule(node, scales)
-            if inside_try:
-                _forgive(new)
-            if new is not node:
-                if node is tree:
-                    tree = new
-                else:
-                    node.replace(new)
+        if rule is None:
+            continue
+        inside_try = isinstance(node, exp.TryCast) or node.find_ancestor(exp.Try, exp.TryCast) is not None
+        new = rule(node, scales)
+        if inside_try:
+            _forgive(new)
+        if new is not node:
+            node.replace(new)
     try:
         return tree.sql("duckdb", unsupported_level=ErrorLevel.RAISE, comments=False)
     except SqlglotError as error:
         raise not_supported(str(error).splitlines()[0]) from error
 
 
-def _forgive(tree: exp.Expression) -> None:
+def _forgive(tree: exp.Expr) -> None:
     """Take those macros that give null instead of an error: DuckDB's TRY does not catch ``error``."""
     for call in tree.find_all(exp.Anonymous):
         if call.name.startswith("t_"):
             call.set("this", "n_" + call.name[2:])
 
 
-def _check(tree: exp.Expression) -> None:
+def _check(tree: exp.Expr) -> None:
     for node in tree.walk():
         if isinstance(node, _FORBIDDEN):
             raise not_supported(f"{type(node).__name__.upper()} inside of a query")
         if isinstance(node, exp.Anonymous):
             if node.name.lower() not in _NAMED:
-                raise QueryFailed(f"FUNCTION_NOT_FOUND: line 1:8: Function '{node.name.lower()}' not registered", kind=1301)
+                raise QueryFailedError(
+                    f"FUNCTION_NOT_FOUND: line 1:8: Function '{node.name.lower()}' not registered", kind=1301
+                )
         elif isinstance(node, exp.Func) and type(node).__name__ not in _FUNCTIONS:
             raise not_supported(f"the function {node.sql_name().lower()} is not available here")
         elif isinstance(node, exp.Max | exp.Min | exp.ArgMax | exp.ArgMin) and (
@@ -246,7 +486,7 @@ def _check(tree: exp.Expression) -> None:
             raise not_supported("max, min, max_by and min_by of several values")
 
 
-def _name_columns(tree: exp.Expression) -> None:
+def _name_columns(tree: exp.Expr) -> None:
     if not isinstance(tree, exp.Query):
         return
     select = tree
@@ -262,23 +502,32 @@ def _name_columns(tree: exp.Expression) -> None:
 # --- types of decimals -----------------------------------------------------------------------------
 
 
-def _decimal_scales(tree: exp.Expression, schema: Mapping[TableName, Mapping[str, str]]) -> dict[int, int | None]:
+def _decimal_scales(tree: exp.Expr, schema: Mapping[TableName, Mapping[str, str]]) -> dict[int, int | None]:
     """Digits behind the point of the operands of divisions and averages, by the operand's mark.
 
     None: it is not a decimal. What is not in it is not known.
     """
-    wanted = [node for node in tree.find_all(exp.Div, exp.Avg)]
+    wanted = list(tree.find_all(exp.Div, exp.Avg))
     if not wanted:
         return {}
-    operands = [operand for node in wanted for operand in (node.args.get("this"), node.args.get("expression")) if operand]
+    operands = [
+        operand
+        for node in wanted
+        for operand in (node.args.get("this"), node.args.get("expression"))
+        if operand
+    ]
     for operand in operands:
         operand.meta["operand"] = id(operand)
-    nested = {table.key: dict(columns) for table, columns in schema.items()}
+    nested: dict[str, object] = {table.key: dict(columns) for table, columns in schema.items()}
     try:
         copy = qualify(
-            tree.copy(), schema=nested, dialect="duckdb", validate_qualify_columns=False, quote_identifiers=False,
+            tree.copy(),
+            schema=nested,
+            dialect="duckdb",
+            validate_qualify_columns=False,
+            quote_identifiers=False,
             expand_stars=True,
-        )  # fmt: skip
+        )
         copy = annotate_types(copy, schema=nested, dialect="duckdb")
     except Exception:  # whatever it is: then types are not known, and decimals are refused
         return {}
@@ -292,21 +541,38 @@ def _decimal_scales(tree: exp.Expression, schema: Mapping[TableName, Mapping[str
     return found
 
 
-def _is_big(node: exp.Expression) -> bool:
+def _is_big(node: exp.Expr) -> bool:
     """Whether an integer may be one of DuckDB's 128 bits, as its sums are; Trino's are of 64."""
     if isinstance(node, exp.Literal):
         return False
-    return node.find(exp.Sum) is not None or node.type is None or not node.type.is_type("int", "smallint", "tinyint")
+    return (
+        node.find(exp.Sum) is not None
+        or node.type is None
+        or not node.type.is_type("int", "smallint", "tinyint")
+    )
 
 
-def _scale(node: exp.Expression) -> tuple[bool, int | None]:
+def _scale(node: exp.Expr) -> tuple[bool, int | None]:  # noqa: PLR0912  (a table of kinds)
     """Whether a type is known, and its digits behind the point if it is a decimal."""
     if isinstance(node, exp.Literal):
         if node.is_string:
             return False, None
         text = node.name.lower()
         return True, None if "e" in text else (len(text.partition(".")[2]) if "." in text else 0)
-    if isinstance(node, exp.Paren | exp.Neg | exp.Min | exp.Max | exp.Sum | exp.Avg | exp.AnyValue | exp.Abs | exp.Window | exp.Filter | exp.Distinct):
+    if isinstance(
+        node,
+        exp.Paren
+        | exp.Neg
+        | exp.Min
+        | exp.Max
+        | exp.Sum
+        | exp.Avg
+        | exp.AnyValue
+        | exp.Abs
+        | exp.Window
+        | exp.Filter
+        | exp.Distinct,
+    ):
         return _scale(node.this if not isinstance(node, exp.Distinct) else node.expressions[0])
     if isinstance(node, exp.Count):
         return True, 0
@@ -338,7 +604,7 @@ def _scale(node: exp.Expression) -> tuple[bool, int | None]:
     return True, None
 
 
-def _both(node: exp.Expression, combine: Callable[[int, int], int]) -> tuple[bool, int | None]:
+def _both(node: exp.Expr, combine: Callable[[int, int], int]) -> tuple[bool, int | None]:
     (left_known, left), (right_known, right) = _scale(node.this), _scale(node.expression)
     if not (left_known and right_known):
         return False, None
@@ -350,7 +616,7 @@ def _both(node: exp.Expression, combine: Callable[[int, int], int]) -> tuple[boo
 Scales = Mapping[int, int | None]
 
 
-def _call(name: str, *arguments: exp.Expression | None) -> exp.Anonymous:
+def _call(name: str, *arguments: exp.Expr | None) -> exp.Anonymous:
     return exp.Anonymous(this=name, expressions=[argument for argument in arguments if argument is not None])
 
 
@@ -358,24 +624,31 @@ def _text(value: str) -> exp.Literal:
     return exp.Literal.string(value)
 
 
-def _unit(node: exp.Expression) -> exp.Literal:
+def _unit(node: exp.Expr) -> exp.Literal:
     unit = node.args.get("unit")
     return _text(unit.name.lower() if unit is not None else "day")
 
 
-def _decimal(left: exp.Expression, right: exp.Expression, scale: int) -> exp.Expression:
-    """left / right, half up, with ``scale`` digits behind the point."""
-    def unscaled(side: exp.Expression) -> exp.Expression:
+def _decimal(left: exp.Expr, right: exp.Expr, scale: int) -> exp.Expr:
+    """Left / right, half up, with ``scale`` digits behind the point."""
+
+    def unscaled(side: exp.Expr) -> exp.Expr:
         return _call("t_unscaled", exp.cast(side, f"DECIMAL(38,{scale})"))
 
-    dividend = exp.Mul(this=unscaled(left), expression=exp.cast(_text("1" + "0" * scale), "HUGEINT", dialect="duckdb"))
+    dividend = exp.Mul(
+        this=unscaled(left), expression=exp.cast(_text("1" + "0" * scale), "HUGEINT", dialect="duckdb")
+    )
     quotient = exp.cast(_call("t_quotient", dividend, unscaled(right)), f"DECIMAL({38 - scale},0)")
     if scale == 0:
         return quotient
-    return exp.Paren(this=exp.Mul(this=quotient, expression=exp.cast(_text(f"{10**-scale:.{scale}f}"), f"DECIMAL({scale},{scale})")))
+    return exp.Paren(
+        this=exp.Mul(
+            this=quotient, expression=exp.cast(_text(f"{10**-scale:.{scale}f}"), f"DECIMAL({scale},{scale})")
+        )
+    )
 
 
-def _div(node: exp.Expression, scales: Scales) -> exp.Expression:
+def _div(node: exp.Expr, scales: Scales) -> exp.Expr:
     marks = [side.meta.get("operand", 0) for side in (node.this, node.expression)]
     scale = {mark: scales.get(mark, -1) for mark in marks}
     left, right = scale.values() if len(scale) == 2 else (scale[marks[0]], scale[marks[0]])
@@ -390,14 +663,14 @@ def _div(node: exp.Expression, scales: Scales) -> exp.Expression:
     return _call("t_div", *sides)
 
 
-def _outer(node: exp.Expression) -> exp.Expression:
+def _outer(node: exp.Expr) -> exp.Expr:
     outer = node
     while isinstance(outer.parent, exp.Window | exp.Filter) and outer.arg_key == "this":
         outer = outer.parent
     return outer
 
 
-def _avg(node: exp.Expression, scales: Scales) -> exp.Expression:
+def _avg(node: exp.Expr, scales: Scales) -> exp.Expr:
     scale = scales.get(node.this.meta.get("operand", 0), -1)
     if scale is None or scale <= 0:
         argument = node.this
@@ -409,18 +682,9 @@ def _avg(node: exp.Expression, scales: Scales) -> exp.Expression:
             return node
         return exp.Avg(this=_call("t_avgable", argument))
     outer = _outer(node)
-    sum_, count = outer.copy(), outer.copy()
-    for copy, kind in ((sum_, exp.Sum), (count, exp.Count)):
-        inner = copy if copy is copy.find(exp.Avg) else copy.find(exp.Avg)
-        new = kind(this=node.this.copy())
-        if inner is copy:
-            copy = new
-            if kind is exp.Sum:
-                sum_ = new
-            else:
-                count = new
-        elif inner is not None:
-            inner.replace(new)
+    sum_, count = (
+        _in_place_of_avg(outer.copy(), kind(this=node.this.copy())) for kind in (exp.Sum, exp.Count)
+    )
     whole = _decimal(sum_, count, scale)
     if outer is node:
         return whole
@@ -428,17 +692,25 @@ def _avg(node: exp.Expression, scales: Scales) -> exp.Expression:
     return node
 
 
-def _concat(node: exp.Expression, _scales: Scales) -> exp.Expression:
+def _in_place_of_avg(outer: exp.Expr, new: exp.Expr) -> exp.Expr:
+    inner = outer.find(exp.Avg)
+    if inner is None or inner is outer:
+        return new
+    inner.replace(new)
+    return outer
+
+
+def _concat(node: exp.Expr, _scales: Scales) -> exp.Expr:
     first, *others = node.expressions
     for other in others:
         first = exp.DPipe(this=first, expression=other)
     return exp.Paren(this=first)
 
 
-def _cast(node: exp.Expression, _scales: Scales) -> exp.Expression:
+def _cast(node: exp.Expr, _scales: Scales) -> exp.Expr:
     target: exp.DataType = node.args["to"]
     kind, value = target.this.name, node.this
-    new: exp.Expression
+    new: exp.Expr
     if kind in {"VARCHAR", "TEXT", "CHAR"}:
         new = _call("t_text", value)
         if target.expressions:
@@ -456,7 +728,7 @@ def _cast(node: exp.Expression, _scales: Scales) -> exp.Expression:
     return new
 
 
-def _interval_side(node: exp.Expression, name: str) -> exp.Expression:
+def _interval_side(node: exp.Expr, name: str) -> exp.Expr:
     if isinstance(node.expression, exp.Interval):
         return _call(name, node.this, node.expression)
     if isinstance(node.this, exp.Interval):
@@ -464,7 +736,7 @@ def _interval_side(node: exp.Expression, name: str) -> exp.Expression:
     return node
 
 
-def _extract(node: exp.Expression, _scales: Scales) -> exp.Expression:
+def _extract(node: exp.Expr, _scales: Scales) -> exp.Expr:
     unit = node.this.name.upper()
     if unit in {"DOW", "DAY_OF_WEEK", "DAYOFWEEK"}:
         return _call("isodow", node.expression)
@@ -473,7 +745,7 @@ def _extract(node: exp.Expression, _scales: Scales) -> exp.Expression:
     return node
 
 
-def _regexp_replace(node: exp.Expression, _scales: Scales) -> exp.Expression:
+def _regexp_replace(node: exp.Expr, _scales: Scales) -> exp.Expr:
     new = node.args.get("replacement")
     if new is None:
         new = _text("")
@@ -484,7 +756,7 @@ def _regexp_replace(node: exp.Expression, _scales: Scales) -> exp.Expression:
     return _call("regexp_replace", node.this, node.expression, new, _text("g"))
 
 
-def _named(node: exp.Expression, _scales: Scales) -> exp.Expression:
+def _named(node: exp.Expr, _scales: Scales) -> exp.Expr:
     name = node.name.lower()
     if name.startswith("t_") or name not in _NAMED:
         return node
@@ -508,7 +780,7 @@ def joda(pattern: str) -> str:
     ('%Y-%m-%d %H:%M:%S.%g', '%dT%m')
 
     Raises:
-        QueryFailed: A letter of it is not known.
+        QueryFailedError: A letter of it is not known.
     """
     out = []
     for found in re.finditer(r"'([^']*)'|(([A-Za-z])\3*)|([^A-Za-z'])", pattern):
@@ -522,13 +794,13 @@ def joda(pattern: str) -> str:
     return "".join(out)
 
 
-def _zone(value: exp.Expression, zone: exp.Expression) -> exp.Expression:
+def _zone(value: exp.Expr, zone: exp.Expr) -> exp.Expr:
     if isinstance(zone, exp.Literal) and zone.name.upper() == "UTC":
         return exp.cast(value, "TIMESTAMPTZ")
     raise not_supported("time zones other than UTC")
 
 
-def _bracket(node: exp.Expression, _scales: Scales) -> exp.Expression:
+def _bracket(node: exp.Expr, _scales: Scales) -> exp.Expr:
     if node.args.get("safe"):
         return node
     index = node.expressions[0]
@@ -538,7 +810,7 @@ def _bracket(node: exp.Expression, _scales: Scales) -> exp.Expression:
     return _call("t_subscript", node.this, index)
 
 
-_RULES: dict[type[exp.Expression], Callable[[exp.Expression, Scales], exp.Expression]] = {
+_RULES: dict[type[exp.Expr], Callable[[exp.Expr, Scales], exp.Expr]] = {
     exp.Div: _div,
     exp.Mod: lambda node, _: _call("t_mod", node.this, node.expression),
     exp.Avg: _avg,
@@ -552,7 +824,10 @@ _RULES: dict[type[exp.Expression], Callable[[exp.Expression, Scales], exp.Expres
     exp.DateTrunc: lambda node, _: _call("t_date_trunc", _unit(node), node.this),
     exp.TimestampTrunc: lambda node, _: _call("t_date_trunc", _unit(node), node.this),
     exp.Substring: lambda node, _: _call(
-        "t_substr3" if node.args.get("length") else "t_substr", node.this, node.args.get("start"), node.args.get("length")
+        "t_substr3" if node.args.get("length") else "t_substr",
+        node.this,
+        node.args.get("start"),
+        node.args.get("length"),
     ),
     exp.JSONExtractScalar: lambda node, _: _call("t_json_scalar", node.this, node.expression),
     exp.RegexpExtract: lambda node, _: _call(
@@ -563,7 +838,10 @@ _RULES: dict[type[exp.Expression], Callable[[exp.Expression, Scales], exp.Expres
         "t_split_part", node.this, node.args.get("delimiter"), node.args.get("part_index")
     ),
     exp.ArrayToString: lambda node, _: _call(
-        "t_array_join3" if node.args.get("null") else "t_array_join", node.this, node.expression, node.args.get("null")
+        "t_array_join3" if node.args.get("null") else "t_array_join",
+        node.this,
+        node.expression,
+        node.args.get("null"),
     ),
     exp.ArgMax: lambda node, _: _call("arg_max_null", node.this, node.expression),
     exp.ArgMin: lambda node, _: _call("arg_min_null", node.this, node.expression),
@@ -596,18 +874,22 @@ def _place(node: exp.Table, sql: str) -> str:
     return place_of(sql, first.meta["start"]) if first is not None else "1:1"
 
 
-def column_place(tree: exp.Expression, sql: str, name: str) -> str:
+def column_place(tree: exp.Expr, sql: str, name: str) -> str:
     """Where a column of this name stands first."""
     for column in tree.find_all(exp.Column, exp.Identifier):
         identifier = column.this if isinstance(column, exp.Column) else column
-        if isinstance(identifier, exp.Identifier) and identifier.name.lower() == name.lower() and "start" in identifier.meta:
+        if (
+            isinstance(identifier, exp.Identifier)
+            and identifier.name.lower() == name.lower()
+            and "start" in identifier.meta
+        ):
             return place_of(sql, identifier.meta["start"])
     return "1:1"
 
 
 def _is_cte(table: exp.Table) -> bool:
-    inside: exp.Expression | None = None
-    node: exp.Expression | None = table
+    inside: exp.Expr | None = None
+    node: exp.Expr | None = table
     while node is not None:
         if isinstance(node, exp.CTE):
             inside = node

@@ -9,18 +9,47 @@ from sqlglot import exp
 MAX_LENGTH = 2147483647
 # Precision and scale that GetQueryResults reports, by Athena's name of the type.
 _PRECISION = {
-    "boolean": 0, "tinyint": 3, "smallint": 5, "integer": 10, "bigint": 19, "float": 17, "double": 17,
-    "varchar": MAX_LENGTH, "varbinary": 1073741824, "date": 0, "time": 3, "timestamp": 3,
+    "boolean": 0,
+    "tinyint": 3,
+    "smallint": 5,
+    "integer": 10,
+    "bigint": 19,
+    "float": 17,
+    "double": 17,
+    "varchar": MAX_LENGTH,
+    "varbinary": 1073741824,
+    "date": 0,
+    "time": 3,
+    "timestamp": 3,
     "timestamp with time zone": 3,
-}  # fmt: skip
+}
 _ATHENA = {
-    "BOOLEAN": "boolean", "TINYINT": "tinyint", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint",
-    "UTINYINT": "smallint", "USMALLINT": "integer", "UINTEGER": "bigint", "UBIGINT": "bigint",
-    "HUGEINT": "bigint", "FLOAT": "float", "DOUBLE": "double", "VARCHAR": "varchar", "BLOB": "varbinary",
-    "DATE": "date", "TIME": "time", "JSON": "json", "UUID": "varchar", "\"NULL\"": "unknown", "NULL": "unknown",
-    "TIMESTAMP": "timestamp", "TIMESTAMP_S": "timestamp", "TIMESTAMP_MS": "timestamp", "TIMESTAMP_NS": "timestamp",
+    "BOOLEAN": "boolean",
+    "TINYINT": "tinyint",
+    "SMALLINT": "smallint",
+    "INTEGER": "integer",
+    "BIGINT": "bigint",
+    "UTINYINT": "smallint",
+    "USMALLINT": "integer",
+    "UINTEGER": "bigint",
+    "UBIGINT": "bigint",
+    "HUGEINT": "bigint",
+    "FLOAT": "float",
+    "DOUBLE": "double",
+    "VARCHAR": "varchar",
+    "BLOB": "varbinary",
+    "DATE": "date",
+    "TIME": "time",
+    "JSON": "json",
+    "UUID": "varchar",
+    '"NULL"': "unknown",
+    "NULL": "unknown",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMP_S": "timestamp",
+    "TIMESTAMP_MS": "timestamp",
+    "TIMESTAMP_NS": "timestamp",
     "TIMESTAMP WITH TIME ZONE": "timestamp with time zone",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from emulator.athena import ddl, results, sources, transpile
 from emulator.athena.catalog import Catalog
 from emulator.athena.engine import Engine, Job, connect
-from emulator.athena.errors import SYSTEM, USER, QueryFailed, RequestRefused
+from emulator.athena.errors import SYSTEM, USER, QueryFailedError, RequestRefusedError
 
 PARENT_SECONDS = 1.0
 
@@ -39,12 +39,20 @@ class Worker:
     def __init__(self, settings: dict[str, Any], scratch: Path) -> None:
         self.scratch = scratch
         key, secret = "test", "test"
-        session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=settings["region"])
+        session = boto3.Session(
+            aws_access_key_id=key, aws_secret_access_key=secret, region_name=settings["region"]
+        )
         config = Config(s3={"addressing_style": "path"}, retries={"mode": "standard"}, proxies={})
         self.s3 = session.client("s3", endpoint_url=settings["s3"], config=config)
         self.catalog = Catalog(session.client("glue", endpoint_url=settings["glue"], config=config))
         self.connection = connect(
-            settings["s3"], settings["region"], key, secret, scratch, settings["memory"], settings["threads"]
+            settings["s3"],
+            settings["region"],
+            key=key,
+            secret=secret,
+            scratch=scratch,
+            memory=settings["memory"],
+            threads=settings["threads"],
         )
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -55,9 +63,9 @@ class Worker:
         connection = self.connection.cursor()
         try:
             return self._run(Engine(connection, self.catalog, self.s3, job), job, spool)
-        except QueryFailed as error:
+        except QueryFailedError as error:
             return _failure(error.message, error.category, error.kind, retryable=error.retryable)
-        except RequestRefused as error:
+        except RequestRefusedError as error:
             return _failure(error.message, USER, 1006)
         except ClientError as error:
             return self._refused(error, job)
@@ -88,7 +96,8 @@ class Worker:
                 text = "".join(f"{uri}\n" for uri in outcome.written)
                 self.s3.put_object(Bucket=bucket, Key=f"{stem}-manifest.csv", Body=text.encode())
             else:
-                self.s3.upload_file(str(local), bucket, stem + ending)
+                with local.open("rb") as content:
+                    self.s3.put_object(Bucket=bucket, Key=stem + ending, Body=content)
             meta = results.metadata(outcome.columns)
             self.s3.put_object(Bucket=bucket, Key=f"{stem}{ending}.metadata", Body=meta)
         finally:
@@ -111,8 +120,10 @@ class Worker:
         if code in {"NoSuchBucket", "404"}:
             where = error.response["Error"].get("BucketName", "")
             return _failure(
-                f"The S3 location provided to save your query results is invalid, or a table's bucket is not there: "
-                f"{where or job.output}. Please check your S3 location is correct and is in the same region and try again.",
+                "The S3 location provided to save your query results is "
+                "invalid, or a table's bucket is not there: "
+                f"{where or job.output}. Please check your S3 location is correct "
+                "and is in the same region and try again.",
                 USER,
                 1100,
             )

@@ -26,7 +26,8 @@ class GatewaySettings(BaseSettings):
         localstack_url: LocalStack's address.
         catalog_url: Address of the emulator that serves ``catalog_services``.
         catalog_services: Names, separated by commas, of the services that LocalStack does not serve; as
-            they stand in signatures; if Athena is one, the gateway itself runs its queries. Empty sends everything to LocalStack, for a licence that has them.
+            they stand in signatures; if Athena is one, the gateway itself runs its queries. Empty sends
+            everything to LocalStack, for a licence that has them.
         aws_region: The stack's region (``AWS_REGION``).
     """
 
