@@ -24,10 +24,12 @@ class Context:
     Attributes:
         access_key: The access key that signed, which is the account on an emulator.
         region: The region that was signed for.
+        signed: Whether anybody has signed.
     """
 
     access_key: str
     region: str
+    signed: bool = True
 
 
 class LocalService(Protocol):
@@ -81,7 +83,7 @@ def operation_of(headers: Mapping[str, str]) -> str:
 def context_of(headers: Mapping[str, str], default_region: str) -> Context:
     """Who signed a request, and for which region."""
     found = _CREDENTIAL.search(headers.get(hdrs.AUTHORIZATION, ""))
-    return Context(found[1], found[2]) if found else Context(DEFAULT_KEY, default_region)
+    return Context(found[1], found[2]) if found else Context(DEFAULT_KEY, default_region, signed=False)
 
 
 def answer(document: Mapping[str, Any], status: int = HTTPStatus.OK) -> web.Response:

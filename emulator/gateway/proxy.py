@@ -45,6 +45,7 @@ CONNECT_SECONDS = 2
 REGION = "eu-central-1"  # of requests that nobody has signed
 DNS_SECONDS = 1  # a restarted container may come back under another address
 LINE_BYTES = 64 * 1024  # presigned URLs with session tokens are longer than aiohttp's default allows
+LOCAL_BYTES = 16 * 1024 * 1024  # of a request that is answered here
 WHOLE_BYTES = 64 * 1024  # answers up to this size are sent in one piece
 
 BODYLESS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_DELETE})
@@ -133,8 +134,20 @@ class Proxy:
 async def _serve(service: LocalService, request: web.Request) -> web.Response:
     """Let a service of our own answer."""
     operation = operation_of(request.headers)
+    content = bytearray()
+    async for chunk in _Body(request):
+        content += chunk
+        if len(content) > LOCAL_BYTES:
+            large = ServiceError(
+                "RequestEntityTooLargeException",
+                f"more than {LOCAL_BYTES} bytes",
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            )
+            response = refusal(large)
+            response.force_close()
+            return response
     try:
-        body = json.loads(b"".join([chunk async for chunk in _Body(request)]) or b"{}")
+        body = json.loads(bytes(content) or b"{}")
         if not isinstance(body, dict):
             raise ValueError("not an object")
     except ValueError as error:

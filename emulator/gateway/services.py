@@ -15,7 +15,14 @@ def _glue(settings: GatewaySettings) -> LocalService:
     return GlueService(GlueSettings(), settings)
 
 
-LOCAL_SERVICES: Mapping[str, Callable[[GatewaySettings], LocalService]] = {"glue": _glue}
+def _athena(settings: GatewaySettings) -> LocalService:
+    from emulator.athena.service import AthenaService
+    from emulator.gateway.upstreams import Upstreams
+
+    return AthenaService(Upstreams(settings.routes(), settings.aws_region))
+
+
+LOCAL_SERVICES: Mapping[str, Callable[[GatewaySettings], LocalService]] = {"athena": _athena, "glue": _glue}
 
 
 def build(settings: GatewaySettings) -> dict[str, LocalService]:

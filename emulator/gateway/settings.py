@@ -30,6 +30,7 @@ class GatewaySettings(BaseSettings):
             they stand in signatures. Empty sends everything to LocalStack, for a licence that has them.
         local_services: Names of those that the gateway answers itself, as far as it knows how to.
         state_dir: Folder for what these keep; without one, they keep it until they are stopped.
+        aws_region: The stack's region (``AWS_REGION``).
     """
 
     model_config = SettingsConfigDict(env_prefix="FINLAKE_", extra="ignore")
@@ -42,8 +43,12 @@ class GatewaySettings(BaseSettings):
     catalog_services: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset(
         {"glue", "athena"}
     )
-    local_services: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset({"glue"})
+    local_services: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset(
+        {"glue", "athena"}
+    )
     state_dir: Path | None = None
+
+    aws_region: str = Field(default="eu-central-1", validation_alias="AWS_REGION")
 
     def routes(self) -> Routes:
         """Which upstream serves what."""

@@ -1,0 +1,381 @@
+"""Runs one query or statement, in a DuckDB of its own that reaches nothing but the stack's S3."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+from sqlglot import exp
+
+from emulator.athena import sources, transpile
+from emulator.athena.catalog import Catalog, Client, Table, view_of
+from emulator.athena.errors import OTHER, USER, QueryFailedError, not_supported
+from emulator.athena.functions import MACROS
+from emulator.athena.sources import literal, name
+from emulator.athena.types import ResultColumn, hive_to_trino, result_column
+
+BATCH = 5_000
+INFORMATION = "information_schema"
+
+
+@dataclass
+class Job:
+    """A statement to run, and with what.
+
+    Attributes:
+        id: Of the execution.
+        sql: As the client has sent it.
+        database: Where names without a database are looked up.
+        parameters: Texts of expressions for the question marks.
+        output: Address on S3 below which results go.
+        cutoff: Bytes that may be scanned at most; 0: any.
+    """
+
+    id: str
+    sql: str
+    database: str = "default"
+    parameters: list[str] = field(default_factory=list)
+    output: str = ""
+    cutoff: int = 0
+
+
+@dataclass
+class Outcome:
+    """What came of a statement.
+
+    Attributes:
+        columns: Columns of its rows.
+        batches: Its rows.
+        header: Whether the first row of the result is the columns' names.
+        scanned: Bytes of the tables' files.
+        written: Addresses of the files that it wrote.
+        update_count: Rows written; None: none are meant to be.
+    """
+
+    columns: list[ResultColumn] = field(default_factory=list)
+    batches: Iterator[list[tuple[Any, ...]]] = field(default_factory=lambda: iter(()))
+    header: bool = False
+    scanned: int = 0
+    written: list[str] = field(default_factory=list)
+    update_count: int | None = None
+
+
+def connect(
+    endpoint: str, region: str, *, key: str, secret: str, scratch: Path, memory: str, threads: int
+) -> duckdb.DuckDBPyConnection:
+    """A DuckDB for one query: with the macros, and shut in.
+
+    The extensions come from PyPI; nothing is downloaded. Afterwards no extension can be loaded, no
+    setting changed, no local file opened, and S3 is the stack's.
+    """
+    import duckdb_extension_delta
+    import duckdb_extension_httpfs
+
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "threads": str(threads),
+        }
+    )
+    for package in (duckdb_extension_httpfs, duckdb_extension_delta):
+        for file in Path(str(package.__file__)).parent.rglob("*.duckdb_extension"):
+            connection.load_extension(str(file))
+    split = urlsplit(endpoint)
+    connection.execute(
+        "CREATE SECRET stack "
+        "(TYPE s3, KEY_ID "
+        f"{literal(key)}, SECRET "
+        f"{literal(secret)}, REGION "
+        f"{literal(region)}, "
+        f"ENDPOINT {literal(split.netloc)}, "
+        "URL_STYLE 'path', USE_SSL "
+        f"{str(split.scheme == 'https').lower()})"
+    )
+    connection.execute(MACROS)
+    for setting in (
+        "TimeZone = 'UTC'",
+        f"temp_directory = {literal(str(scratch))}",
+        "max_temp_directory_size = '10GB'",
+        f"memory_limit = {literal(memory)}",
+        "python_enable_replacements = false",
+        "preserve_insertion_order = true",
+        "integer_division = true",
+        "enable_external_file_cache = false",
+        "allowed_directories = ['s3://']",
+        "enable_external_access = false",
+        "allow_community_extensions = false",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
+    return connection
+
+
+class Engine:
+    """Compiles and runs queries for one job.
+
+    Args:
+        connection: From :func:`connect`, unused.
+        catalog: The tables.
+        s3: A boto3 client.
+        job: What to do.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, s3: Client, job: Job) -> None:
+        self.connection = connection
+        self.catalog = catalog
+        self.s3 = s3
+        self.job = job
+        self.scanned = 0
+        self._views: dict[transpile.TableName, dict[str, str]] = {}
+        self._stack: list[transpile.TableName] = []
+
+    def query(self, tree: exp.Expr, parameters: list[str] | None = None) -> Outcome:
+        """Run a query; its rows are fetched as they are asked for."""
+        sql = self.compile(tree, self.job.sql, self.job.database, parameters)
+        self.check_cutoff()
+        with self.errors(tree):
+            cursor = self.connection.execute(sql)
+        columns = self.result_columns(cursor)
+        return Outcome(columns, self._fetch(cursor, tree), header=True, scanned=self.scanned)
+
+    def check_cutoff(self) -> None:
+        """See that no more is read than the workgroup allows.
+
+        Raises:
+            QueryFailedError: It is more.
+        """
+        if self.job.cutoff and self.scanned > self.job.cutoff:
+            raise QueryFailedError("Bytes scanned limit was exceeded", OTHER, 1003)
+
+    def compile(self, tree: exp.Expr, sql: str, database: str, parameters: list[str] | None = None) -> str:
+        """A query as DuckDB's SQL; the tables that it names are there as views then."""
+        transpile.bind(tree, parameters or [])
+        names = transpile.tables(tree, sql, database)
+        for table in sorted(set(names.values()), key=lambda item: (item.database, item.name)):
+            self._attach(table)
+        return transpile.to_duckdb(tree, names, {table: self._views[table] for table in set(names.values())})
+
+    def describe(self, sql: str) -> list[tuple[str, str]]:
+        """Names and DuckDB's types of a query's columns."""
+        return [(row[0], row[1]) for row in self.connection.execute(f"DESCRIBE {sql}").fetchall()]
+
+    def result_columns(self, cursor: duckdb.DuckDBPyConnection) -> list[ResultColumn]:
+        """Columns of what was executed.
+
+        Raises:
+            QueryFailedError: Athena has no such type.
+        """
+        try:
+            return [result_column(item[0], str(item[1])) for item in cursor.description or ()]
+        except ValueError as error:
+            raise not_supported(str(error)) from error
+
+    @contextmanager
+    def errors(self, tree: exp.Expr) -> Iterator[None]:
+        """Inside of it, DuckDB's errors become Athena's."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise athena_error(error, tree, self.job.sql) from error
+
+    def _fetch(self, cursor: duckdb.DuckDBPyConnection, tree: exp.Expr) -> Iterator[list[tuple[Any, ...]]]:
+        while True:
+            with self.errors(tree):
+                batch = cursor.fetchmany(BATCH)
+            if not batch:
+                return
+            yield batch
+
+    def _attach(self, table: transpile.TableName) -> None:
+        if table in self._views:
+            return
+        if table.database == INFORMATION:
+            self._information(table)
+            return
+        if table.name.endswith("$partitions"):
+            self._partitions(table)
+            return
+        found = self.catalog.table(table.database, table.name, table.place)
+        if found.is_view:
+            sql = self._view(found, table)
+        else:
+            sql, size = sources.relation(found, self.catalog, self.s3)
+            self.scanned += size or 0
+        with self.source_errors(found):
+            self._create(table, sql)
+        if found.kind == "delta":
+            self.scanned += self._delta_bytes(found)
+
+    def _view(self, found: Table, table: transpile.TableName) -> str:
+        if table in self._stack:
+            raise QueryFailedError(f"INVALID_VIEW: View '{table.database}.{table.name}' is recursive")
+        sql, schema = view_of(found)
+        self._stack.append(table)
+        try:
+            return self.compile(transpile.parse(sql), sql, schema)
+        finally:
+            self._stack.pop()
+
+    def _create(self, table: transpile.TableName, sql: str) -> None:
+        self.connection.execute(f"CREATE TEMP VIEW {table.sql} AS {sql}")
+        # Not by DESCRIBE, which would read Delta's log once more.
+        columns = self.connection.execute(
+            "SELECT column_name, "
+            "data_type FROM "
+            "duckdb_columns() WHERE "
+            "database_name = 'temp' "
+            "AND table_name = ? "
+            "ORDER BY column_index",
+            [table.key],
+        ).fetchall()
+        self._views[table] = dict(columns)
+
+    def _delta_bytes(self, table: Table) -> int:
+        bucket, key = sources.bucket_and_key(table.location)
+        try:
+            size = self.connection.execute(
+                f"SELECT sum(size) FROM delta_list_files({literal(f's3://{bucket}/{key}')})"
+            ).fetchone()
+        except duckdb.Error:
+            return sum(size for _, size in sources.files_below(self.s3, table.location))
+        return int(size[0] or 0) if size else 0
+
+    @contextmanager
+    def source_errors(self, table: Table) -> Iterator[None]:
+        """Inside of it, DuckDB's errors are those of a table's files."""
+        try:
+            yield
+        except duckdb.Error as error:
+            where = f"{table.database}.{table.name} at {table.location}"
+            kind = "DELTA_LAKE_INVALID_SCHEMA" if table.kind == "delta" else "HIVE_CANNOT_OPEN_SPLIT"
+            raise QueryFailedError(f"{kind}: cannot read {where}: {_line(error)}", USER, 1202) from error
+
+    def _information(self, table: transpile.TableName) -> None:
+        rows: list[tuple[str, ...]] = []
+        if table.name == "schemata":
+            columns = ["catalog_name", "schema_name"]
+            rows = [("awsdatacatalog", database) for database in (*self.catalog.databases(), INFORMATION)]
+        elif table.name in {"tables", "views"}:
+            columns = ["table_catalog", "table_schema", "table_name", "table_type"]
+            rows = [
+                ("awsdatacatalog", item.database, item.name, "VIEW" if item.is_view else "BASE TABLE")
+                for database in self.catalog.databases()
+                for item in self.catalog.tables(database)
+                if item.is_view or table.name == "tables"
+            ]
+        elif table.name == "columns":
+            columns = [
+                "table_catalog",
+                "table_schema",
+                "table_name",
+                "column_name",
+                "ordinal_position",
+                "data_type",
+            ]
+            rows = [
+                (
+                    "awsdatacatalog",
+                    item.database,
+                    item.name,
+                    column.name,
+                    str(position),
+                    hive_to_trino(column.type),
+                )
+                for database in self.catalog.databases()
+                for item in self.catalog.tables(database)
+                for position, column in enumerate((*item.columns, *item.partition_keys), 1)
+            ]
+        else:
+            raise QueryFailedError(
+                f"TABLE_NOT_FOUND: line {table.place}: Table "
+                f"'awsdatacatalog.{INFORMATION}.{table.name}' "
+                ""
+                ""
+                "does not exist",
+                kind=1301,
+            )
+        self._values(table, columns, rows, {"ordinal_position": "BIGINT"})
+
+    def _partitions(self, table: transpile.TableName) -> None:
+        found = self.catalog.table(table.database, table.name.removesuffix("$partitions"), table.place)
+        keys = [key.name for key in found.partition_keys]
+        self._values(table, keys, [partition.values for partition in self.catalog.partitions(found)], {})
+
+    def _values(
+        self,
+        table: transpile.TableName,
+        columns: list[str],
+        rows: list[tuple[str, ...]],
+        types: dict[str, str],
+    ) -> None:
+        selected = ", ".join(
+            f"CAST({name(column)} AS {types.get(column, 'VARCHAR')}) AS {name(column)}" for column in columns
+        )
+        if rows:
+            values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in rows)
+            source = f"(VALUES {values}) AS t({', '.join(map(name, columns))})"
+        else:
+            source = f"(SELECT {', '.join(f'NULL AS {name(column)}' for column in columns)} WHERE false)"
+        self._create(table, f"SELECT {selected} FROM {source}")
+
+
+def new_name() -> str:
+    """A name for a file that nobody else chooses."""
+    return uuid.uuid4().hex
+
+
+def athena_error(error: duckdb.Error, tree: exp.Expr, sql: str) -> QueryFailedError:
+    """Athena's words for an error of DuckDB."""
+    message = _line(error)
+    if found := re.search(r"\b([A-Z][A-Z_]{5,}: .+)", message):
+        return QueryFailedError(found[1], USER, 1006)
+    if found := re.search(
+        r'(?:Referenced column "|does not have a column named "|column named )([^"]+)"', str(error)
+    ):
+        column = found[1]
+        return QueryFailedError(
+            "COLUMN_NOT_FOUND: line "
+            f"{transpile.column_place(tree, sql, column)}: "
+            ""
+            ""
+            f"Column '{column}' cannot be resolved "
+            "or requester is not authorized to "
+            "access requested resources",
+            USER,
+            1006,
+        )
+    if found := re.search(r'column "([^"]+)" must appear in the GROUP BY clause', message):
+        column = found[1]
+        return QueryFailedError(
+            "EXPRESSION_NOT_AGGREGATE: line "
+            f"{transpile.column_place(tree, sql, column)}: "
+            ""
+            ""
+            f"'{column}' must be an aggregate "
+            "expression or appear in "
+            "GROUP BY clause"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return QueryFailedError("Query exhausted resources at this scale factor", USER, 3)
+    if isinstance(error, duckdb.ConversionException):
+        return QueryFailedError(f"INVALID_CAST_ARGUMENT: {message}")
+    if isinstance(error, duckdb.OutOfRangeException):
+        return QueryFailedError(f"NUMERIC_VALUE_OUT_OF_RANGE: {message}")
+    if isinstance(error, duckdb.HTTPException | duckdb.IOException):
+        return QueryFailedError(f"HIVE_CANNOT_OPEN_SPLIT: {message}", USER, 1202)
+    if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+        is_type = any(word in message for word in ("No function", "Macro", "Cannot"))
+        return QueryFailedError(f"{'TYPE_MISMATCH' if is_type else 'SYNTAX_ERROR'}: line 1:1: {message}")
+    return QueryFailedError(f"GENERIC_USER_ERROR: {message}")
+
+
+def _line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

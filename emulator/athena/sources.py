@@ -1,0 +1,150 @@
+"""Tables of the catalogue as relations of DuckDB: Delta, Parquet, CSV, JSON, with partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
+
+from emulator.athena.catalog import Catalog, Client, Column, Table
+from emulator.athena.errors import QueryFailedError, not_supported
+from emulator.athena.types import hive_to_duckdb
+
+MANY = 10_000  # partitions that are read in one query
+
+
+def literal(text: str) -> str:
+    """A string as it stands in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name(text: str) -> str:
+    """An identifier as it stands in SQL."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Bucket and key of an address on S3.
+
+    Raises:
+        QueryFailedError: It is none: nothing but S3 can be read or written.
+    """
+    split = urlsplit(uri)
+    if split.scheme not in {"s3", "s3a", "s3n"} or not split.netloc:
+        raise QueryFailedError(f"HIVE_INVALID_METADATA: the location {uri!r} is not on S3", kind=1301)
+    return split.netloc, split.path.lstrip("/")
+
+
+def unquoted(text: str) -> str:
+    """A value of a partition as it stands in a path, without Hive's escapes."""
+    return unquote(text)
+
+
+def files_below(s3: Client, location: str) -> list[tuple[str, int]]:
+    """Address and size of each file below a location, without those that Hive hides."""
+    bucket, prefix = bucket_and_key(location)
+    prefix = prefix.rstrip("/") + "/" if prefix else ""
+    found = []
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", ()):
+            parts = item["Key"][len(prefix) :].split("/")
+            if item["Size"] and not any(part.startswith(("_", ".")) for part in parts):
+                found.append((f"s3://{bucket}/{item['Key']}", item["Size"]))
+    return found
+
+
+def relation(table: Table, catalog: Catalog, s3: Client) -> tuple[str, int | None]:
+    """SQL that reads a table, in DuckDB's words.
+
+    Returns:
+        The SQL, and the bytes of the files that it reads if they were listed.
+
+    Raises:
+        QueryFailedError: The table's format is not read here, or its location is not on S3.
+    """
+    if table.kind == "delta":
+        bucket, key = bucket_and_key(table.location)
+        return f"SELECT * FROM delta_scan({literal(f's3://{bucket}/{key}')})", None
+    if table.kind not in {"parquet", "csv", "opencsv", "json"}:
+        raise not_supported(
+            f"tables of {table.database}.{table.name}'s format are not read here: {table.kind}"
+        )
+    places: Iterable[tuple[tuple[str, ...], str]] = [((), table.location)]
+    if table.partition_keys:
+        places = [(partition.values, partition.location) for partition in catalog.partitions(table)]
+        if len(places) > MANY:
+            raise not_supported(f"{table.database}.{table.name} has more than {MANY} partitions")
+    parts, size = [], 0
+    for values, location in places:
+        files = files_below(s3, location)
+        size += sum(bytes_ for _, bytes_ in files)
+        if files:
+            parts.append(_part(table, [uri for uri, _ in files], values))
+    return " UNION ALL ".join(parts) or _nothing(table), size
+
+
+def _nothing(table: Table) -> str:
+    columns = (*table.columns, *table.partition_keys)
+    typed = ", ".join(f"CAST(NULL AS {hive_to_duckdb(c.type)}) AS {name(c.name)}" for c in columns)
+    return f"SELECT {typed} WHERE false"
+
+
+def _part(table: Table, files: list[str], values: tuple[str, ...]) -> str:
+    selected = [_cast(table, column) for column in table.columns]
+    for key, value in zip(table.partition_keys, values, strict=False):
+        text = "NULL" if value == "__HIVE_DEFAULT_PARTITION__" else literal(value)
+        selected.append(f"CAST({text} AS {hive_to_duckdb(key.type)}) AS {name(key.name)}")
+    return f"SELECT {', '.join(selected)} FROM {_reader(table, files)}"
+
+
+def _cast(table: Table, column: Column) -> str:
+    kind = hive_to_duckdb(column.type)
+    if table.kind in {"csv", "opencsv"}:
+        # LazySimpleSerDe makes null of what it cannot read; OpenCSVSerde complains.
+        cast = "TRY_CAST" if table.kind == "csv" else "CAST"
+        return f"{cast}({name(column.name)} AS {kind}) AS {name(column.name)}"
+    return f"CAST({name(column.name)} AS {kind}) AS {name(column.name)}"
+
+
+def _reader(table: Table, files: list[str]) -> str:
+    listed = "[" + ", ".join(map(literal, files)) + "]"
+    if table.kind == "parquet":
+        # A column that some file does not have is null there.
+        missing = ", ".join(
+            f"CAST(NULL AS {hive_to_duckdb(c.type)}) AS {name(c.name)}" for c in table.columns
+        )
+        return (
+            f"(SELECT * FROM (SELECT {missing} WHERE false) UNION ALL BY NAME "
+            f"SELECT * FROM read_parquet({listed}, hive_partitioning=false, union_by_name=true))"
+        )
+    if table.kind == "json":
+        columns = ", ".join(f"{literal(c.name)}: {literal(hive_to_duckdb(c.type))}" for c in table.columns)
+        return (
+            f"read_json({listed}, format='newline_delimited', columns={{{columns}}}, hive_partitioning=false)"
+        )
+    serde = table.serde_parameters
+    skip = int(table.parameters.get("skip.header.line.count", 0))
+    columns = ", ".join(f"{literal(c.name)}: 'VARCHAR'" for c in table.columns)
+    if table.kind == "opencsv":
+        options = {
+            "delim": serde.get("separatorChar", ","),
+            "quote": serde.get("quoteChar", '"'),
+            "escape": serde.get("escapeChar", "\\"),
+            "nullstr": "never null",  # it has no nulls
+        }
+    else:
+        options = {
+            "delim": serde.get("field.delim") or serde.get("serialization.format") or "\x01",
+            "quote": "",
+            "escape": "",
+            "nullstr": serde.get("serialization.null.format", "\\N"),
+        }
+    written = ", ".join(f"{key}={literal(value)}" for key, value in options.items())
+    return (
+        f"read_csv({listed}, "
+        "auto_detect=false, "
+        f"header=false, skip={skip}, "
+        "null_padding=true, "
+        "strict_mode=false, "
+        "hive_partitioning=false, "
+        f"columns={{{columns}}}, {written})"
+    )

@@ -1,0 +1,127 @@
+"""Names of types: Hive's (in Glue), Trino's (in SQL and in results) and DuckDB's. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+MAX_LENGTH = 2147483647
+# Precision and scale that GetQueryResults reports, by Athena's name of the type.
+_PRECISION = {
+    "boolean": 0,
+    "tinyint": 3,
+    "smallint": 5,
+    "integer": 10,
+    "bigint": 19,
+    "float": 17,
+    "double": 17,
+    "varchar": MAX_LENGTH,
+    "varbinary": 1073741824,
+    "date": 0,
+    "time": 3,
+    "timestamp": 3,
+    "timestamp with time zone": 3,
+}
+_ATHENA = {
+    "BOOLEAN": "boolean",
+    "TINYINT": "tinyint",
+    "SMALLINT": "smallint",
+    "INTEGER": "integer",
+    "BIGINT": "bigint",
+    "UTINYINT": "smallint",
+    "USMALLINT": "integer",
+    "UINTEGER": "bigint",
+    "UBIGINT": "bigint",
+    "HUGEINT": "bigint",
+    "FLOAT": "float",
+    "DOUBLE": "double",
+    "VARCHAR": "varchar",
+    "BLOB": "varbinary",
+    "DATE": "date",
+    "TIME": "time",
+    "JSON": "json",
+    "UUID": "varchar",
+    '"NULL"': "unknown",
+    "NULL": "unknown",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMP_S": "timestamp",
+    "TIMESTAMP_MS": "timestamp",
+    "TIMESTAMP_NS": "timestamp",
+    "TIMESTAMP WITH TIME ZONE": "timestamp with time zone",
+}
+
+
+@dataclass(frozen=True)
+class ResultColumn:
+    """A column of a result.
+
+    Attributes:
+        name: As the query names it.
+        type: Athena's name, such as ``varchar`` or ``array``.
+        precision: Digits, or the greatest length.
+        scale: Digits behind the point.
+    """
+
+    name: str
+    type: str
+    precision: int = 0
+    scale: int = 0
+
+
+def result_column(name: str, duckdb_type: str) -> ResultColumn:
+    """The column of a result, by DuckDB's type.
+
+    >>> result_column("a", "DECIMAL(10,2)")
+    ResultColumn(name='a', type='decimal', precision=10, scale=2)
+    >>> result_column("b", "VARCHAR[]").type, result_column("c", "STRUCT(x INTEGER)").type
+    ('array', 'row')
+
+    Raises:
+        ValueError: Athena has no such type.
+    """
+    if duckdb_type.endswith("]"):
+        return ResultColumn(name, "array")
+    if duckdb_type.startswith("STRUCT"):
+        return ResultColumn(name, "row")
+    if duckdb_type.startswith("MAP"):
+        return ResultColumn(name, "map")
+    if duckdb_type.startswith("DECIMAL"):
+        precision, scale = duckdb_type[8:-1].split(",")
+        return ResultColumn(name, "decimal", int(precision), int(scale))
+    if duckdb_type not in _ATHENA:
+        raise ValueError(f"the type {duckdb_type} has no counterpart in Athena")
+    athena = _ATHENA[duckdb_type]
+    return ResultColumn(name, athena, _PRECISION.get(athena, 0))
+
+
+def hive_to_duckdb(hive: str) -> str:
+    """DuckDB's name of a type of Glue.
+
+    >>> hive_to_duckdb("array<struct<a:int,b:decimal(10,2)>>"), hive_to_duckdb("string")
+    ('STRUCT(a INT, b DECIMAL(10, 2))[]', 'TEXT')
+    """
+    return exp.DataType.build(hive, dialect="hive").sql("duckdb")
+
+
+def hive_to_trino(hive: str) -> str:
+    """Trino's name of a type of Glue.
+
+    >>> hive_to_trino("string"), hive_to_trino("int"), hive_to_trino("array<string>")
+    ('varchar', 'integer', 'array(varchar)')
+    """
+    return exp.DataType.build(hive, dialect="hive").sql("trino").lower()
+
+
+def duckdb_to_hive(duckdb_type: str) -> str:
+    """Glue's name of a type of DuckDB.
+
+    >>> duckdb_to_hive("VARCHAR"), duckdb_to_hive("HUGEINT"), duckdb_to_hive("STRUCT(a INTEGER)[]")
+    ('string', 'bigint', 'array<struct<a:int>>')
+    """
+    if duckdb_type in {"HUGEINT", "UBIGINT", "UINTEGER"}:
+        return "bigint"
+    if duckdb_type.startswith("TIMESTAMP"):
+        return "timestamp"
+    text = exp.DataType.build(duckdb_type, dialect="duckdb").sql("hive").lower()
+    return text.replace(": ", ":").replace(", ", ",")

@@ -1,0 +1,162 @@
+"""A process that runs one statement after the other: requests on standard input, answers on standard output.
+
+Started by :mod:`emulator.athena.executions`, one line of JSON each way. It ends when it is killed (that is
+how a query is cancelled), when its input ends, or when the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from emulator.athena import ddl, results, sources, transpile
+from emulator.athena.catalog import Catalog
+from emulator.athena.engine import Engine, Job, connect
+from emulator.athena.errors import SYSTEM, USER, QueryFailedError, RequestRefusedError
+
+PARENT_SECONDS = 1.0
+
+
+class Worker:
+    """Runs jobs in this process.
+
+    Args:
+        settings: ``s3`` and ``glue`` (addresses), ``region``, ``memory`` and ``threads``.
+        scratch: A folder for what does not fit into memory.
+    """
+
+    def __init__(self, settings: dict[str, Any], scratch: Path) -> None:
+        self.scratch = scratch
+        key, secret = "test", "test"
+        session = boto3.Session(
+            aws_access_key_id=key, aws_secret_access_key=secret, region_name=settings["region"]
+        )
+        config = Config(s3={"addressing_style": "path"}, retries={"mode": "standard"}, proxies={})
+        self.s3 = session.client("s3", endpoint_url=settings["s3"], config=config)
+        self.catalog = Catalog(session.client("glue", endpoint_url=settings["glue"], config=config))
+        self.connection = connect(
+            settings["s3"],
+            settings["region"],
+            key=key,
+            secret=secret,
+            scratch=scratch,
+            memory=settings["memory"],
+            threads=settings["threads"],
+        )
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run one job; its answer says what came of it, or why it failed."""
+        spool = Path(request.pop("spool"))
+        job = Job(**request)
+        # Of its own: the views of one statement are not those of the next.
+        connection = self.connection.cursor()
+        try:
+            return self._run(Engine(connection, self.catalog, self.s3, job), job, spool)
+        except QueryFailedError as error:
+            return _failure(error.message, error.category, error.kind, retryable=error.retryable)
+        except RequestRefusedError as error:
+            return _failure(error.message, USER, 1006)
+        except ClientError as error:
+            return self._refused(error, job)
+        except BotoCoreError as error:
+            return _failure(f"the stack's own services do not answer: {error}", SYSTEM, 1, retryable=True)
+        finally:
+            connection.close()
+
+    def _run(self, engine: Engine, job: Job, spool: Path) -> dict[str, Any]:
+        started = time.monotonic()
+        tree = transpile.parse(job.sql)
+        planned = time.monotonic()
+        if ddl.kind_of(tree) == ("DML", "SELECT"):
+            outcome = engine.query(tree, job.parameters)
+        else:
+            outcome = ddl.run(engine, tree)
+        rows = results.as_texts(outcome.batches, [column.type for column in outcome.columns])
+        bucket, prefix = sources.bucket_and_key(job.output)
+        stem = f"{prefix.rstrip('/')}/{job.id}".lstrip("/")
+        ending = "" if outcome.update_count is not None else ".csv" if outcome.header else ".txt"
+        local = self.scratch / f"{job.id}{ending or '.none'}"
+        try:
+            count = results.write(rows, outcome.columns, local, spool, header=outcome.header)
+            executed = time.monotonic()
+            manifest = None
+            if outcome.update_count is not None:
+                manifest = f"s3://{bucket}/{stem}-manifest.csv"
+                text = "".join(f"{uri}\n" for uri in outcome.written)
+                self.s3.put_object(Bucket=bucket, Key=f"{stem}-manifest.csv", Body=text.encode())
+            else:
+                with local.open("rb") as content:
+                    self.s3.put_object(Bucket=bucket, Key=stem + ending, Body=content)
+            meta = results.metadata(outcome.columns)
+            self.s3.put_object(Bucket=bucket, Key=f"{stem}{ending}.metadata", Body=meta)
+        finally:
+            local.unlink(missing_ok=True)
+        return {
+            "columns": [asdict(column) for column in outcome.columns],
+            "header": outcome.header,
+            "location": f"s3://{bucket}/{stem}{ending}",
+            "manifest": manifest,
+            "rows": count,
+            "update_count": outcome.update_count,
+            "scanned": outcome.scanned,
+            "planning_ms": round((planned - started) * 1000),
+            "engine_ms": round((executed - started) * 1000),
+            "publishing_ms": round((time.monotonic() - executed) * 1000),
+        }
+
+    def _refused(self, error: ClientError, job: Job) -> dict[str, Any]:
+        code = error.response["Error"]["Code"]
+        if code in {"NoSuchBucket", "404"}:
+            where = error.response["Error"].get("BucketName", "")
+            return _failure(
+                "The S3 location provided to save your query results is "
+                "invalid, or a table's bucket is not there: "
+                f"{where or job.output}. Please check your S3 location is correct "
+                "and is in the same region and try again.",
+                USER,
+                1100,
+            )
+        return _failure(f"{code}: {error.response['Error'].get('Message', '')}", USER, 1301)
+
+
+def _failure(message: str, category: int, kind: int, *, retryable: bool = False) -> dict[str, Any]:
+    error = {"ErrorCategory": category, "ErrorType": kind, "Retryable": retryable, "ErrorMessage": message}
+    return {"error": error}
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    # What a library prints must not be taken for an answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    with tempfile.TemporaryDirectory(prefix="athena-") as scratch:
+        worker = Worker(json.loads(sys.stdin.readline()), Path(scratch))
+        for line in sys.stdin:
+            try:
+                answer = worker.run(json.loads(line))
+            except Exception as error:  # a query must not end the worker unheard
+                answer = _failure(f"GENERIC_INTERNAL_ERROR: {type(error).__name__}: {error}", SYSTEM, 1)
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()
