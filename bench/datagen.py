@@ -19,7 +19,7 @@ from collections.abc import Callable
 from io import BytesIO, StringIO
 from pathlib import Path
 
-FAKER_ROWS, LOOP_ROWS = 4_000, 60_000
+FAKER_ROWS, MIMESIS_ROWS, LOOP_ROWS = 4_000, 20_000, 60_000
 GOALS = {
     "transactions / Faker row by row": 120.0,
     "transactions / write_csv of a ready frame": 0.5,
@@ -47,6 +47,30 @@ def faker_rows() -> int:
             ]
         )  # fmt: skip
     return FAKER_ROWS
+
+
+def mimesis_rows() -> int:
+    """The same row by Mimesis, a provider's call for each value."""
+    import csv
+
+    from mimesis import Generic, Locale
+
+    make = Generic(Locale.DE, seed=1)
+    number_of, filled = make.numeric.integer_number, make.random.generate_string_by_mask
+    writer = csv.writer(StringIO())
+    for number in range(MIMESIS_ROWS):
+        at = make.datetime.datetime(start=2025, end=2025)
+        writer.writerow(
+            [
+                f"T{number:016d}", f"A{number_of(1, 10**6):012d}", at.isoformat(), at.date(),
+                make.choice(("card_payment", "transfer_in", "salary")), make.choice(("debit", "credit")),
+                make.choice(("pos", "online")), make.finance.company(), filled("####"),
+                make.text.word(), make.finance.price(), "EUR",
+                filled("DE####################"), make.text.word(), "booked",
+                at.isoformat(),
+            ]
+        )  # fmt: skip
+    return MIMESIS_ROWS
 
 
 def loop_rows() -> int:
@@ -99,6 +123,23 @@ def ready_frame(scale: int) -> tuple[int, float]:
     return 5 * frame.height, time.process_time() - before
 
 
+def arrow_frame(scale: int) -> tuple[int, float]:
+    """Arrow's CSV writer for the same frame: rows, and processor seconds."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    from datagen.schedule import Plan
+    from datagen.transactions import TRANSACTIONS
+
+    plan = Plan(42, scale)
+    frame = TRANSACTIONS.rows(plan, TRANSACTIONS.block(plan, 0, 0).index, 0).to_arrow()
+    pa.set_cpu_count(1)
+    before = time.process_time()
+    for _ in range(5):
+        csv.write_csv(frame, pa.BufferOutputStream())
+    return 5 * frame.num_rows, time.process_time() - before
+
+
 def everything(scale: int, workers: int) -> int:
     """All five entities into a folder, with dirt."""
     from datagen import generate
@@ -129,14 +170,16 @@ def measure(case: str, scale: int) -> dict[str, float]:
 
     cases: dict[str, Callable[[], int | tuple[int, float]]] = {
         "faker": faker_rows,
+        "mimesis": mimesis_rows,
         "loop": loop_rows,
         "transactions": lambda: transactions(scale),
         "ready": lambda: ready_frame(scale),
+        "arrow": lambda: arrow_frame(scale),
         "one": lambda: everything(scale, 1),
         "two": lambda: everything(scale, 2),
         "first": lambda: first_row(scale),
     }
-    if case not in ("faker", "loop", "first"):
+    if case not in ("faker", "mimesis", "loop", "first"):
         warm_up()
     clock, processor = time.perf_counter(), time.process_time()
     result = cases[case]()
@@ -167,13 +210,15 @@ def page(rounds: list[dict[str, dict[str, float]]], command: str, scale: int) ->
 
     rows = {
         "Faker row by row": speed("faker", "processor"),
+        "Mimesis row by row": speed("mimesis", "processor"),
         "loop with `random` and `csv`": speed("loop", "processor"),
         "**transactions**": speed("transactions", "processor"),
         "Polars' `write_csv` of a ready frame": speed("ready", "processor"),
+        "Arrow's `write_csv` of the same frame": speed("arrow", "processor"),
         "all five entities, one worker": speed("one", "processor"),
     }
     one, two = speed("one", "wall"), speed("two", "wall")  # the thread that writes comes on top
-    mine, faker, ready = (rows[name] for name in ("**transactions**", *list(rows)[:1], *list(rows)[3:4]))
+    mine, faker, ready = (speed(case, "processor") for case in ("transactions", "faker", "ready"))
     ratios = {
         "transactions / Faker row by row": [a / b for a, b in zip(mine, faker, strict=True)],
         "transactions / write_csv of a ready frame": [a / b for a, b in zip(mine, ready, strict=True)],
@@ -225,7 +270,7 @@ def main() -> None:
     if options.case:
         print(json.dumps(measure(options.case, options.scale)))
         return
-    cases = ["faker", "loop", "transactions", "ready", "one", "two", "first"]
+    cases = ["faker", "mimesis", "loop", "transactions", "ready", "arrow", "one", "two", "first"]
     rounds = []
     for number in range(options.rounds):
         order = cases if number % 2 == 0 else cases[::-1]

@@ -100,8 +100,9 @@ def _day_texts(days: pl.Series) -> pl.Series:
 @cache
 def _second_texts() -> pl.Series:
     """What stands after the day, for each second of a day."""
-    seconds = range(SECONDS_PER_DAY)
-    return pl.Series([f"T{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}Z" for s in seconds])
+    second = np.arange(SECONDS_PER_DAY)
+    hour, minute, rest = (digits(part, 2) for part in (second // 3600, second // 60 % 60, second % 60))
+    return join("T", hour, ":", minute, ":", rest, "Z")
 
 
 @cache

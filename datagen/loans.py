@@ -9,6 +9,9 @@ Sources:
   90 days past due is default (Regulation (EU) 575/2013, article 178). The rates themselves are assumptions.
 - Early repayment: the PSA standard prepayment model (Public Securities Association, 1985): the yearly share
   of loans repaid early rises by 0.2 % a month to 6 % from month 30 on.
+- Partial early repayment (curtailment): some borrowers once pay a part of what is left together with an
+  instalment; from then on the annuity is that of the rest over the rest of the term, by the same formula. How
+  many, when and how much are assumptions.
 - Restructuring: an extended term, one of the forbearance measures of the European Banking Authority's
   guidelines on non-performing exposures (EBA/GL/2018/06): from then on the borrower pays one instalment a
   month, and the arrears at the end.
@@ -165,6 +168,10 @@ class Terms:
         installment: Regular instalment in cents (interest only, for loans that pay nothing else).
         sloppy: Whether some instalments are paid late.
         grade: Position of the borrower's grade: good, fair, poor.
+        extra_number: Number of the instalment with which a part is repaid early, or far away.
+        extra: That part of the principal, in cents.
+        rest: Principal in cents that is left after it.
+        later_installment: Regular instalment in cents after it.
         last: Number of the last instalment; before ``count`` when the loan is repaid early.
     """
 
@@ -184,6 +191,10 @@ class Terms:
     installment: Ints
     sloppy: Bools
     grade: Ints
+    extra_number: Ints
+    extra: Ints
+    rest: Ints
+    later_installment: Ints
     last: Ints
 
     def due(self, number: Ints) -> Ints:
@@ -213,22 +224,35 @@ class Terms:
 
     def remaining(self, number: Ints) -> Ints:
         """Principal in cents that is left when ``number`` instalments have been paid."""
-        growth = _power(self._growth, number)
-        annuity = np.rint(self.principal * growth - self.installment * ((growth - 1) / self._monthly_rate))
-        left = np.where(self.repayment == ANNUITY, annuity.astype(np.int64), self.principal)
+        first = self._paid_down(self.principal, self.installment, number)
+        after = number - self.extra_number
+        if (after >= 0).any():
+            later = self._paid_down(self.rest, self.later_installment, np.maximum(after, 0))
+            first = np.where(after >= 0, later, first)
+        left = np.where(self.repayment == ANNUITY, first, self.principal)
         return np.where(number >= self.last, 0, np.clip(left, 0, self.principal))
 
     def parts(self, number: Ints) -> tuple[Ints, Ints]:
         """Principal and interest, in cents, of instalment ``number`` (from 1)."""
         before = self.remaining(number - 1)
         principal = before - self.remaining(number)
-        interest = np.maximum(self.installment - principal, 0)
+        regular = principal - np.where(number == self.extra_number, self.extra, 0)
+        installment = np.where(number > self.extra_number, self.later_installment, self.installment)
+        interest = np.maximum(installment - regular, 0)
         last = np.rint(before * self._monthly_rate * self.gap).astype(np.int64)
         return principal, np.where(number >= self.last, last, interest)
 
     def take(self, position: Ints) -> Terms:
         """Terms of some of the loans, by position; one may come more than once."""
         return Terms(**{name: getattr(self, name)[position] for name in Terms.__dataclass_fields__})
+
+    def _paid_down(self, principal: Ints, installment: Ints, number: Ints) -> Ints:
+        """Principal in cents of annuities that is left after so many instalments."""
+        growth = _power(self._growth, number)
+        left: npt.NDArray[np.float64] = np.rint(
+            principal * growth - installment * ((growth - 1) / self._monthly_rate)
+        )
+        return left.astype(np.int64)
 
     @property
     def _monthly_rate(self) -> npt.NDArray[np.float64]:
@@ -278,11 +302,11 @@ def terms(plan: Plan, index: Ints) -> Terms:
     bullet = repayment == BULLET
     count = np.where(bullet, 1, months)
     monthly = rate / 12_000_000
-    annuity = principal * monthly / (1 - 1 / _power(1 + monthly, count))
+    annuity = _annuity(principal, monthly, count)
     regular = np.where(repayment == ANNUITY, annuity, principal * monthly)
     early = np.where(bullet, _NEVER, _prepayments()(draws.bits("prepayment"), np.zeros_like(index)))
     score = customers.first_score(plan, customer)
-    return Terms(
+    agreed = Terms(
         index=index,
         customer=customer,
         country=country,
@@ -299,8 +323,39 @@ def terms(plan: Plan, index: Ints) -> Terms:
         installment=np.rint(regular).astype(np.int64),
         sloppy=draws.chance("sloppy", _SLOPPY_SHARE),
         grade=(score < GRADES[0]).astype(np.int64) + (score < GRADES[1]),
+        extra_number=np.full_like(index, _NEVER),
+        extra=np.zeros_like(index),
+        rest=np.zeros_like(index),
+        later_installment=np.zeros_like(index),
         last=np.minimum(count, early),
     )
+    return _with_extra(plan, agreed)
+
+
+def _with_extra(plan: Plan, loan: Terms) -> Terms:
+    """Terms with the one partial repayment that some borrowers make."""
+    draws = plan.draws(NAME, loan.index)
+    number = 1 + draws.below("extra_number", np.maximum(loan.count - 1, 1))
+    chosen = draws.chance("extra", plan.profile.extra_repayments) & (loan.repayment == ANNUITY)
+    place = np.flatnonzero(chosen & (number < loan.last))
+    some, number = loan.take(place), number[place]
+    left = some.remaining(number)
+    extra = left * (5 + draws.below("extra_part", 40)[place]) // 100
+    later = _annuity(left - extra, some.rate / 12_000_000, some.count - number)
+    for values, found in (
+        (loan.extra_number, number),
+        (loan.extra, extra),
+        (loan.rest, left - extra),
+        (loan.later_installment, np.rint(later).astype(np.int64)),
+    ):
+        values[place] = found
+    return loan
+
+
+def _annuity(principal: Ints, monthly: npt.NDArray[np.float64], count: Ints) -> npt.NDArray[np.float64]:
+    """Instalment in cents that pays back a principal, at a monthly rate, in so many months."""
+    instalment: npt.NDArray[np.float64] = principal * monthly / (1 - 1 / _power(1 + monthly, count))
+    return instalment
 
 
 @dataclass(frozen=True)
@@ -346,10 +401,11 @@ def course(plan: Plan, loan: Terms, due_days: Ints) -> Course:
     days = int(due_days.max(initial=0))
     paid = np.minimum(np.arange(days + 1), loan.last[:, None])
     end, restructured = np.minimum(loan.last, _NEVER), np.full_like(loan.last, _NEVER)
-    # Most borrowers never miss an instalment, and who repays early does not either.
+    # Most borrowers never miss an instalment, and who repays early, all or a part, does not either.
     bits = plan.draws(NAME, loan.index).bits("first_miss")
     first_miss = 1 + _first_misses(plan.profile.arrears)(bits, loan.grade) // 1000
-    missing = np.flatnonzero((first_miss <= loan.last) & (loan.last == loan.count) & (first_miss <= due_days))
+    as_agreed = (loan.last == loan.count) & (loan.extra_number == _NEVER)
+    missing = np.flatnonzero((first_miss <= loan.last) & as_agreed & (first_miss <= due_days))
     if len(missing):
         some, first_miss = loan.take(missing), first_miss[missing]
         draws = plan.draws(NAME, some.index)

@@ -43,6 +43,7 @@ class Profile:
         loans_per_customer: Loans per customer.
         loan_products: Weight of each loan product.
         arrears: Factor on the share of borrowers who miss their first instalment.
+        extra_repayments: Share of annuity loans of which a part is repaid early.
         activity: Factor on how often money moves by itself, on top of standing orders.
         abroad: Share of purchases in another country.
         pending: Share of card payments and direct debits that settle on the next day.
@@ -63,6 +64,7 @@ class Profile:
     loans_per_customer: float
     loan_products: Weights
     arrears: float
+    extra_repayments: float
     activity: float
     abroad: float
     pending: float
@@ -93,6 +95,7 @@ LIMITS = {
     "accounts_per_customer": (1.0, 20.0),
     "loans_per_customer": (0.0, 10.0),
     "arrears": (0.0, 20.0),
+    "extra_repayments": (0.0, 1.0),
     "activity": (0.01, 50.0),
     "abroad": (0.0, 1.0),
     "pending": (0.0, 1.0),

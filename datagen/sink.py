@@ -161,4 +161,6 @@ _ADVICE = (
     ("Permission denied", "no permission to write there; choose another output or change its rights"),
     ("Read-only file system", "the file system is read-only; choose another output"),
     ("No space left on device", "the disk is full; free some space or choose another output"),
+    ("Disk quota exceeded", "your quota is used up; free some space or choose another output"),
+    ("File too large", "no file may be so large there; use less --file-rows or choose another output"),
 )

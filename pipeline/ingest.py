@@ -61,7 +61,8 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(SUFFIXES))
+            found = (p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(SUFFIXES))
+            files += sorted(p for p in found if not _is_aside(p.relative_to(path)))
         elif not path.is_file():
             raise UsageError(f"there is no file {path}")
         elif not path.name.lower().endswith(SUFFIXES):
@@ -73,6 +74,11 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     if not files:
         raise UsageError("no CSV file was found", "name files, or folders that hold *.csv or *.csv.gz files")
     return files
+
+
+def _is_aside(path: Path) -> bool:
+    """Whether a file lies in a folder that is not data by its name, such as ``_labels``."""
+    return any(part.startswith((".", "_")) for part in path.parts[:-1])
 
 
 def _notes(file: Path, contract: Contract) -> tuple[str, ...]:

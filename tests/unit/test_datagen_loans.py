@@ -70,7 +70,8 @@ def test_borrowers_in_arrears_roll_on_and_cure_at_the_published_rates(overdue, b
 
 @pytest.mark.parametrize("grade", range(3))
 def test_borrowers_who_owe_nothing_miss_by_their_grade(overdue, terms, grade):
-    some = overdue[(terms.grade == grade) & (terms.last == terms.count)]
+    as_agreed = (terms.last == terms.count) & (terms.extra == 0)
+    some = overdue[(terms.grade == grade) & as_agreed]
     before, after = some[:, :-1], some[:, 1:]
     moves = after[(before == 0) & (after >= 0)]
     assert (moves == 1).mean() == pytest.approx(FIRST_MISS[grade] / 1000, rel=0.15)
@@ -114,6 +115,29 @@ def test_who_repays_early_pays_all_that_is_left_at_once(terms):
     assert (rows["outstanding_principal"] == 0).all()
     last = PAYMENTS.rows(PLAN, early.index * 10_000 + early.last, 0)
     assert set(last["status"]) == {"paid"}
+
+
+def test_a_part_that_is_repaid_early_lowers_the_annuity_of_the_rest(terms):
+    """The schedule after it is that of a new loan over what is left, for the rest of the term."""
+    annuities = terms.repayment == loans.ANNUITY
+    some = terms.take(np.flatnonzero(terms.extra > 0))
+    possible = PLAN.profile.extra_repayments * annuities.sum()
+    assert 0.8 * possible < some.index.size < possible, "those who repay all before that do not"
+    number = some.extra_number
+    before, at, after = (some.parts(number + step) for step in (-1, 0, 1))
+    first = number > 1
+    level = before[0] + before[1]
+    assert (level == some.installment)[first].all()
+    assert (at[0] + at[1] == some.installment + some.extra).all()
+    share = some.extra / (some.rest + some.extra)
+    assert share.min() == pytest.approx(0.05, abs=0.001)
+    assert share.max() == pytest.approx(0.44, abs=0.001)
+    monthly, left = some.rate / 12_000_000, some.count - number
+    expected = some.rest * monthly / (1 - (1 + monthly) ** -left.astype(float))
+    assert np.abs(some.later_installment - expected).max() <= 0.5001
+    regular = number + 1 < some.last
+    assert (after[0] + after[1] == some.later_installment)[regular].all()
+    assert (some.remaining(number) == some.rest).all()
 
 
 def test_poor_scores_default_more_often(terms):

@@ -1,13 +1,16 @@
 """Objects by URI on the local disk, and which of them are new Bronze files."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from contracts import load_contract
+from datagen import generate
+from datagen.profile import load, override
 from pipeline.errors import UsageError
 from pipeline.files import inspect_file, inspect_files, new_files
-from pipeline.ingest import ingest
+from pipeline.ingest import _files, ingest
 from pipeline.storage import (
     ObjectInfo,
     delete,
@@ -130,6 +133,27 @@ def test_new_files_are_csv_files_whose_content_is_not_known(lake):
     known.add((f"{folder}/b.CSV", "etag of an older content"))
     found = [info.uri.removeprefix(f"{folder}/") for info in new_files("customers", lake, known)]
     assert found == ["b.CSV", "c.csv.gz", "d/e.csv"]
+
+
+def test_labels_and_notes_of_the_generator_are_no_data(lake, tmp_path):
+    """Neither where it writes into Bronze, nor where its folder is ingested."""
+
+    def stop(step):
+        if step.entity == "transactions" and step.done == step.total:
+            raise KeyboardInterrupt
+
+    out, bank = Path(lake.bronze_uri.removeprefix("file://")), override(load(), {"fraud": "0.02"})
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("schedule", "generator", "dirt"):
+            patch.setattr(f"datagen.{module}.BLOCK_ROWS", 2_000)
+        with pytest.raises(KeyboardInterrupt):
+            generate(out, scale=150, profile=bank, file_rows=4_000, on_progress=stop)
+    aside = {path.relative_to(out).parts[0] for path in out.rglob("*") if path.is_file()}
+    assert {"_labels", "_unfinished", "transactions"} <= aside
+    listed = [info.uri for info in new_files("transactions", lake, set())]
+    data = {f"file://{path}" for path in (out / "transactions").rglob("*.csv")}
+    assert set(listed) == data
+    assert set(_files([out])) == {path for path in out.rglob("*.csv") if "_labels" not in path.parts}
 
 
 def test_files_are_inspected_in_the_order_given(lake):
