@@ -315,9 +315,8 @@ class Workflows:
         return errors
 
     def _settle(self, context: Context, run: dict[str, Any]) -> None:
-        """End a run in which nothing is going on any more."""
-        states = self._states(context, run)
-        if not any(state in GOING for _, state, _ in states) and run["Status"] not in ENDED:
+        """End a run of whose actions all have ended, and been followed."""
+        if all_told(run["_actions"], run["_events"]) and run["Status"] not in ENDED:
             errors = [action["_error"] for action in run["_actions"] if "_error" in action]
             status = "STOPPED" if run["Status"] == "STOPPING" else "ERROR" if errors else "COMPLETED"
             run |= {"Status": status, "CompletedOn": time.time()}
@@ -487,6 +486,15 @@ def fires(trigger: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> bo
     met = [is_met(condition) for condition in conditions]
     is_any = str(predicate.get("Logical") or "AND").upper() == "ANY"
     return bool(met) and (any(met) if is_any else all(met))
+
+
+def all_told(actions: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the end of each action was told, for a job that of its last try.
+
+    What has ended but was not told yet may still make a trigger fire.
+    """
+    ended = {str(event["RunId"]).partition("_attempt_")[0] for event in events}
+    return all("_error" in action or action["_run"] in ended for action in actions)
 
 
 def statistics(states: Sequence[str]) -> dict[str, int]:
