@@ -105,7 +105,7 @@ def test_the_clock_starts_a_job_once_each_time_until_its_trigger_is_deleted() ->
 
     flows = Workflows(
         cast("Any", FakeDefinitions()), cast("Any", SimpleNamespace(start=start)), Store(None),
-        lambda *_: "", lambda *_: [],
+        start_crawl=lambda *_: "", stop_crawl=lambda *_: {}, crawls=lambda *_: [],
     )  # fmt: skip
     trigger = {
         "Name": "nightly",
