@@ -72,7 +72,12 @@ class GlueService:
         )
         self._crawlers = Crawlers(self._definitions, self._tables, clients, s3, self._store)
         self._workflows = Workflows(
-            self._definitions, self._jobs, self._store, self._crawlers.start, self._crawlers.crawls
+            self._definitions,
+            self._jobs,
+            self._store,
+            start_crawl=self._crawlers.start,
+            stop_crawl=self._crawlers.stop_crawler,
+            crawls=self._crawlers.crawls,
         )
         self._jobs.ended = self._workflows.job_ended
         self._crawlers.ended = self._workflows.crawl_ended

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,8 @@ from botocore.exceptions import ClientError
 from emulator.gateway.local import Context, ServiceError
 from emulator.glue.clients import code_of
 from emulator.glue.definitions import CRAWLER, TRIGGER, WORKFLOW, Definitions
-from emulator.glue.jobs import GOING, Jobs, context_of_scope, scope_of, shown
+from emulator.glue.jobs import GOING, Jobs, context_of_scope, is_going, scope_of, shown
+from emulator.glue.jobs import RUN as JOB_RUN
 from emulator.glue.paging import page
 from emulator.glue.schedules import Schedule
 from emulator.glue.store import Store
@@ -35,6 +37,7 @@ CRAWL_STATES = {"RUNNING": "RUNNING", "COMPLETED": "SUCCEEDED", "FAILED": "FAILE
 logger = logging.getLogger(__name__)
 # Starts a crawler; its id in the history of crawls comes back.
 StartCrawl = Callable[[Context, str, str, str], str]
+StopCrawl = Callable[[Context, dict[str, Any]], dict[str, Any]]
 Crawls = Callable[[Context, str], list[dict[str, Any]]]
 
 
@@ -46,15 +49,25 @@ class Workflows:
         jobs: Starts jobs.
         store: Keeps runs.
         start_crawl: Starts a crawler for a workflow's run.
+        stop_crawl: Stops a crawler.
+        crawls: All crawls of a crawler.
     """
 
     def __init__(
-        self, definitions: Definitions, jobs: Jobs, store: Store, start_crawl: StartCrawl, crawls: Crawls
+        self,
+        definitions: Definitions,
+        jobs: Jobs,
+        store: Store,
+        *,
+        start_crawl: StartCrawl,
+        stop_crawl: StopCrawl,
+        crawls: Crawls,
     ) -> None:
         self._definitions = definitions
         self._jobs = jobs
         self._store = store
         self._start_crawl = start_crawl
+        self._stop_crawl = stop_crawl
         self._crawls = crawls
         self._lock = threading.RLock()
         self._closing = threading.Event()
@@ -137,10 +150,18 @@ class Workflows:
             run["Status"] = "STOPPING"
             self._keep(context, run)
             for action in run["_actions"]:
-                if action.get("JobName"):
-                    self._jobs.stop(context, action["JobName"], [action["_run"]])
+                if action.get("JobName") and "_run" in action:
+                    self._stop_job(context, action)
+                elif "_run" in action:
+                    with suppress(ServiceError):  # it has ended
+                        self._stop_crawl(context, {"Name": action["CrawlerName"]})
             self._settle(context, run)
         return {}
+
+    def _stop_job(self, context: Context, action: Mapping[str, Any]) -> None:
+        tries = self._store.all(JOB_RUN, scope_of(context), action["JobName"])
+        going = [one["Id"] for one in tries if is_going(one) and is_try_of(one["Id"], action["_run"])]
+        self._jobs.stop(context, action["JobName"], going)
 
     def get_run(self, context: Context, request: dict[str, Any]) -> dict[str, Any]:
         """``GetWorkflowRun``."""
@@ -315,9 +336,8 @@ class Workflows:
         return errors
 
     def _settle(self, context: Context, run: dict[str, Any]) -> None:
-        """End a run in which nothing is going on any more."""
-        states = self._states(context, run)
-        if not any(state in GOING for _, state, _ in states) and run["Status"] not in ENDED:
+        """End a run of whose actions all have ended, and been followed."""
+        if all_told(run["_actions"], run["_events"]) and run["Status"] not in ENDED:
             errors = [action["_error"] for action in run["_actions"] if "_error" in action]
             status = "STOPPED" if run["Status"] == "STOPPING" else "ERROR" if errors else "COMPLETED"
             run |= {"Status": status, "CompletedOn": time.time()}
@@ -339,8 +359,8 @@ class Workflows:
                 first = action["_run"]
                 tries = [
                     one
-                    for one in self._store.all("job-run", scope_of(context), action["JobName"])
-                    if one["Id"] == first or one["Id"].startswith(f"{first}_attempt_")
+                    for one in self._store.all(JOB_RUN, scope_of(context), action["JobName"])
+                    if is_try_of(one["Id"], first)
                 ]
                 found.append((action, tries[-1]["JobRunState"] if tries else "STOPPED", tries))
             else:
@@ -487,6 +507,20 @@ def fires(trigger: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> bo
     met = [is_met(condition) for condition in conditions]
     is_any = str(predicate.get("Logical") or "AND").upper() == "ANY"
     return bool(met) and (any(met) if is_any else all(met))
+
+
+def is_try_of(identity: str, first: str) -> bool:
+    """Whether a run is the first try of a job, or one after it."""
+    return identity.partition("_attempt_")[0] == first
+
+
+def all_told(actions: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the end of each action was told, for a job that of its last try.
+
+    What has ended but was not told yet may still make a trigger fire.
+    """
+    ended = {str(event["RunId"]).partition("_attempt_")[0] for event in events}
+    return all("_error" in action or action["_run"] in ended for action in actions)
 
 
 def statistics(states: Sequence[str]) -> dict[str, int]:

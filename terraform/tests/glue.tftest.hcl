@@ -218,6 +218,21 @@ run "jobs_run_in_order_by_the_clock" {
   }
 }
 
+run "by_hand_means_that_an_apply_starts_nothing" {
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    workflow = {}
+  }
+
+  assert {
+    condition     = aws_glue_trigger.start[0].type == "ON_DEMAND" && aws_glue_trigger.start[0].enabled == false
+    error_message = "A trigger on demand must not be fired by Terraform."
+  }
+}
+
 run "a_key_encrypts_what_glue_itself_writes" {
   module {
     source = "./modules/glue"

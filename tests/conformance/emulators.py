@@ -53,7 +53,7 @@ def localstack(fixture: Fixture) -> Iterator[str]:
 
 @contextmanager
 def ministack(fixture: Fixture) -> Iterator[str]:
-    """MiniStack alone, as the stack without Docker starts it."""
+    """MiniStack behind the gateway, as the stack without Docker starts it."""
     stack = NativeStack(fixture("tmp_path_factory").mktemp("ministack") / ".finlake", free_port())
     try:
         yield f"http://127.0.0.1:{stack.up().port}"
@@ -97,6 +97,6 @@ EMULATORS = (
             pytest.mark.filterwarnings("ignore:The wait_for_logs function:DeprecationWarning"),
         ),
     ),
-    Emulator("ministack", f"MiniStack {version('ministack')}", used=True, start=ministack),
+    Emulator("ministack", f"MiniStack {version('ministack')} + gateway", used=True, start=ministack),
     Emulator("moto", f"moto {version('moto')}", used=False, start=moto),
 )

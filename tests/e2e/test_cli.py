@@ -219,7 +219,11 @@ def test_without_infrastructure_it_says_how_to_create_it(empty: Lakehouse, inbox
 
 def test_a_stack_that_does_not_answer_is_named(empty: Lakehouse, tmp_path: Path):
     endpoint = f"http://127.0.0.1:{free_port()}"
-    done = run("status", cwd=tmp_path, **(empty.aws | {"AWS_ENDPOINT_URL": endpoint}))
+    done = run(
+        "status",
+        cwd=tmp_path,
+        **(empty.aws | {"AWS_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_S3": endpoint}),
+    )
     assert_fails(done, 1, f"cannot reach {endpoint}", "is the stack up?")
 
 

@@ -7,9 +7,7 @@ written down and compared with what they may call.
 
 from __future__ import annotations
 
-import fnmatch
 import json
-import re
 import shutil
 import socket
 from collections import defaultdict
@@ -20,13 +18,11 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 from lakehouse import Lakehouse, clean_environment, lakehouse
 
 from emulator import native
 from emulator.native import NativeStack
 from pipeline import infra
-from pipeline import terraform as tf
 
 pytestmark = [pytest.mark.e2e, pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(900)]
 

@@ -17,7 +17,7 @@ from emulator.glue.logs import EVENT_BYTES, batches
 from emulator.glue.partitions import HIVE_NULL, matching
 from emulator.glue.schedules import Schedule
 from emulator.glue.store import Store
-from emulator.glue.workflows import Workflows, fires
+from emulator.glue.workflows import Workflows, all_told, fires
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)  # a Wednesday
 WHO = Context("test", "eu-central-1")
@@ -105,7 +105,7 @@ def test_the_clock_starts_a_job_once_each_time_until_its_trigger_is_deleted() ->
 
     flows = Workflows(
         cast("Any", FakeDefinitions()), cast("Any", SimpleNamespace(start=start)), Store(None),
-        lambda *_: "", lambda *_: [],
+        start_crawl=lambda *_: "", stop_crawl=lambda *_: {}, crawls=lambda *_: [],
     )  # fmt: skip
     trigger = {
         "Name": "nightly",
@@ -151,6 +151,13 @@ def test_a_trigger_fires_by_how_what_it_watches_has_ended(
     events = [{"JobName": name, "State": state} for name, state in ends]
     assert fires(trigger(logical, a="SUCCEEDED", b="FAILED"), events) is expected
     assert fires({**trigger(logical, a="SUCCEEDED", b="FAILED"), "State": "DEACTIVATED"}, events) is False
+
+
+def test_a_workflow_is_not_over_while_the_end_of_a_job_is_still_to_be_told() -> None:
+    actions = [{"JobName": "a", "_run": "jr_1"}, {"JobName": "b", "_run": "jr_2"}, {"_error": "no such job"}]
+    one = {"JobName": "a", "State": "SUCCEEDED", "RunId": "jr_1"}
+    assert not all_told(actions, [one])
+    assert all_told(actions, [one, {"JobName": "b", "State": "FAILED", "RunId": "jr_2_attempt_1"}])
 
 
 # --- command lines -----------------------------------------------------------------------------------

@@ -188,6 +188,9 @@ resource "aws_glue_trigger" "start" {
   schedule          = var.workflow.schedule
   start_on_creation = var.workflow.schedule == null ? null : true
 
+  # With true, its default, Terraform would fire a trigger on demand as soon as it has made it.
+  enabled = var.workflow.schedule != null
+
   dynamic "actions" {
     for_each = [for entity in sort(keys(var.entities)) : entity if length(lookup(var.parents, entity, [])) == 0]
 
