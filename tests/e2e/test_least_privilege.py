@@ -96,6 +96,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         stack.up()
     try:
         lake = lakehouse(stack, "finlake")
+        region = {"LocationConstraint": lake.aws["AWS_REGION"]}
+        lake.client("s3").create_bucket(Bucket="finlake-local-scripts", CreateBucketConfiguration=region)
         policies, credentials = make_roles(clone, lake)
         lake.must("generate", "--scale", "20", "--dirty", "0.1", "--out", lake.settings.bronze_uri)
         waiting: list[str] = []

@@ -417,6 +417,7 @@ def test_a_stack_that_lost_everything_is_filled_again_even_after_half_an_apply(
 ) -> None:
     stack.clean()
     stack.up()
+    (clone / ".finlake/terraform/local/terraform.tfstate").unlink()
     iam = client(environ, "iam")
     iam.create_role(RoleName="finlake-local-gold", AssumeRolePolicyDocument="{}")
     with pytest.raises(FinlakeError, match="EntityAlreadyExists") as caught:
