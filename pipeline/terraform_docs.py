@@ -53,7 +53,7 @@ def refresh(readme: Path) -> bool:
 
 @cache
 def _parse(text: str) -> dict[str, Any]:
-    return hcl2.loads(text)  # type: ignore[no-any-return]
+    return hcl2.loads(text)
 
 
 def _blocks(module: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -407,14 +407,33 @@ def test_a_stack_that_does_not_answer_is_noticed_at_once(clone: Path, environ: d
         infra.apply_local(clone, environ | {"AWS_ENDPOINT_URL": "http://localhost:1"})
 
 
-def test_a_stack_that_lost_everything_is_filled_again(
+def test_a_locked_state_is_told_from_other_failures(
+    applied: infra.Outcome, clone: Path, environ: dict[str, str]
+) -> None:
+    state = clone / ".finlake/terraform/local/terraform.tfstate"
+    with state.open("r+") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(FinlakeError, match="acquiring the state lock") as caught:
+            infra.plan_local(clone, environ)
+    assert "another Terraform is at work on this stage" in str(caught.value.hint)
+
+
+def test_a_stack_that_lost_everything_is_filled_again_even_after_half_an_apply(
     clone: Path, environ: dict[str, str], stack: NativeStack, applied: infra.Outcome
 ) -> None:
     stack.clean()
     stack.up()
+    (clone / ".finlake/terraform/local/terraform.tfstate").unlink()
+    iam = client(environ, "iam")
+    iam.create_role(RoleName="finlake-local-gold", AssumeRolePolicyDocument="{}")
+    with pytest.raises(FinlakeError, match="EntityAlreadyExists") as caught:
+        infra.apply_local(clone, environ)
+    assert "then run the same command again" in str(caught.value.hint)
+    iam.delete_role(RoleName="finlake-local-gold")
     outcome = infra.apply_local(clone, environ)
     assert {action for action, _ in outcome.changes} == {"create"}
-    assert len(outcome.changes) == len(applied.changes)
+    assert len(outcome.changes) < len(applied.changes), "it goes on where it ended"
+    assert infra.plan_local(clone, environ).changes == ()
     client(environ, "s3").put_object(Bucket="finlake-local-bronze", Key="accounts/a.csv", Body=b"data")
 
 

@@ -40,7 +40,6 @@ locals {
         # Before it makes a folder there, S3A asks for the folder and those above it as if they were files.
         above = { silver = [local.staging_dir, "${local.staging_dir}/${entity}"] }
         # Tables as "database/table".
-        read_tables  = [for parent in parents : "${var.databases.silver}/${parent}"]
         write_tables = ["${var.databases.silver}/${entity}", "${var.databases.silver}/${entity}_history", "${var.databases.quarantine}/${entity}", "${var.databases.ops}/*"]
       }
     },
@@ -52,7 +51,6 @@ locals {
           contains(local.public_layers, "gold") ? { public_gold = [""] } : {},
         )
         above        = {}
-        read_tables  = [for entity in local.entities : "${var.databases.silver}/${entity}"]
         write_tables = ["${var.databases.gold}/*", "${var.databases.ops}/*"]
       }
       # It rewrites the files of all tables, and touches neither Bronze nor the catalogue.
@@ -60,7 +58,6 @@ locals {
         read         = {}
         write        = { silver = [""], gold = [""] }
         above        = {}
-        read_tables  = []
         write_tables = []
       }
     },
@@ -158,13 +155,12 @@ locals {
           )
         },
         {
-          Sid    = "ReadCatalog"
+          Sid    = "FindDatabases"
           Effect = "Allow"
-          Action = local.read_catalog
+          Action = ["glue:GetDatabase"]
           Resource = concat(
             ["${local.glue}:catalog"],
-            [for table in concat(access.read_tables, access.write_tables) : "${local.glue}:table/${table}"],
-            [for database in distinct([for table in concat(access.read_tables, access.write_tables) : split("/", table)[0]]) : "${local.glue}:database/${database}"],
+            [for database in distinct([for table in access.write_tables : split("/", table)[0]]) : "${local.glue}:database/${database}"],
           )
         },
         {
