@@ -217,7 +217,11 @@ class Executions:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=keep
-            | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "AWS_EC2_METADATA_DISABLED": "true"},
+            | {
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "TZ": "UTC",
+            },
             limit=LINE_BYTES,
             start_new_session=True,
         )

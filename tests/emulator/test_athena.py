@@ -474,11 +474,8 @@ def test_a_query_can_be_stopped(athena: Athena) -> None:
 
 
 def test_a_query_that_eats_all_memory_fails_and_others_go_on(athena: Athena) -> None:
-    reason = athena.failure(
-        "SELECT array_agg(x || repeat('y', 500)) FROM UNNEST(sequence(1, 3000000)) AS t(x)".replace(
-            "x ||", "CAST(x AS varchar) ||"
-        )
-    )
+    sql = "SELECT array_agg(lpad(CAST(x AS varchar), 500, 'y')) FROM UNNEST(sequence(1, 3000000)) AS t(x)"
+    reason = athena.failure(sql)
     assert "exhausted resources" in reason
     assert athena.rows("SELECT 1") == [["1"]]
 
