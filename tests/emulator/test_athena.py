@@ -298,6 +298,16 @@ def test_a_workgroup_enforces_its_place_for_results_and_its_limit(athena: Athena
         athena.start("SELECT 1", WorkGroup="nowhere")
 
 
+def test_every_workgroup_says_whether_it_enforces_its_settings(athena: Athena) -> None:
+    client = athena.client("athena")
+    client.create_work_group(Name="plain")
+    for name, enforced in {"primary": False, "plain": True}.items():
+        group = client.get_work_group(WorkGroup=name)["WorkGroup"]
+        assert group["Configuration"]["EnforceWorkGroupConfiguration"] is enforced
+    with pytest.raises(ClientError):
+        client.get_work_group(WorkGroup="nowhere")
+
+
 def test_the_catalogue_is_seen_through_athena(athena: Athena) -> None:
     client = athena.client("athena")
     assert "shop" in [
