@@ -26,13 +26,13 @@ ACROSS = {
     "anti join": """select count(*) n from silver.customers c where not exists
         (select 1 from silver.accounts a where a.customer_id = c.customer_id)""",
     "running total": """select account_id, transaction_id, sum(amount) over (partition by account_id
-        order by booked_at, transaction_id rows between unbounded preceding and current row) running
+        order by transaction_at, transaction_id rows between unbounded preceding and current row) running
         from silver.transactions""",
-    "ranks": """select account_id, opened_on, row_number() over (partition by customer_id order by
-        opened_on, account_id) n,
-        lag(balance) over (partition by customer_id order by opened_on, account_id) before from
+    "ranks": """select account_id, opened_date, row_number() over (partition by customer_id order by
+        opened_date, account_id) n,
+        lag(balance) over (partition by customer_id order by opened_date, account_id) before from
         silver.accounts""",
-    "months": """select date_trunc('month', opened_on) m, count(*) n from silver.accounts group by 1
+    "months": """select date_trunc('month', opened_date) m, count(*) n from silver.accounts group by 1
         having count(*) > 0""",
     "sets": """select customer_id from silver.accounts except select customer_id from silver.loans""",
     "union": """select 'a' k, count(*) n from silver.accounts union all select 'l', count(*) from
