@@ -107,14 +107,13 @@ def connect(
         f"memory_limit = {literal(memory)}",
         "python_enable_replacements = false",
         "preserve_insertion_order = true",
-        "integer_division = true",
         "enable_external_file_cache = false",
         "allowed_directories = ['s3://']",
         "enable_external_access = false",
         "allow_community_extensions = false",
         "lock_configuration = true",
     ):
-        connection.execute(f"SET {setting}")
+        connection.execute(f"SET GLOBAL {setting}")  # for the connections of all queries
     return connection
 
 

@@ -210,14 +210,19 @@ class Executions:
             if worker.returncode is None:
                 return worker
         keep = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and "PROXY" not in k.upper()}
+        own = {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "TZ": "UTC",
+            "TMPDIR": str(self._folder),  # a worker that is killed leaves its own folder behind
+        }
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "emulator.athena.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=keep
-            | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "AWS_EC2_METADATA_DISABLED": "true"},
+            env=keep | own,
             limit=LINE_BYTES,
             start_new_session=True,
         )

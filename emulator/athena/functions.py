@@ -20,10 +20,9 @@ t_div(a, b) AS CASE
   THEN error('NOT_SUPPORTED: the digits of this division of decimals are not known here: {_CAST}')
   WHEN 'HUGEINT' IN (typeof(a), typeof(b)) AND NOT (typeof(a) IN {_FLOATING} OR typeof(b) IN {_FLOATING})
   THEN error('NOT_SUPPORTED: the type of this division is not known here: cast to BIGINT or DOUBLE')
-  ELSE a / (CASE WHEN b <> 0 OR b IS NULL THEN b
-    WHEN typeof(a) IN {_FLOATING} OR typeof(b) IN {_FLOATING}
-    THEN error('NOT_SUPPORTED: a double divided by zero (Infinity or NaN)')
-    ELSE {_ZERO} END) END;
+  WHEN typeof(a) IN {_FLOATING} OR typeof(b) IN {_FLOATING} THEN cast_to_type(a / b, coalesce(a, b))
+  WHEN b = 0 THEN {_ZERO}
+  ELSE cast_to_type(a // b, coalesce(a, b)) END;
 t_mod(a, b) AS a % (CASE WHEN b <> 0 OR b IS NULL THEN b ELSE {_ZERO} END);
 t_quotient(a, b) AS CASE
   WHEN b = 0 THEN {_ZERO}
@@ -72,6 +71,10 @@ t_join(a, d) AS CASE WHEN a IS NULL OR d IS NULL THEN NULL WHEN len(a) = 0 THEN 
   ELSE list_reduce(a, lambda x, y: x || d || y) END;
 t_array_join(a, d) AS t_join(list_transform(list_filter(a, lambda x: x IS NOT NULL), lambda x: t_text(x)), d);
 t_array_join3(a, d, n) AS t_join(list_transform(a, lambda x: coalesce(t_text(x), n)), d);
+t_slice(a, s, n) AS CASE
+  WHEN s = 0 THEN error('INVALID_FUNCTION_ARGUMENT: SQL array indices start at 1')
+  WHEN s < -len(a) OR n <= 0 THEN a[1:0]
+  WHEN s < 0 THEN a[len(a) + s + 1:len(a) + s + n] ELSE a[s:s + n - 1] END;
 t_subscript(a, i) AS CASE
   WHEN typeof(a) LIKE '%[]' AND (TRY_CAST(i AS BIGINT) < 1 OR TRY_CAST(i AS BIGINT) > len(a))
   THEN error('INVALID_FUNCTION_ARGUMENT: Array subscript must be from 1 to the number of elements')

@@ -23,6 +23,7 @@ from emulator.gateway.upstreams import Upstreams
 
 CATALOG = "AwsDataCatalog"
 PAGE = 50
+ENGINE = "Athena engine version 3"
 Value = Any  # of JSON
 
 
@@ -50,6 +51,7 @@ class AthenaService:
             "ListQueryExecutions": self._list,
             "UpdatePreparedStatement": self._update_prepared,
             "BatchGetPreparedStatement": self._batch_get_prepared,
+            "GetWorkGroup": self._get_workgroup,
             "GetDataCatalog": self._get_catalog,
             "ListDataCatalogs": self._list_catalogs,
             "GetDatabase": self._get_database,
@@ -143,7 +145,7 @@ class AthenaService:
             given_parameters=list(body.get("ExecutionParameters") or ()),
             output=output,
             workgroup=name,
-            engine={"SelectedEngineVersion": "AUTO", "EffectiveEngineVersion": "Athena engine version 3"},
+            engine={"SelectedEngineVersion": "AUTO", "EffectiveEngineVersion": ENGINE},
             kind=kind,
             cutoff=int(settings.get("BytesScannedCutoffPerQuery") or 0),
             reuse=body.get("ResultReuseConfiguration") or {},
@@ -182,6 +184,13 @@ class AthenaService:
             raise RequestRefusedError(error.message, "MALFORMED_QUERY") from error
         return sql, given
 
+    async def _get_workgroup(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What the emulator behind knows, with what AWS says of every workgroup."""
+        answer = await self._ask("GetWorkGroup", body)
+        group = answer["WorkGroup"]
+        group["Configuration"] = _configuration(group)
+        return answer
+
     async def _workgroup(self, name: str) -> dict[str, Any]:
         status, answer = await self._call("athena", "GetWorkGroup", {"WorkGroup": name})
         group = answer.get("WorkGroup") or {}
@@ -191,7 +200,7 @@ class AthenaService:
             raise RequestRefusedError(f"WorkGroup {name} is not found.", "INVALID_INPUT")
         if group.get("State") == "DISABLED":
             raise RequestRefusedError(f"WorkGroup {name} is disabled.", "INVALID_INPUT")
-        return dict(group)
+        return dict(group) | {"Configuration": _configuration(group)}
 
     def _reusable(self, new: Execution) -> Execution | None:
         wanted = new.reuse.get("ResultReuseByAgeConfiguration") or {}
@@ -442,6 +451,18 @@ def _required(body: dict[str, Any], key: str) -> Value:
             "INVALID_INPUT",
         )
     return body[key]
+
+
+def _configuration(group: dict[str, Any]) -> dict[str, Any]:
+    """A workgroup's settings, with AWS's defaults where it has none."""
+    defaults = {
+        "ResultConfiguration": {},
+        "EnforceWorkGroupConfiguration": group.get("Name") != "primary",
+        "PublishCloudWatchMetricsEnabled": False,
+        "RequesterPaysEnabled": False,
+        "EngineVersion": {"SelectedEngineVersion": "AUTO", "EffectiveEngineVersion": ENGINE},
+    }
+    return defaults | (group.get("Configuration") or {})
 
 
 def _only_catalog(body: dict[str, Any]) -> None:

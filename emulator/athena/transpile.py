@@ -151,7 +151,8 @@ _FUNCTIONS = {
     "Sign",
     "Sin",
     "Sinh",
-    "SortArray",
+    "ArraySort",
+    "MapKeys",
     "Split",
     "SplitPart",
     "Sqrt",
@@ -197,8 +198,6 @@ _FUNCTIONS = {
     "RegrSlope",
     "RegrIntercept",
     "Unicode",
-    "Repeat",
-    "Space",
     "Lpad",
     "Rpad",
     "ToArray",
@@ -455,11 +454,18 @@ def to_duckdb(
         if inside_try:
             _forgive(new)
         if new is not node:
+            _keep_mark(node, new)
             node.replace(new)
     try:
         return tree.sql("duckdb", unsupported_level=ErrorLevel.RAISE, comments=False)
     except SqlglotError as error:
         raise not_supported(str(error).splitlines()[0]) from error
+
+
+def _keep_mark(node: exp.Expr, new: exp.Expr) -> None:
+    """What takes the place of an operand is known by its type, too."""
+    if "operand" in node.meta:
+        new.meta["operand"] = node.meta["operand"]
 
 
 def _forgive(tree: exp.Expr) -> None:
@@ -484,6 +490,10 @@ def _check(tree: exp.Expr) -> None:
             node.expressions or node.args.get("count")
         ):
             raise not_supported("max, min, max_by and min_by of several values")
+        elif isinstance(node, exp.Split) and node.args.get("limit"):
+            raise not_supported("split with a limit")
+        elif isinstance(node, exp.ArraySort) and node.args.get("expression"):
+            raise not_supported("array_sort with a function that compares")
 
 
 def _name_columns(tree: exp.Expr) -> None:
@@ -688,6 +698,7 @@ def _avg(node: exp.Expr, scales: Scales) -> exp.Expr:
     whole = _decimal(sum_, count, scale)
     if outer is node:
         return whole
+    _keep_mark(outer, whole)
     outer.replace(whole)
     return node
 
@@ -837,6 +848,8 @@ _RULES: dict[type[exp.Expr], Callable[[exp.Expr, Scales], exp.Expr]] = {
     exp.SplitPart: lambda node, _: _call(
         "t_split_part", node.this, node.args.get("delimiter"), node.args.get("part_index")
     ),
+    exp.ArraySlice: lambda node, _: _call("t_slice", node.this, node.args["start"], node.args["end"]),
+    exp.ArraySort: lambda node, _: _call("t_array_sort", node.this),
     exp.ArrayToString: lambda node, _: _call(
         "t_array_join3" if node.args.get("null") else "t_array_join",
         node.this,

@@ -298,6 +298,16 @@ def test_a_workgroup_enforces_its_place_for_results_and_its_limit(athena: Athena
         athena.start("SELECT 1", WorkGroup="nowhere")
 
 
+def test_every_workgroup_says_whether_it_enforces_its_settings(athena: Athena) -> None:
+    client = athena.client("athena")
+    client.create_work_group(Name="plain")
+    for name, enforced in {"primary": False, "plain": True}.items():
+        group = client.get_work_group(WorkGroup=name)["WorkGroup"]
+        assert group["Configuration"]["EnforceWorkGroupConfiguration"] is enforced
+    with pytest.raises(ClientError):
+        client.get_work_group(WorkGroup="nowhere")
+
+
 def test_the_catalogue_is_seen_through_athena(athena: Athena) -> None:
     client = athena.client("athena")
     assert "shop" in [
@@ -474,11 +484,8 @@ def test_a_query_can_be_stopped(athena: Athena) -> None:
 
 
 def test_a_query_that_eats_all_memory_fails_and_others_go_on(athena: Athena) -> None:
-    reason = athena.failure(
-        "SELECT array_agg(x || repeat('y', 500)) FROM UNNEST(sequence(1, 3000000)) AS t(x)".replace(
-            "x ||", "CAST(x AS varchar) ||"
-        )
-    )
+    sql = "SELECT array_agg(lpad(CAST(x AS varchar), 500, 'y')) FROM UNNEST(sequence(1, 3000000)) AS t(x)"
+    reason = athena.failure(sql)
     assert "exhausted resources" in reason
     assert athena.rows("SELECT 1") == [["1"]]
 
