@@ -524,7 +524,8 @@ def scope_of(context: Context) -> str:
 
 def context_of_scope(scope: str) -> Context:
     """The other way round."""
-    return Context(*scope.split("/", 1))
+    access_key, _, region = scope.partition("/")
+    return Context(access_key, region)
 
 
 def _send(stream: LogStream, *, last: bool = False) -> None:
