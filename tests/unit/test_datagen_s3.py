@@ -76,6 +76,7 @@ def test_missing_credentials_are_named_with_what_to_do(monkeypatch, tmp_path):
 
 
 def test_an_endpoint_where_nothing_listens_is_named(monkeypatch, lake):
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(GenerateError, match="AWS_ENDPOINT_URL"):
         generate(lake, scale=10)
