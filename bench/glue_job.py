@@ -133,6 +133,7 @@ def submit(script: Path, environment: dict[str, str]) -> float:
         "spark.ui.enabled": "false",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
         "spark.hadoop.fs.s3a.endpoint": environment["AWS_ENDPOINT_URL_S3"],
+        "spark.hadoop.fs.s3a.endpoint.region": environment["AWS_REGION"],
         "spark.hadoop.fs.s3a.path.style.access": "true",
         "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
         "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
