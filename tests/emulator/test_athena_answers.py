@@ -32,8 +32,9 @@ ACROSS = {
         opened_date, account_id) n,
         lag(balance) over (partition by customer_id order by opened_date, account_id) before from
         silver.accounts""",
-    "months": """select date_trunc('month', opened_date) m, count(*) n from silver.accounts group by 1
-        having count(*) > 0""",
+    # Of a date, Trino's date_trunc makes a date and Spark's an instant.
+    "months": """select cast(date_trunc('month', opened_date) as date) m, count(*) n from silver.accounts
+        group by 1 having count(*) > 0""",
     "sets": """select customer_id from silver.accounts except select customer_id from silver.loans""",
     "union": """select 'a' k, count(*) n from silver.accounts union all select 'l', count(*) from
         silver.loans""",
