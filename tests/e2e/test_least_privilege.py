@@ -89,6 +89,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         port = int(probe.getsockname()[1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTH", "true")
+        # The gateway's own Glue asks with keys of its own, not with the job's.
+        patch.setenv("FINLAKE_LOCAL_SERVICES", "")
         patch.setenv("FINLAKE_TEST_RECORD", str(record))
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patch.setattr(native, "AWS_MODULE", "recording_server")
