@@ -32,6 +32,7 @@ import psutil
 from bench.peers.polars_work import polars_type
 from contracts import load_contracts
 from datagen import generate
+from pipeline.class_archive import own_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS: Final = {
@@ -46,7 +47,6 @@ WARM: Final = tuple(peer for peer in PEERS if peer != "naive")  # scripts are ne
 WITH_LEDGER: Final = ("finlake",)  # others do not know what they have loaded
 NOT_SPARK: Final = ("polars_delta", "dlt_load")
 COMPARED: Final = ("naive", "tuned", "polars_delta", "dlt_load")
-FOREIGN = ("AWS_", "FINLAKE_", "SPARK_", "PYSPARK_", "OPENLINEAGE_")
 ROWS_PER_CUSTOMER = 35
 AGAIN = 0.01  # rows of a full load that come again as copies, and as many as older versions
 INCREMENTS: Final = {"2%": 0.02, "0.1%": 0.001}
@@ -413,11 +413,6 @@ def resident(pid: int) -> int:
     except psutil.Error:
         pass  # what has ended meanwhile holds nothing
     return total
-
-
-def own_environment() -> dict[str, str]:
-    """This process's environment without what would lead a command to another lake or Spark."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
 
 def _note(what: str) -> None:

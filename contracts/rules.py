@@ -10,8 +10,7 @@ from contracts.model import Column, Contract
 
 UNKNOWN_PARENT = "unknown_parent"
 UNKNOWN_OPERATION = "unknown_operation"
-DELETE = "D"
-OPERATIONS = ("I", "U", DELETE)  # insert, update, delete
+INSERT, UPDATE, DELETE = OPERATIONS = ("I", "U", "D")
 MALFORMED = {"date": "malformed_date", "timestamp": "malformed_timestamp", "boolean": "malformed_boolean"}
 
 # Reasons that the reader gives, for which no contract has a rule.

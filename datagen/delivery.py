@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from contracts import Contract
+from contracts.rules import DELETE, INSERT, UPDATE
 from datagen import columns as to
 from datagen import customers
 from datagen.entity import Entity
@@ -22,7 +23,6 @@ from datagen.rng import Bools, Ints
 from datagen.schedule import BASE_DAY, Block, Plan
 
 CHANGES, CDC, SNAPSHOT = DELIVERIES = ("changes", "cdc", "snapshot")
-INSERT, UPDATE, DELETE = "I", "U", "D"
 OPERATION = "op"
 """Name of the column of operations, where the contract gives none."""
 

@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 
 from contracts import Column, Contract
+from contracts.rules import INSERT, UNKNOWN_PARENT, UPDATE
 from datagen import columns as to
-from datagen.delivery import INSERT, UPDATE, Delivery, is_there
+from datagen.delivery import Delivery, is_there
 from datagen.entity import Entity
 from datagen.profile import DIRT
 from datagen.rng import Draws, Ints, spread_sample
@@ -30,7 +31,6 @@ MALFORMED_DATE = "malformed_date"
 MALFORMED_NUMBER = "malformed_number"
 MISSING_KEY = "missing_key"
 BAD_EMAIL = "bad_email"
-UNKNOWN_PARENT = "unknown_parent"
 EARLY_CHILD = "early_child"
 WRONG_COLUMN_COUNT = "wrong_column_count"
 STRAY_QUOTE = "stray_quote"
@@ -133,21 +133,6 @@ class Soil:
     block: Block
     typed: bool = False
 
-    @property
-    def entity(self) -> Entity:
-        """Entity of the rows."""
-        return self.delivery.entity
-
-    @property
-    def contract(self) -> Contract:
-        """Contract of the entity."""
-        return self.delivery.contract
-
-    @property
-    def plan(self) -> Plan:
-        """Seed and sizes."""
-        return self.delivery.plan
-
     def dirty_lines(self, data: bytes, starts: Ints, rate: float) -> dict[str, list[bytes]]:
         """Make the dirty lines, each with its line feed, by kind of dirt.
 
@@ -158,7 +143,12 @@ class Soil:
         """
         clean = len(self.block.index)
         wanted = quotas(
-            self.contract, clean, rate, weights(self.plan), first=self.number == 0, typed=self.typed
+            self.delivery.contract,
+            clean,
+            rate,
+            weights(self.delivery.plan),
+            first=self.number == 0,
+            typed=self.typed,
         )
         lines: dict[str, list[bytes]] = {}
         if count := wanted.pop(EXACT_DUPLICATE):
@@ -170,8 +160,8 @@ class Soil:
         return lines | self._damaged({kind: count for kind, count in wanted.items() if count})
 
     def _draws(self, purpose: str, count: int) -> Draws:
-        entity = f"{self.entity.name}/dirt/{self.batch}/{self.number}/{purpose}"
-        return self.plan.draws(entity, np.arange(count, dtype=np.int64))
+        entity = f"{self.delivery.entity.name}/dirt/{self.batch}/{self.number}/{purpose}"
+        return self.delivery.plan.draws(entity, np.arange(count, dtype=np.int64))
 
     def _sample(self, purpose: str, count: int) -> Ints:
         """Positions of clean rows: distinct, unless more are asked for than there are."""
@@ -193,25 +183,27 @@ class Soil:
 
     def _earlier(self, count: int) -> Ints:
         """Up to ``count`` rows from earlier batches."""
-        if count and self.entity.earlier:
-            return self.entity.earlier(self.plan, self.batch, self.number, count)
-        existing = self.entity.growth(self.plan).start(self.batch)
+        if count and self.delivery.entity.earlier:
+            return self.delivery.entity.earlier(self.delivery.plan, self.batch, self.number, count)
+        existing = self.delivery.entity.growth(self.delivery.plan).start(self.batch)
         # Blocks take their earlier rows from stretches that do not overlap.
-        start = self.plan.draws(f"{self.entity.name}/dirt", np.array([self.batch]))
+        start = self.delivery.plan.draws(f"{self.delivery.entity.name}/dirt", np.array([self.batch]))
         first = start.below("earlier", max(existing, 1))[0] + self.number * BLOCK_ROWS
         count = min(count, existing)
-        return self.entity.index_at((first + np.arange(count, dtype=np.int64)) % max(existing, 1))
+        return self.delivery.entity.index_at((first + np.arange(count, dtype=np.int64)) % max(existing, 1))
 
     def _aged(self, index: Ints, batch: int, parity: int) -> list[bytes]:
         """Older versions of rows as of a batch; versions of different parity are never the same."""
         if not len(index):
             return []
-        rows = self.entity.rows(self.plan, index, batch)
-        version = self.contract.version_column
+        rows = self.delivery.entity.rows(self.delivery.plan, index, batch)
+        version = self.delivery.contract.version_column
         back = 3600 + self._draws(f"age/{parity}", len(index)).below("seconds", _OLDEST_SECONDS)
         seconds = rows[version].dt.epoch("s").to_numpy() - back
         seconds = seconds - seconds % 2 - parity
-        aged = rows.with_columns(self.entity.older, to.timestamps(seconds * 0, seconds).alias(version))
+        aged = rows.with_columns(
+            self.delivery.entity.older, to.timestamps(seconds * 0, seconds).alias(version)
+        )
         return to.to_csv(self.delivery.marked(aged, UPDATE)).splitlines(keepends=True)
 
     def _damaged(self, wanted: dict[str, int]) -> dict[str, list[bytes]]:
@@ -224,21 +216,21 @@ class Soil:
         ends = np.cumsum(list(wanted.values())).tolist()
         spans = {kind: range(end - wanted[kind], end) for kind, end in zip(wanted, ends, strict=True)}
         # Blocks take their keys from stretches that do not overlap.
-        stretch = self.batch * (self.entity.blocks(self.plan, 0) + 1) + self.number
+        stretch = self.batch * (self.delivery.entity.blocks(self.delivery.plan, 0) + 1) + self.number
         slots = stretch * 2 * BLOCK_ROWS + np.arange(total, dtype=np.int64)
         template = np.concatenate([self._sample(kind, count) for kind, count in wanted.items()])
-        rows = self.entity.rows(
-            self.plan, self.block.index[template], self.batch, self.entity.spare_keys(slots)
+        rows = self.delivery.entity.rows(
+            self.delivery.plan, self.block.index[template], self.batch, self.delivery.entity.spare_keys(slots)
         )
         for kind in (UNKNOWN_PARENT, EARLY_CHILD):
             if kind in spans:
                 place = np.array(spans[kind])
-                column = self.contract.parents[0].name
+                column = self.delivery.contract.parents[0].name
                 rows = rows.with_columns(rows[column].scatter(place, self._parents(kind, slots[place])))
         valid = to.to_csv(self.delivery.marked(rows, INSERT))
         whole = valid.splitlines(keepends=True)
         fields = list(csv.reader(StringIO(valid.decode())))
-        layout = _Layout.of(self.contract)
+        layout = _Layout.of(self.delivery.contract)
         lines = {}
         for kind, span in spans.items():
             luck = self._draws(kind, len(span)).below("luck", 1 << 30).tolist()
@@ -251,7 +243,7 @@ class Soil:
     def _parents(self, kind: str, slots: Ints) -> pl.Series:
         """Parents that never exist, or that only arrive in the next batch."""
         if self.parent is None:
-            raise ValueError(f"{self.entity.name} has no parent")
+            raise ValueError(f"{self.delivery.entity.name} has no parent")
         if kind == EARLY_CHILD:
             return self.parent.key_texts(self.parent.own_keys(self._early_parents(len(slots))))
         return self.parent.key_texts(self.parent.unknown_keys(slots))
@@ -259,18 +251,20 @@ class Soil:
     def _early_parents(self, count: int) -> Ints:
         """Row indices of parents that arrive in the next batch; fewer where owners are gone by then."""
         if self.parent is None:
-            raise ValueError(f"{self.entity.name} has no parent")
-        growth = self.parent.growth(self.plan)
+            raise ValueError(f"{self.delivery.entity.name} has no parent")
+        growth = self.parent.growth(self.delivery.plan)
         drawn = self._draws(EARLY_CHILD, count).below("parent", growth.daily)
         index: Ints = growth.start(self.batch + 1) + drawn
-        there = is_there(self.delivery.name, self.parent, self.plan, index, self.batch + 1)
+        there = is_there(self.delivery.name, self.parent, self.delivery.plan, index, self.batch + 1)
         return index[there]
 
     def early_children(self, rate: float) -> int:
         """How many rows of the block are released by the next batch."""
         clean, first = len(self.block.index), self.number == 0
-        wanted = quotas(self.contract, clean, rate, weights(self.plan), first=first, typed=self.typed)
-        return len(self._early_parents(wanted[EARLY_CHILD])) if self.contract.parents else 0
+        wanted = quotas(
+            self.delivery.contract, clean, rate, weights(self.delivery.plan), first=first, typed=self.typed
+        )
+        return len(self._early_parents(wanted[EARLY_CHILD])) if self.delivery.contract.parents else 0
 
 
 @dataclass(frozen=True)

@@ -220,32 +220,20 @@ class _Work:
     file_rows: int
     wanted: Manifest
 
-    @property
-    def entity(self) -> Entity:
-        return self.delivery.entity
-
-    @property
-    def contract(self) -> Contract:
-        return self.delivery.contract
-
-    @property
-    def plan(self) -> Plan:
-        return self.delivery.plan
-
     def write(self, sink: Sink, pool: _Pool, on_progress: OnProgress | None) -> EntityManifest:
         """Write all files of the entity, several blocks in each."""
         blocks = self.delivery.blocks(self.batch)
         per_file = max(1, int(self.file_rows * (1 - self.dirty)) // BLOCK_ROWS)
         count = -(-blocks // per_file)
-        folder = f"{self.entity.name}/ingest_date={self.wanted.ingest_date}"
-        prefix = f"{folder}/{self.entity.name}-b{self.batch:04d}-"
+        folder = f"{self.delivery.entity.name}/ingest_date={self.wanted.ingest_date}"
+        prefix = f"{folder}/{self.delivery.entity.name}-b{self.batch:04d}-"
         paths = [f"{prefix}{number:05d}.{self.format.name}" for number in range(count)]
         before = {path for path in sink.paths(folder) if path.startswith(prefix)}
         kept = self._finished(sink, before & set(paths)) if count > 1 else {}
         self._clear(sink, before, folder, kept)
         files: list[FileEntry] = []
         labels: list[FileEntry] = []
-        tally = _Tally(self.entity.name, blocks, on_progress)
+        tally = _Tally(self.delivery.entity.name, blocks, on_progress)
         missing = [
             block
             for number, path in enumerate(paths)
@@ -307,7 +295,7 @@ class _Work:
         sink.delete([*(before - set(kept)), *(path for path in old if path not in labels)])
 
     def _kinds(self) -> tuple[str, ...]:
-        return dirt.kinds(self.contract, typed=self.format.is_typed)
+        return dirt.kinds(self.delivery.contract, typed=self.format.is_typed)
 
     def _arguments(self) -> dict[str, object]:
         """What decides the content of a file."""
@@ -341,12 +329,12 @@ class _Work:
     def make(self, number: int) -> _Made:
         """Make one block: clean lines, with dirty ones in between."""
         block = self.delivery.block(self.batch, number)
-        rows = self.entity.rows(self.plan, block.index, self.batch)
+        rows = self.delivery.entity.rows(self.delivery.plan, block.index, self.batch)
         data = to.to_csv(self.delivery.marked(rows, self.delivery.operations(block)))
         ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + 1
         starts = np.concatenate([[0], ends])
         if len(ends) != len(block.index):
-            raise GenerateError(f"a value of {self.entity.name} holds a line break")
+            raise GenerateError(f"a value of {self.delivery.entity.name} holds a line break")
         lines: dict[str, list[bytes]] = {kind: [] for kind in self._kinds()}
         if self.dirty:
             lines |= self._soil(self.batch, number, block).dirty_lines(data, starts, self.dirty)
@@ -356,7 +344,7 @@ class _Work:
         if self.delivery.operation and number == self.delivery.blocks(self.batch) - 1:
             deletions = self.delivery.deletions(self.batch)
             mixed, deleted = mixed + to.to_csv(deletions), deletions.height
-        late = self.entity.is_late
+        late = self.delivery.entity.is_late
         new = block.index[block.changed :]
         return _Made(
             data=self.format.encode(mixed),
@@ -365,26 +353,26 @@ class _Work:
                 inserted=len(new),
                 updated=block.changed - unchanged + deleted,
                 unchanged=unchanged,
-                late=int(late(self.plan, new, self.batch).sum()) if late else 0,
+                late=int(late(self.delivery.plan, new, self.batch).sum()) if late else 0,
             ),
             dirt=Counter({kind: len(group) for kind, group in lines.items()}),
         )
 
     def _soil(self, batch: int, number: int, block: Block) -> dirt.Soil:
-        parent = _parent(self.contract)
+        parent = _parent(self.delivery.contract)
         return dirt.Soil(self.delivery, parent, batch, number, block, self.format.is_typed)
 
     def _labels(self, index: Ints) -> bytes:
         """Lines that say which rows belong to fraud."""
-        if not self.entity.labels or not self.plan.profile.fraud:
+        if not self.delivery.entity.labels or not self.delivery.plan.profile.fraud:
             return b""
-        return self.entity.labels(self.plan, index).write_csv(include_header=False).encode()
+        return self.delivery.entity.labels(self.delivery.plan, index).write_csv(include_header=False).encode()
 
     def _write_labels(self, sink: Sink, path: str, lines: list[bytes]) -> FileEntry | None:
         """Write the labels of a data file, apart from the data."""
-        if not self.entity.labels or not self.plan.profile.fraud:
+        if not self.delivery.entity.labels or not self.delivery.plan.profile.fraud:
             return None
-        header = ",".join(self.entity.labels(self.plan, to.no_rows()).columns) + "\n"
+        header = ",".join(self.delivery.entity.labels(self.delivery.plan, to.no_rows()).columns) + "\n"
         pieces = [header.encode(), *lines]
         checksum = _Checksum(iter(pieces))
         label_path = f"{LABEL_FOLDER}/{path.removesuffix(self.format.name)}csv"
@@ -394,7 +382,7 @@ class _Work:
 
     def released(self) -> int:
         """Rows of the batch before whose parents arrive in this batch."""
-        if self.batch == 0 or not self.contract.parents:
+        if self.batch == 0 or not self.delivery.contract.parents:
             return 0
         before = self.batch - 1
         return sum(
@@ -405,8 +393,8 @@ class _Work:
     def _mix(self, data: bytes, starts: Ints, lines: list[bytes], number: int) -> bytes:
         """Put dirty lines at random places between the clean ones."""
         draws = Draws(
-            self.plan.seed,
-            f"{self.entity.name}/mix/{self.batch}/{number}",
+            self.delivery.plan.seed,
+            f"{self.delivery.entity.name}/mix/{self.batch}/{number}",
             np.arange(len(lines), dtype=np.int64),
         )
         place = draws.below("place", len(starts))

@@ -20,7 +20,7 @@ from pathlib import Path
 from pipeline.jars import JARS, jar_folder, java_command
 
 MAKE = "FINLAKE_CLASS_ARCHIVE_OUT"  # set for the JVM that is to write the archive when it ends
-FOREIGN = ("AWS_", "FINLAKE_", "SPARK_")  # what could lead the load to another lake or Spark
+FOREIGN = ("AWS_", "FINLAKE_", "SPARK_", "PYSPARK_", "OPENLINEAGE_")
 QUIET = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off", "-Xlog:class+path=off")
 
 
@@ -54,13 +54,17 @@ def make_archive() -> bool:
         old.unlink()
     with tempfile.TemporaryDirectory(prefix=".archive-", dir=archive.parent) as folder:
         written = Path(folder) / archive.name
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-        environment[MAKE] = str(written)
+        environment = own_environment() | {MAKE: str(written)}
         command = [sys.executable, "-m", "pipeline.class_archive", "load", folder]
         subprocess.run(command, env=environment, cwd=folder, check=False, capture_output=True)
         if written.is_file():
             written.replace(archive)
     return archive.is_file()
+
+
+def own_environment() -> dict[str, str]:
+    """This process's environment without what would lead a command to another lake, Spark or backend."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
 
 def small_load(folder: Path) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-BEGIN = "<!-- written by `python -m pipeline.costs`, up to the end mark -->"
-END = "<!-- end -->"
+from pipeline import generated
+
 DAYS = 30
 
 # US dollars, eu-central-1, on demand, without free tiers and taxes; assumed in November 2026.
@@ -175,15 +175,12 @@ def render() -> str:
         needed = sum(line.dollars for line in lines if "optional" not in line.component)
         parts.append(f"| **without what is optional** | | **${needed:,.2f}** |")
         parts.append(f"| **with it** | | **${sum(line.dollars for line in lines):,.2f}** |")
-    return "\n".join([BEGIN, "", *parts, "", END])
+    return "\n".join([generated.begin("python -m pipeline.costs"), "", *parts, "", generated.END])
 
 
 def main() -> None:
     """Write the tables into docs/costs.md."""
-    page = Path(__file__).parents[1] / "docs" / "costs.md"
-    text = page.read_text(encoding="utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    page.write_text(before + render() + after, encoding="utf-8")
+    generated.refresh(Path(__file__).parents[1] / "docs" / "costs.md", render())
 
 
 if __name__ == "__main__":

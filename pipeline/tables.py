@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -208,11 +208,7 @@ def clustered_files(uri: str, columns: Sequence[str]) -> set[str]:
 
     Only as long as the log still has that commit; see ``CLUSTERED_BY``.
     """
-    for version in range(table_version(uri), -1, -1):
-        commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
-        if commit is None:  # older commits are gone as well
-            return set()
-        actions = list(map(json.loads, commit.splitlines()))
+    for actions in _commits(uri):
         if any(action.get("commitInfo", {}).get(CLUSTERED_BY) == ",".join(columns) for action in actions):
             return {unquote(action["add"]["path"]) for action in actions if "add" in action}
     return set()
@@ -220,14 +216,20 @@ def clustered_files(uri: str, columns: Sequence[str]) -> set[str]:
 
 def newest_metadata(uri: str) -> str | None:
     """``userMetadata`` of the table's newest commit that has any, or None."""
-    for version in range(table_version(uri), -1, -1):
-        commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
-        if commit is None:  # older commits are gone as well
-            return None
-        for action in map(json.loads, commit.splitlines()):
+    for actions in _commits(uri):
+        for action in actions:
             if metadata := action.get("commitInfo", {}).get("userMetadata"):
                 return str(metadata)
     return None
+
+
+def _commits(uri: str) -> Iterator[list[dict[str, Any]]]:
+    """Actions of each commit that the table's log still has, newest first."""
+    for version in range(table_version(uri), -1, -1):
+        commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
+        if commit is None:  # older commits are gone as well
+            return
+        yield list(map(json.loads, commit.splitlines()))
 
 
 def read_version(spark: SparkSession, uri: str, version: int) -> DataFrame:

@@ -12,8 +12,9 @@ from typing import Any
 
 import hcl2
 
-BEGIN = "<!-- written by `make tf-docs`, up to the end mark -->"
-END = "<!-- end -->"
+from pipeline import generated
+
+BEGIN = generated.begin("make tf-docs")
 HEREDOC = '"<<'  # how python-hcl2 gives a text of several lines
 
 
@@ -30,7 +31,7 @@ def render(module: Path) -> str:
     made = sorted(
         f"`{kind}.{name}`" for kind, resources in _blocks(module, "resource") for name in _names(resources)
     )
-    return "\n".join([BEGIN, "", *lines, "", f"It makes {', '.join(made)}.", "", END])
+    return "\n".join([BEGIN, "", *lines, "", f"It makes {', '.join(made)}.", "", generated.END])
 
 
 def refresh(readme: Path) -> bool:
@@ -39,16 +40,7 @@ def refresh(readme: Path) -> bool:
     Raises:
         ValueError: The README lacks the marks.
     """
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{readme} has not both marks: {BEGIN} and {END}")
-    fresh = before + render(readme.parent) + after
-    if fresh == text:
-        return False
-    readme.write_text(fresh, encoding="utf-8")
-    return True
+    return generated.refresh(readme, render(readme.parent))
 
 
 @cache

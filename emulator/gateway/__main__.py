@@ -27,7 +27,7 @@ async def serve(settings: GatewaySettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     routes = settings.routes()
     local = services.build(settings)
-    proxy, health = Proxy(routes, settings.gateway_drain_seconds, local), Health(routes)
+    proxy, health = Proxy(routes, settings.gateway_drain_seconds, settings.aws_region, local), Health(routes)
     app = web.Application()
     app.router.add_get(STACK_PATH, health.stack)
     app.router.add_get(OWN_PATH, health.own)

@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 # As SDKs sign: Credential=<access key>/<date>/<region>/<service>/aws4_request
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/,\s]+/([^/,\s]+)/[^/,\s]+/aws4_request")
 DEFAULT_KEY = "test"
+JSON = "application/x-amz-json-1.1"  # AWS's JSON protocol
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def answer(document: Mapping[str, Any], status: int = HTTPStatus.OK) -> web.Resp
     return web.Response(
         status=status,
         text=json.dumps(document, default=_plain),
-        headers={hdrs.CONTENT_TYPE: "application/x-amz-json-1.1"},
+        headers={hdrs.CONTENT_TYPE: JSON},
     )
 
 

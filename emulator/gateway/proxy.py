@@ -38,11 +38,10 @@ from aiohttp import (
 from aiohttp.typedefs import RawHeaders
 from multidict import CIMultiDict
 
-from emulator.gateway.local import LocalService, ServiceError, context_of, operation_of, refusal
+from emulator.gateway.local import JSON, LocalService, ServiceError, context_of, operation_of, refusal
 from emulator.gateway.routing import Routes, Upstream, service_of
 
 CONNECT_SECONDS = 2
-REGION = "eu-central-1"  # of requests that nobody has signed
 DNS_SECONDS = 1  # a restarted container may come back under another address
 LINE_BYTES = 64 * 1024  # presigned URLs with session tokens are longer than aiohttp's default allows
 LOCAL_BYTES = 16 * 1024 * 1024  # of a request that is answered here
@@ -64,14 +63,16 @@ class Proxy:
     Args:
         routes: Which upstream serves what.
         drain_seconds: How long running requests may take after the gateway was told to stop.
+        region: The stack's region, for requests that name none.
         local: Services that are not, or not wholly, served by upstreams.
     """
 
     def __init__(
-        self, routes: Routes, drain_seconds: float, local: Mapping[str, LocalService] | None = None
+        self, routes: Routes, drain_seconds: float, region: str, local: Mapping[str, LocalService]
     ) -> None:
         self._routes = routes
-        self._local = local or {}
+        self._region = region
+        self._local = local
         self._drain_seconds = drain_seconds
         self._kept = _session(force_close=False)
         self._fresh = _session(force_close=True)
@@ -102,10 +103,9 @@ class Proxy:
         served = self._local.get(service)
         if served and operation_of(request.headers) in served.operations:
             try:
-                return await _serve(served, request)
+                return await _serve(served, request, self._region)
             except ConnectionError as error:
-                logger.error("%s at %s cannot be reached: %s", upstream.name, upstream.url, error)
-                return _unavailable(request, service, upstream)
+                return _unavailable(request, service, upstream, error)
         # An empty upload is one, too: aiohttp never repeats a request whose body it has begun to send.
         is_upload = request.method not in BODYLESS and hdrs.CONTENT_LENGTH in request.headers
         body = _Body(request) if request.body_exists or is_upload else None
@@ -119,8 +119,7 @@ class Proxy:
             ) as answer:
                 return await _pass_back(request, answer, body)
         except (ClientConnectorError, ConnectionTimeoutError) as error:
-            logger.error("%s at %s cannot be reached: %s", upstream.name, upstream.url, error)
-            return _unavailable(request, service, upstream)
+            return _unavailable(request, service, upstream, error)
         except ClientError as error:
             if _hang_up(request):  # otherwise it was the client who left
                 logger.error("%s broke off during %s %s: %r", upstream.name, request.method, path, error)
@@ -131,8 +130,8 @@ class Proxy:
         return self._kept if repeatable else self._fresh
 
 
-async def _serve(service: LocalService, request: web.Request) -> web.Response:
-    """Let a service of our own answer."""
+async def _serve(service: LocalService, request: web.Request, region: str) -> web.Response:
+    """Let a service of our own answer; the region is that of requests which nobody has signed."""
     operation = operation_of(request.headers)
     content = bytearray()
     async for chunk in _Body(request):
@@ -153,7 +152,7 @@ async def _serve(service: LocalService, request: web.Request) -> web.Response:
     except ValueError as error:
         return refusal(ServiceError("SerializationException", f"the body is not JSON: {error}"))
     try:
-        return await service.handle(operation, body, context_of(request.headers, REGION))
+        return await service.handle(operation, body, context_of(request.headers, region))
     except ServiceError as error:
         return refusal(error)
     except ConnectionError:
@@ -250,8 +249,9 @@ async def leave_expect_alone(_request: web.Request) -> None:
     """Send no ``100 Continue`` yet: the upstream decides, see :class:`_Body`."""
 
 
-def _unavailable(request: web.Request, service: str, upstream: Upstream) -> web.Response:
+def _unavailable(request: web.Request, service: str, upstream: Upstream, error: OSError) -> web.Response:
     """A 503 in the words of the service's protocol, which SDKs understand and retry."""
+    logger.error("%s at %s cannot be reached: %s", upstream.name, upstream.url, error)
     message = (
         f"{upstream.name} cannot be reached at {upstream.url}. "
         f"Start it, or set {upstream.variable} to the address where it runs."
@@ -259,10 +259,10 @@ def _unavailable(request: web.Request, service: str, upstream: Upstream) -> web.
     kind = request.headers.get(hdrs.CONTENT_TYPE, "")
     if "json" in kind or "X-Amz-Target" in request.headers:
         text = json.dumps({"__type": "ServiceUnavailableException", "message": message})
-        kind = kind or "application/x-amz-json-1.1"
+        kind = kind or JSON
     else:
-        error = f"<Error><Code>ServiceUnavailable</Code><Message>{escape(message)}</Message></Error>"
-        text = error if service == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
+        document = f"<Error><Code>ServiceUnavailable</Code><Message>{escape(message)}</Message></Error>"
+        text = document if service == "s3" else f"<ErrorResponse>{document}</ErrorResponse>"
         text = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'
         kind = "application/xml"
     response = web.Response(

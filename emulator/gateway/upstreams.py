@@ -7,10 +7,10 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from emulator.gateway.local import JSON
 from emulator.gateway.routing import Routes
 
 _TARGETS = {"athena": "AmazonAthena.", "glue": "AWSGlue."}
-JSON = "application/x-amz-json-1.1"
 
 
 class Upstreams:
