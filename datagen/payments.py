@@ -128,7 +128,9 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     fallen_due = due <= day
     is_paid = paid_on <= due_days[position]
     later = is_paid & (paid_on > number)
-    late = fallen_due & is_paid & ~later & loans.is_late(plan, loan, number)
+    # Who pays arrears on a due day pays that day's instalment with them.
+    in_arrears = went.paid_on(position, number - 1) > number - 1
+    late = fallen_due & is_paid & ~later & ~in_arrears & loans.is_late(plan, loan, number)
     caught_up = late & (due + loans.DAYS_TO_CATCH_UP <= day)
     unpaid = fallen_due & (~is_paid | (late & ~caught_up))
     partial = unpaid & draws.chance("partial", 0.3)
