@@ -63,8 +63,9 @@ format: $(STAMP) ## Put the code into the project's format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-dictionary: $(STAMP) ## Write docs/data-dictionary.md from the contracts
+dictionary: $(STAMP) ## Write docs/data-dictionary.md from the contracts, and docs/gold.md from the marts
 	$(PY) -m contracts.dictionary
+	$(PY) -m pipeline.gold.page
 
 wheel: $(WHEEL) ## Build the Python package that Glue installs, if its sources changed
 

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from contracts import Contract
 from pipeline.errors import FinlakeError, explain
 from pipeline.gold import MARTS
+from pipeline.gold.views import VIEWS, view_input
 from pipeline.ledger import OPS_TABLES
 from pipeline.settings import Settings
 from pipeline.silver import QUARANTINE_COLUMNS, silver_tables
@@ -79,9 +80,35 @@ def catalog_tables(
 def gold_tables(settings: Settings) -> list[CatalogTable]:
     """Gold marts as the catalogue should show them."""
     return [
-        CatalogTable("gold", mart.name, settings.table_uri("gold", mart.name), mart.columns, mart.description)
+        CatalogTable(
+            "gold",
+            mart.name,
+            settings.table_uri("gold", mart.name),
+            mart.columns,
+            mart.description,
+            mart.partition_by,
+            mart.cluster_by,
+        )
         for mart in MARTS
     ]
+
+
+def register_views(settings: Settings) -> None:
+    """Create or update the views on Gold whose marts are there.
+
+    Raises:
+        FinlakeError: The database is missing, or Glue cannot be reached.
+    """
+    glue, database = glue_client(), settings.database("gold")
+    present = registered_tables("gold", settings)
+    for view in VIEWS:
+        entry = view_input(view, database)
+        stored = present.get(view.name)
+        if stored is None:
+            if all(name in present for name in view.marts):
+                glue.create_table(DatabaseName=database, TableInput=entry)
+        elif any(stored.get(name) != entry.get(name) for name in ("ViewOriginalText", "Description")):
+            glue.update_table(DatabaseName=database, TableInput=entry)
 
 
 def register(tables: Iterable[CatalogTable], settings: Settings) -> list[str]:

@@ -165,14 +165,20 @@ def run(
         datetime | None,
         typer.Option("--to", formats=["%Y-%m-%d"], help="Load only files ingested on this day or before."),
     ] = None,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Build all of Gold's marts anew, from all of Silver.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Load new Bronze files into Silver and refresh Gold.
 
+    Marts follow what has changed in Silver; only where that cannot be told are they built anew.
+
     The day of a file is that of its folder in Bronze, ingest_date=YYYY-MM-DD.
 
-    Examples: finlake run --entity customers --entity accounts; finlake run --from 2026-01-01 --to 2026-01-31
+    Examples: finlake run --entity customers --entity accounts; finlake run --from 2026-01-01 --to 2026-01-31;
+    finlake run --layer gold --full-refresh
     """
     from pipeline.files import Days
     from pipeline.run import run_pipeline
@@ -188,6 +194,7 @@ def run(
                 layer=layer,
                 dry_run=dry_run,
                 days=days,
+                full_refresh=full_refresh,
                 progress=progress,
             )
     except KeyboardInterrupt:

@@ -29,10 +29,10 @@ from emulator import NativeStack, find_home
 from emulator.stack import Stack, running_stack
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
+from pipeline.gold.mart import input_versions
 from pipeline.infra import apply_local, find_project, plan_local
 from pipeline.present import out, print_table
 from pipeline.settings import Settings, load_settings
-from pipeline.silver import input_versions
 from pipeline.tables import table_version
 
 SAMPLE_QUERY = """SELECT segment, count(*) AS customers, sum(account_count)::BIGINT AS accounts,

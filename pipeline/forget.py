@@ -30,13 +30,12 @@ from contracts import Contract, load_contracts
 from pipeline.erasure import ACCOUNT_NUMBER, SUBJECT, Person, as_row, erase_line, erase_row, nobody, read_line
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.gold import MARTS, Mart
-from pipeline.gold.mart import is_current, provenance
+from pipeline.gold.mart import input_versions, is_current, provenance
 from pipeline.layout import SAMPLE_BYTES, Layout, inspect
 from pipeline.ledger import Ledger
 from pipeline.lock import exclusive
 from pipeline.publish import public_copies, publish
 from pipeline.settings import Settings
-from pipeline.silver import input_versions
 from pipeline.storage import (
     ObjectInfo,
     delete,

@@ -30,6 +30,7 @@ from uuid import NAMESPACE_URL, uuid5
 from contracts import Contract
 from pipeline.errors import FinlakeError
 from pipeline.gold import Mart
+from pipeline.gold.mart import input_uri
 from pipeline.ledger import BRONZE, Batch, RowCount
 from pipeline.settings import Settings, find_home
 from pipeline.silver import QUARANTINE_COLUMNS, silver_tables
@@ -292,8 +293,8 @@ def mart_event(
     done, settings = state == COMPLETE, origin.settings
     uri = settings.table_uri("gold", mart.name)
     inputs = [
-        _input(settings.table_uri("silver", entity), facets={"version": _version(number)})
-        for entity, number in versions.items()
+        _input(input_uri(name, settings), facets={"version": _version(number)})
+        for name, number in versions.items()
     ]
     output = _output(
         uri,

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from contracts import Contract
 from pipeline.files import ALL_DAYS, Days, new_files
 from pipeline.gold import MARTS, Mart
-from pipeline.gold.mart import is_current
+from pipeline.gold.mart import in_order, input_versions, is_current
 from pipeline.ledger import Batch, Ledger
 from pipeline.quality import orphan_reason
 from pipeline.settings import Settings
-from pipeline.silver import input_versions
 from pipeline.storage import ObjectInfo
 from pipeline.tables import rows_are_those_of
 
@@ -84,12 +83,17 @@ def make_plan(
 
 
 def _stale_marts(settings: Settings) -> list[Mart]:
-    stale = []
-    for mart in MARTS:
+    def is_stale(mart: Mart) -> bool:
         versions = input_versions(mart.inputs, settings)
         # Version 0 is an empty table: there is nothing to aggregate yet.
-        if max(versions.values()) > 0 and not is_current(mart, versions, settings):
-            stale.append(mart)
+        return max(versions.values()) > 0 and not is_current(mart, versions, settings)
+
+    stale: list[Mart] = []
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for level in in_order(MARTS):
+            found = list(pool.map(is_stale, level))
+            names = {mart.name for mart in stale}
+            stale += [m for m, is_ in zip(level, found, strict=True) if is_ or names & set(m.input_marts)]
     return stale
 
 

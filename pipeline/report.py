@@ -97,7 +97,7 @@ class RunReport:
     def changed(self) -> bool:
         """Whether anything was loaded or rebuilt."""
         return any(entity.files or entity.read for entity in self.entities) or any(
-            mart.status == "rebuilt" for mart in self.marts
+            mart.status in ("rebuilt", "updated") for mart in self.marts
         )
 
     def as_dict(self) -> dict[str, Any]:

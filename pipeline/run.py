@@ -20,12 +20,12 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from contracts import Contract, load_contracts, load_order
-from pipeline.catalog import catalog_tables, gold_tables, register
+from pipeline.catalog import catalog_tables, gold_tables, register, register_views
 from pipeline.errors import FinlakeError, NoAnswerError, UsageError, explain
 from pipeline.files import ALL_DAYS, Days, gzip_problem, inspect_files
 from pipeline.forget import refuse_while_forgetting
 from pipeline.gold import MARTS, Mart
-from pipeline.gold.mart import is_current, refresh
+from pipeline.gold.mart import in_order, input_versions, is_current
 from pipeline.history import table_name
 from pipeline.layout import COLUMN_NOTES, additional_columns
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
@@ -36,7 +36,7 @@ from pipeline.preview import preview
 from pipeline.quality import RuleBrokenError
 from pipeline.report import EntityReport, MartReport, RunReport
 from pipeline.settings import Settings
-from pipeline.silver import ensure_tables, input_versions, load_batch
+from pipeline.silver import ensure_tables, load_batch
 from pipeline.snapshots import days_of
 from pipeline.storage import etag_of
 from pipeline.tables import table_version
@@ -72,6 +72,7 @@ def run_pipeline(
     dry_run: bool = False,
     replay: Sequence[str] = (),
     days: Days = ALL_DAYS,
+    full_refresh: bool = False,
     progress: Progress = lambda _name, _phase: None,
 ) -> RunReport:
     """Run the pipeline once.
@@ -84,6 +85,7 @@ def run_pipeline(
         dry_run: Only say what would be done; nothing is written.
         replay: Instead of new files, try quarantined rows again that have one of these reasons.
         days: Load only files of these days of ingestion.
+        full_refresh: Build all marts anew, also those that are up to date.
         progress: Called with an entity or mart and what happens to it.
 
     Raises:
@@ -98,8 +100,13 @@ def run_pipeline(
     contracts = _chosen(entities)
     if entities and layer == ALL:
         layer = SILVER
+    if full_refresh and layer == SILVER:
+        raise UsageError(
+            "a full refresh is of Gold's marts, and this run leaves them alone",
+            "finlake run --layer gold --full-refresh",
+        )
     if dry_run:
-        return _dry_run(contracts, settings, layer, days)
+        return _dry_run(contracts, settings, layer, days, full_refresh=full_refresh)
     run_id = f"{settings.instant():%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
     names = [*(contracts if layer != GOLD else ()), *(["gold"] if layer != SILVER else ())]
     report = RunReport(run_id)
@@ -109,9 +116,18 @@ def run_pipeline(
         additional = _ensure_tables(contracts if layer != GOLD else {}, ledger, settings)
         plan = make_plan(settings, ledger, contracts, layer, replay=replay, days=days)
         report.seconds["plan"] = time.monotonic() - begun
-        work = plan.silver_work or plan.marts or may_release(plan, ledger, settings)
+        work = plan.silver_work or plan.marts or full_refresh or may_release(plan, ledger, settings)
         if work:
-            _execute(plan, report, ledger, settings, additional, layer=layer, progress=progress)
+            _execute(
+                plan,
+                report,
+                ledger,
+                settings,
+                additional,
+                layer=layer,
+                progress=progress,
+                full_refresh=full_refresh,
+            )
         else:
             report.run_id = None
             report.entities = [EntityReport(entity) for entity in contracts] if layer != GOLD else []
@@ -134,6 +150,7 @@ def _execute(
     *,
     layer: str,
     progress: Progress,
+    full_refresh: bool,
 ) -> None:
     from pipeline.session import start_session
 
@@ -156,7 +173,7 @@ def _execute(
             report.seconds["silver"] = time.monotonic() - clock
             clock = time.monotonic()
             if layer != SILVER:
-                report.marts = refresh_gold(engine)
+                report.marts = refresh_gold(engine, full=full_refresh)
             report.seconds["gold"] = time.monotonic() - clock
             registering.result()
             if additional != found:
@@ -418,32 +435,53 @@ def _noted(file: BronzeFile) -> str:
     return state + "; ".join(file.notes)
 
 
-def refresh_gold(engine: Engine) -> list[MartReport]:
-    """Rebuild the marts whose inputs have changed, two at a time."""
+def refresh_gold(engine: Engine, *, full: bool = False) -> list[MartReport]:
+    """Bring the marts up to date whose inputs have changed, two at a time; with ``full``, build all anew."""
+    reports: dict[str, MartReport] = {}
+    for level in in_order(MARTS):
+        with _workers(engine) as pool:
+            futures = {}
+            for mart in level:
+                if failed := [name for name in mart.input_marts if reports[name].error]:
+                    error = f"not built, because {failed[0]} failed"
+                    reports[mart.name] = MartReport(mart.name, "failed", error=error)
+                else:
+                    futures[mart.name] = pool.submit(refresh_mart, engine, mart, full=full)
+            for name, future in futures.items():
+                reports[name] = future.result()
+    return [reports[mart.name] for mart in MARTS]
 
-    def one(mart: Mart) -> MartReport:
-        clock = time.monotonic()
-        versions = input_versions(mart.inputs, engine.settings)
-        if min(versions.values()) < 0:
-            return MartReport(mart.name, "waiting for Silver")
-        if is_current(mart, versions, engine.settings):
-            return MartReport(mart.name, "current")
-        engine.progress(mart.name, "building")
-        try:
-            with engine.lineage.mart(mart, versions):
-                refresh(engine.spark, mart, versions, engine.settings)
-        except Exception as error:
-            if not is_spark_error(error):
-                raise
-            failure = spark_failure(error)
-            if isinstance(failure, NoAnswerError):
-                raise failure from error
-            return MartReport(mart.name, "failed", time.monotonic() - clock, failure.with_hint)
-        engine.progress(mart.name, "done")
-        return MartReport(mart.name, "rebuilt", time.monotonic() - clock)
 
-    with _workers(engine) as pool:
-        return list(pool.map(one, MARTS))
+def refresh_mart(engine: Engine, mart: Mart, *, full: bool = False) -> MartReport:
+    """Bring one mart up to date. Errors go into the report.
+
+    Raises:
+        NoAnswerError: The storage is gone, so that there is nothing that could go on.
+    """
+    from pipeline.refresh import refresh
+
+    clock = time.monotonic()
+    versions = input_versions(mart.inputs, engine.settings)
+    if min(versions.values()) < 0:
+        return MartReport(mart.name, "waiting for Silver")
+    if not full and is_current(mart, versions, engine.settings):
+        return MartReport(mart.name, "current")
+    engine.progress(mart.name, "building")
+    try:
+        with engine.lineage.mart(mart, versions):
+            status = refresh(engine.spark, mart, versions, engine.settings, full=full)
+    except NoAnswerError:
+        raise
+    except Exception as error:
+        if not isinstance(error, FinlakeError) and not is_spark_error(error):
+            raise
+        failure = error if isinstance(error, FinlakeError) else spark_failure(error)
+        if isinstance(failure, NoAnswerError):
+            raise failure from error
+        engine.progress(mart.name, "failed")
+        return MartReport(mart.name, "failed", time.monotonic() - clock, failure.with_hint)
+    engine.progress(mart.name, "done")
+    return MartReport(mart.name, status, time.monotonic() - clock)
 
 
 @contextmanager
@@ -474,6 +512,8 @@ def _register_gold(settings: Settings) -> None:
     if _is_in_glue(settings.gold_uri):
         built = [table for table in gold_tables(settings) if table_version(table.uri) >= 0]
         register(built, settings)
+        if built:
+            register_views(settings)
 
 
 def _is_in_glue(uri: str) -> bool:
@@ -508,7 +548,9 @@ def _ensure_tables(
         return {entity: future.result() for entity, future in additional.items()}
 
 
-def _dry_run(contracts: dict[str, Contract], settings: Settings, layer: str, days: Days) -> RunReport:
+def _dry_run(
+    contracts: dict[str, Contract], settings: Settings, layer: str, days: Days, *, full_refresh: bool
+) -> RunReport:
     ledger = Ledger(settings)
     plan = make_plan(settings, ledger, contracts, layer, days=days)
     report = RunReport(None, dry_run=True)
@@ -518,7 +560,7 @@ def _dry_run(contracts: dict[str, Contract], settings: Settings, layer: str, day
         if entity in plan.redo:
             entry.notes.append(f"batch {plan.redo[entity].number} was interrupted and would be finished")
         report.entities.append(entry)
-    pending = plan.silver_work or may_release(plan, ledger, settings)
+    pending = full_refresh or plan.silver_work or may_release(plan, ledger, settings)
     stale = {mart.name for mart in plan.marts}
     if layer != SILVER:
         report.marts = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +25,7 @@ from pipeline.settings import Settings
 from pipeline.staging import staged
 from pipeline.tables import (
     ARRAY_OF_STRING,
+    CHANGE_FEED,
     LAYOUT_STRUCT,
     TableColumn,
     ensure_table,
@@ -103,13 +104,16 @@ class SilverTable(NamedTuple):
     description: str
     partition_by: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()
+    configuration: Mapping[str, str] | None = None
 
 
 def silver_tables(contract: Contract, additional: Sequence[str] = ()) -> list[SilverTable]:
     """The tables that an entity has in Silver: its own and, if the contract says so, its history."""
     columns = silver_columns(contract, additional)
     layout = contract.partition_by, contract.cluster_by
-    tables = [SilverTable(contract.entity, columns, contract.description, *layout)]
+    # Gold follows what has changed instead of reading everything again.
+    feed = {CHANGE_FEED: "true"}
+    tables = [SilverTable(contract.entity, columns, contract.description, *layout, feed)]
     if contract.keeps_history:
         text = f"Every version of {contract.entity}, with the time in which it held (SCD type 2)."
         kept = history.history_columns(columns)
@@ -134,7 +138,11 @@ def ensure_tables(contract: Contract, additional: Sequence[str], settings: Setti
     ensure_table(settings.table_uri("quarantine", contract.entity), QUARANTINE_COLUMNS)
     tables = [
         ensure_table(
-            settings.table_uri("silver", table.name), table.columns, table.partition_by, table.description
+            settings.table_uri("silver", table.name),
+            table.columns,
+            table.partition_by,
+            table.description,
+            table.configuration,
         )
         for table in silver_tables(contract, additional)
     ]
@@ -150,11 +158,6 @@ def additional_in_silver(contract: Contract, settings: Settings) -> tuple[str, .
 def _unknown_columns(table: DeltaTable, contract: Contract) -> tuple[str, ...]:
     known = {column.name for column in silver_columns(contract)}
     return tuple(field.name for field in table.schema().fields if field.name not in known)
-
-
-def input_versions(entities: Sequence[str], settings: Settings) -> dict[str, int]:
-    """Present versions of the Silver tables of ``entities``; -1 for one that is not there."""
-    return {entity: table_version(settings.table_uri("silver", entity)) for entity in entities}
 
 
 def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: Settings) -> Loaded:

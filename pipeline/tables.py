@@ -23,6 +23,7 @@ from pipeline.storage import (
     delete,
     delete_old_versions,
     delta_options,
+    etag_of,
     list_objects,
     names_after,
     read_bytes,
@@ -43,6 +44,7 @@ ARROW_TYPES = {
 }
 DELTA_TYPES = {"bigint": "long", "int": "integer"}
 ARRAY_OF_STRING = "array<string>"
+CHANGE_FEED = "delta.enableChangeDataFeed"
 CLUSTERED_BY = "clusteredBy"  # what a commit that clustered a table says besides
 LOG_FILE = re.compile(r"(\d{20})\.(?:json|checkpoint\..*)$")
 LAYOUT_STRUCT = "struct<header:array<string>,delimiter:string>"
@@ -105,6 +107,9 @@ def ensure_table(
     present = {field.name: field for field in table.schema().fields}
     if missing := [field for field in schema.fields if field.name not in present]:
         table.alter.add_columns(missing)
+    known = table.metadata().configuration
+    if lacking := {k: v for k, v in (configuration or {}).items() if v is not None and known.get(k) != v}:
+        table.alter.set_table_properties(lacking)
     wider = {
         field.name: field
         for field in schema.fields
@@ -201,6 +206,33 @@ def _changes_rows(action: Mapping[str, Mapping[str, object]]) -> bool:
     """Whether an action of a commit can change what a reader of the table gets."""
     files = [action[kind] for kind in ("add", "remove", "cdc") if kind in action]
     return "metaData" in action or any(file.get("dataChange", True) for file in files)
+
+
+def has_change_feed(uri: str, since: int, until: int) -> bool:
+    """Whether Delta's change data feed tells all that has changed after version ``since`` up to ``until``.
+
+    It does not when it was off, when the table's columns have changed, or when commits or files that it
+    consists of have been deleted: by maintenance, or since a person was erased.
+    """
+    table = open_table(uri)
+    if table is None or table.metadata().configuration.get(CHANGE_FEED) != "true":
+        return False
+    files: set[str] = set()
+    for version in range(since + 1, until + 1):
+        commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
+        actions = list(map(json.loads, commit.splitlines())) if commit else []
+        if not actions or any("metaData" in action or "protocol" in action for action in actions):
+            return False
+        kinds = ("cdc",) if any("cdc" in action for action in actions) else ("add", "remove")
+        changes = [action[kind] for action in actions for kind in kinds if kind in action]
+        files |= {change["path"] for change in changes if change.get("dataChange", True) or kinds == ("cdc",)}
+    return all(etag_of(f"{uri}/{unquote(path)}") is not None for path in files)
+
+
+def read_changes(spark: SparkSession, uri: str, first: int, last: int) -> DataFrame:
+    """Rows that the versions from ``first`` to ``last`` have changed, with ``_change_type``."""
+    reader = spark.read.format("delta").option("readChangeFeed", "true")
+    return reader.option("startingVersion", first).option("endingVersion", last).load(uri)
 
 
 def clustered_files(uri: str, columns: Sequence[str]) -> set[str]:

@@ -10,10 +10,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.gold import Mart
 
 Step = Callable[[Path, Path], None]
+# Marts that all peers build. What the others cost, ``bench.gold`` tells.
+BUILT = ("daily_transactions", "customer_360", "loan_portfolio", "monthly_cash_flow")
+
+
+def chosen(marts: Sequence[Mart]) -> tuple[Mart, ...]:
+    """The marts that all peers build."""
+    return tuple(mart for mart in marts if mart.name in BUILT)
 
 
 def serve(step: Step) -> None:

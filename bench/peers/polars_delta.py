@@ -11,11 +11,11 @@ import polars as pl
 import polars_hash as plh
 from deltalake import DeltaTable
 
-from bench.peers import serve
+from bench.peers import chosen, serve
 from bench.peers.polars_work import newest, polars_type, typed
 from contracts import Contract, load_contracts
 from pipeline.gold.customer_360 import ACTIVITY_DAYS
-from pipeline.gold.loan_portfolio import BUCKETS, NON_PERFORMING_AFTER_DAYS
+from pipeline.gold.loan_portfolio import BUCKETS, NON_PERFORMING_AFTER_DAYS, RISKIER_AFTER_DAYS
 
 C = pl.col
 ZERO = pl.lit(0).cast(pl.Decimal(18, 2))
@@ -116,7 +116,7 @@ def step(files: Path, lake: Path) -> None:
         columns = [C(column.name).cast(polars_type(column.physical_type)) for column in contract.columns]
         upsert(rows.select(*columns, "_row_hash").collect(), lake / "silver" / entity, contract)
     silver = {entity: pl.scan_delta(str(lake / "silver" / entity)) for entity in load_contracts()}
-    for mart in MARTS:
+    for mart in chosen(MARTS):
         rows = BUILDS[mart.name](silver)
         columns = [C(column.name).cast(polars_type(column.type)) for column in mart.columns]
         rows.select(columns).collect().write_delta(lake / "gold" / mart.name, mode="overwrite")
@@ -175,6 +175,7 @@ def loan_portfolio(silver: Silver) -> pl.LazyFrame:
         .with_columns(days=(C("as_of_date") - C("oldest")).dt.total_days().fill_null(0))
     )
     bad = (C("days") > NON_PERFORMING_AFTER_DAYS) | (C("status") == "defaulted")
+    riskier = (C("days") > RISKIER_AFTER_DAYS) | (C("status") == "restructured")
     owed = C("outstanding_principal")
 
     def between(low: int, high: int | None) -> pl.Expr:
@@ -184,6 +185,9 @@ def loan_portfolio(silver: Silver) -> pl.LazyFrame:
         loan_count=pl.len(),
         exposure=owed.sum(),
         **{f"exposure_{name}": owed.filter(between(low, high)).sum() for name, low, high in BUCKETS},
+        exposure_stage_1=owed.filter(~bad & ~riskier).sum(),
+        exposure_stage_2=owed.filter(~bad & riskier).sum(),
+        exposure_stage_3=owed.filter(bad).sum(),
         non_performing_exposure=owed.filter(bad).sum(),
     ).with_columns(
         non_performing_ratio=pl.when(C("exposure") != 0)

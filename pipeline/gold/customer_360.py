@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.mart import Mart
+from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -119,4 +119,9 @@ MART = Mart(
     ("customers", "accounts", "loans", "payments", "transactions"),
     COLUMNS,
     build,
+    key=("customer_id",),
+    totals=(
+        Total("count(*)", "customers", "count(*)"),
+        Total("max(as_of_date)", "transactions", "max(transaction_date)"),
+    ),
 )

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.mart import Mart
+from pipeline.gold.increments import Lookup, Sums
+from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
+KEY = ("transaction_date", "branch_code", "channel", "transaction_type", "currency")
 COLUMNS = (
     TableColumn("transaction_date", "date", "Day (UTC)."),
     TableColumn("branch_code", "string", "Branch that keeps the account."),
@@ -30,25 +32,39 @@ COLUMNS = (
 )
 
 
+def keys() -> dict[str, Column]:
+    """The grain."""
+    return {name: F.col(name) for name in KEY}
+
+
+def measures() -> dict[str, Column]:
+    """What a transaction adds."""
+    return {
+        "transaction_count": F.lit(1),
+        "booked_amount": F.when(F.col("status") == "booked", F.col("amount")).otherwise(0),
+        "failed_count": F.when(F.col("status") == "failed", 1).otherwise(0),
+    }
+
+
+def derived() -> dict[str, Column]:
+    """What follows from the sums."""
+    return {"failure_rate": F.col("failed_count") / F.col("transaction_count")}
+
+
+SUMS = Sums(
+    fact="transactions",
+    reads=("account_id", "transaction_date", "channel", "transaction_type", "currency", "amount", "status"),
+    keys=keys,
+    measures=measures,
+    counted=("transaction_count",),
+    derived=derived,
+    lookup=Lookup("accounts", "account_id", ("branch_code",)),
+)
+
+
 def build(silver: dict[str, DataFrame]) -> DataFrame:
     """Aggregate transactions by day, branch, channel, type and currency."""
-    branches = silver["accounts"].select("account_id", "branch_code")
-    transactions = silver["transactions"].select(
-        "account_id", "transaction_date", "channel", "transaction_type", "currency", "amount", "status"
-    )
-    failed = F.count(F.when(F.col("status") == "failed", 1))
-    return (
-        transactions.join(branches, "account_id", "left")
-        .groupBy("transaction_date", "branch_code", "channel", "transaction_type", "currency")
-        .agg(
-            F.count("*").alias("transaction_count"),
-            F.coalesce(F.sum(F.when(F.col("status") == "booked", F.col("amount"))), F.lit(0)).alias(
-                "booked_amount"
-            ),
-            failed.alias("failed_count"),
-            (failed / F.count("*")).alias("failure_rate"),
-        )
-    )
+    return SUMS.build(silver, COLUMNS)
 
 
 MART = Mart(
@@ -57,4 +73,12 @@ MART = Mart(
     ("transactions", "accounts"),
     COLUMNS,
     build,
+    key=KEY,
+    increment=SUMS,
+    totals=(
+        Total("sum(transaction_count)", "transactions", "count(*)"),
+        Total("sum(booked_amount)", "transactions", "sum(CASE WHEN status = 'booked' THEN amount END)"),
+        Total("sum(failed_count)", "transactions", "sum(CASE WHEN status = 'failed' THEN 1 ELSE 0 END)"),
+        Total("max(transaction_date)", "transactions", "max(transaction_date)"),
+    ),
 )

@@ -194,8 +194,8 @@ KPIS: Final[tuple[Kpi, ...]] = (
         "fraction",
         _PORTFOLIO,
         "credit risk",
-        "Exposure with a significant increase in credit risk over exposure (IFRS 9, 5.5.11: more than 30 days "
-        "past due; restructured loans too).",
+        "Exposure with a significant increase in credit risk over exposure (IFRS 9, 5.5.11: more than 30 "
+        "days past due; restructured loans too).",
         bigger_is_better=False,
     ),
     Kpi(

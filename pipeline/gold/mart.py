@@ -1,8 +1,8 @@
-"""A mart: what it reads, what it looks like, how it is built, and when it must be built again.
+"""A mart: what it reads, what it looks like, how it is built, and what its rows must add up to.
 
-The versions of the Silver tables that a mart was built from, and the text of its definition, are
-written into the Delta commit that holds its data. So a mart and the knowledge of what it stands on
-can never disagree, and a mart whose inputs and definition are unchanged is not touched.
+The versions of the tables that a mart was built from, and the text of its definition, are written into
+the Delta commit that holds its data. So a mart and the knowledge of what it stands on can never
+disagree, and a mart whose inputs and definition are unchanged is not touched.
 """
 
 from __future__ import annotations
@@ -10,17 +10,34 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F  # noqa: N812
-
+from pipeline.gold.increments import Slices, Sums
 from pipeline.settings import Settings
-from pipeline.tables import TableColumn, newest_metadata, read_version, rows_are_those_of
+from pipeline.tables import TableColumn, newest_metadata, rows_are_those_of, table_version
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
+
+GOLD = "gold"
+
+
+@dataclass(frozen=True)
+class Total:
+    """A sum, count or greatest value that must be the same in a mart and in one of its inputs.
+
+    Attributes:
+        mart: SQL aggregate over the mart's rows.
+        table: The input.
+        source: SQL aggregate over the input's rows. Spark and DuckDB run both aggregates.
+    """
+
+    mart: str
+    table: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -30,9 +47,15 @@ class Mart:
     Attributes:
         name: Table name.
         description: What one row is (the grain), in a sentence.
-        inputs: Entities whose Silver tables it reads.
-        columns: Columns in order; the key of the grain first.
-        build: Silver tables by entity -> the mart.
+        inputs: Tables that it reads: of Silver by their name, other marts as ``gold.name``.
+        columns: Columns in order.
+        build: Input tables by name -> the mart.
+        key: Columns of the grain: no two rows have the same values there.
+        increment: How it follows changes of its inputs; None when it is always built anew.
+        totals: What must add up.
+        partition_by: Columns that its folders are divided by.
+        cluster_by: Columns that maintenance orders its rows by.
+        is_large: Whether it has about as many rows as its inputs, so that one file would be too much.
     """
 
     name: str
@@ -40,6 +63,12 @@ class Mart:
     inputs: tuple[str, ...]
     columns: tuple[TableColumn, ...]
     build: Callable[[dict[str, DataFrame]], DataFrame]
+    key: tuple[str, ...] = ()
+    increment: Sums | Slices | None = None
+    totals: tuple[Total, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    cluster_by: tuple[str, ...] = ()
+    is_large: bool = False
 
     @property
     def definition(self) -> str:
@@ -47,60 +76,72 @@ class Mart:
         source = inspect.getsource(inspect.getmodule(self.build) or self.build)
         return hashlib.sha256(source.encode()).hexdigest()[:16]
 
+    @property
+    def input_marts(self) -> tuple[str, ...]:
+        """Names of the marts among the inputs."""
+        return tuple(name.removeprefix(f"{GOLD}.") for name in self.inputs if name.startswith(f"{GOLD}."))
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """Columns that count something, so are never negative and never null."""
+        return tuple(c.name for c in self.columns if c.name.endswith("_count") and c.type == "bigint")
+
+
+def input_uri(name: str, settings: Settings) -> str:
+    """Where a mart's input is: a table of Silver, or ``gold.name``."""
+    layer, _, table = name.rpartition(".")
+    return settings.table_uri(layer or "silver", table)
+
+
+def input_versions(names: Iterable[str], settings: Settings) -> dict[str, int]:
+    """Present versions of these inputs; -1 for one that is not there."""
+    return {name: table_version(input_uri(name, settings)) for name in names}
+
+
+def in_order(marts: Sequence[Mart]) -> list[list[Mart]]:
+    """The marts in levels: each reads marts of earlier levels only.
+
+    Raises:
+        ValueError: Marts read each other in a circle, or one that is not there.
+    """
+    known = {mart.name: mart for mart in marts}
+    missing = {name for mart in marts for name in mart.input_marts} - set(known)
+    if missing:
+        raise ValueError(f"there is no mart {', '.join(sorted(missing))}")
+    sorter = TopologicalSorter({mart.name: mart.input_marts for mart in marts})
+    sorter.prepare()
+    levels = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        levels.append([mart for mart in marts if mart.name in ready])
+        sorter.done(*ready)
+    return levels
+
 
 def built_from(mart: Mart, settings: Settings) -> dict[str, object] | None:
     """What the stored mart was built from, or None when it has never been built."""
-    metadata = newest_metadata(settings.table_uri("gold", mart.name))
+    metadata = newest_metadata(settings.table_uri(GOLD, mart.name))
     return dict(json.loads(metadata)) if metadata else None
+
+
+def versions_built_from(mart: Mart, settings: Settings) -> dict[str, int] | None:
+    """Versions of the inputs that the stored mart has, or None when it is not of the present definition."""
+    built = built_from(mart, settings)
+    if built is None or built.get("definition") != mart.definition:
+        return None
+    inputs = built.get("inputs")
+    return inputs if isinstance(inputs, dict) and inputs.keys() == set(mart.inputs) else None
 
 
 def is_current(mart: Mart, versions: dict[str, int], settings: Settings) -> bool:
     """Whether the stored mart was built by this definition from the rows of these versions."""
-    built, wanted = built_from(mart, settings), _provenance(mart, versions)
-    if built is None or built == wanted:
-        return built == wanted
-    before = built.get("inputs")
-    return (
-        built.get("definition") == mart.definition
-        and isinstance(before, dict)
-        and before.keys() == versions.keys()
-        and all(
-            version == versions[entity] or rows_are_those_of(settings.table_uri("silver", entity), version)
-            for entity, version in before.items()
-        )
-    )
-
-
-def refresh(spark: SparkSession, mart: Mart, versions: dict[str, int], settings: Settings) -> None:
-    """Build a mart from these versions of Silver and put it in the place of the stored one."""
-    silver = {}
-    for entity, version in versions.items():
-        table = read_version(spark, settings.table_uri("silver", entity), version)
-        silver[entity] = table.where("_deleted_at IS NULL")
-    built = mart.build(silver)
-    columns = [
-        F.col(column.name).cast(column.type).alias(column.name, metadata=_metadata(column))
-        for column in mart.columns
-    ]
-    (
-        built.select(*columns)
-        .coalesce(1)
-        .write.format("delta")
-        .mode("overwrite")
-        .option("overwriteSchema", "true")
-        .option("userMetadata", provenance(mart, versions))
-        .save(settings.table_uri("gold", mart.name))
+    before = versions_built_from(mart, settings)
+    return before is not None and all(
+        version == versions[name] or rows_are_those_of(input_uri(name, settings), version)
+        for name, version in before.items()
     )
 
 
 def provenance(mart: Mart, versions: dict[str, int]) -> str:
     """What the commit of a mart says that was built from these versions: Delta's ``userMetadata``."""
-    return json.dumps(_provenance(mart, versions))
-
-
-def _provenance(mart: Mart, versions: dict[str, int]) -> dict[str, object]:
-    return {"inputs": dict(sorted(versions.items())), "definition": mart.definition}
-
-
-def _metadata(column: TableColumn) -> dict[str, str]:
-    return {"comment": column.comment} | ({"pii": column.pii_class} if column.pii_class else {})
+    return json.dumps({"inputs": dict(sorted(versions.items())), "definition": mart.definition})

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.mart import Mart
+from pipeline.gold.increments import Lookup, Sums
+from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -29,35 +30,45 @@ COLUMNS = (
 )
 
 
+def keys() -> dict[str, Column]:
+    """The grain."""
+    booked = F.coalesce("booking_date", "transaction_date")
+    return {
+        "month": F.trunc(booked, "month"),
+        "branch_code": F.col("branch_code"),
+        "currency": F.col("currency"),
+    }
+
+
+def measures() -> dict[str, Column]:
+    """What a booked transaction adds."""
+    return {
+        "inflow": F.when(F.col("direction") == "credit", F.col("amount")).otherwise(0),
+        "outflow": F.when(F.col("direction") == "debit", F.col("amount")).otherwise(0),
+        "transaction_count": F.lit(1),
+    }
+
+
+def derived() -> dict[str, Column]:
+    """What follows from the sums."""
+    return {"net_cash_flow": F.col("inflow") - F.col("outflow")}
+
+
+SUMS = Sums(
+    fact="transactions",
+    reads=("account_id", "booking_date", "transaction_date", "currency", "direction", "amount", "status"),
+    keys=keys,
+    measures=measures,
+    counted=("transaction_count",),
+    derived=derived,
+    lookup=Lookup("accounts", "account_id", ("branch_code",)),
+    where=lambda: F.col("status") == "booked",
+)
+
+
 def build(silver: dict[str, DataFrame]) -> DataFrame:
     """Aggregate booked transactions by month, branch and currency."""
-    branches = silver["accounts"].select("account_id", "branch_code")
-    booked = (
-        silver["transactions"]
-        .where(F.col("status") == "booked")
-        .select(
-            "account_id",
-            F.trunc(F.coalesce("booking_date", "transaction_date"), "month").alias("month"),
-            "currency",
-            "direction",
-            "amount",
-            "signed_amount",
-        )
-    )
-    return (
-        booked.join(branches, "account_id", "left")
-        .groupBy("month", "branch_code", "currency")
-        .agg(
-            _sum_of("credit").alias("inflow"),
-            _sum_of("debit").alias("outflow"),
-            F.sum("signed_amount").alias("net_cash_flow"),
-            F.count("*").alias("transaction_count"),
-        )
-    )
-
-
-def _sum_of(direction: str) -> Column:
-    return F.coalesce(F.sum(F.when(F.col("direction") == direction, F.col("amount"))), F.lit(0))
+    return SUMS.build(silver, COLUMNS)
 
 
 MART = Mart(
@@ -66,4 +77,22 @@ MART = Mart(
     ("transactions", "accounts"),
     COLUMNS,
     build,
+    key=("month", "branch_code", "currency"),
+    increment=SUMS,
+    totals=(
+        Total(
+            "sum(inflow)",
+            "transactions",
+            "sum(CASE WHEN status = 'booked' AND direction = 'credit' THEN amount END)",
+        ),
+        Total(
+            "sum(outflow)",
+            "transactions",
+            "sum(CASE WHEN status = 'booked' AND direction = 'debit' THEN amount END)",
+        ),
+        Total(
+            "sum(net_cash_flow)", "transactions", "sum(CASE WHEN status = 'booked' THEN signed_amount END)"
+        ),
+        Total("sum(transaction_count)", "transactions", "count(CASE WHEN status = 'booked' THEN 1 END)"),
+    ),
 )

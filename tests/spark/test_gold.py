@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -14,9 +15,11 @@ from pyspark.sql import functions as F  # noqa: N812
 from contracts import load_contract, load_contracts
 from datagen import generate
 from pipeline.entities import entity_module
+from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS, mart
 from pipeline.gold.loan_portfolio import BUCKETS
-from pipeline.gold.mart import Mart, built_from, is_current, refresh
+from pipeline.gold.mart import Mart, Total, built_from, in_order, input_versions, is_current
+from pipeline.refresh import REBUILT, refresh
 from pipeline.tables import TableColumn, open_table, table_version
 
 pytestmark = pytest.mark.spark
@@ -60,6 +63,10 @@ RECOMPUTED = {
                sum(CASE WHEN days > 30 AND days <= 60 THEN owed ELSE 0 END) AS exposure_31_60,
                sum(CASE WHEN days > 60 AND days <= 90 THEN owed ELSE 0 END) AS exposure_61_90,
                sum(CASE WHEN days > 90 THEN owed ELSE 0 END) AS exposure_over_90,
+               sum(CASE WHEN days <= 30 AND status = 'active' THEN owed ELSE 0 END) AS exposure_stage_1,
+               sum(CASE WHEN status <> 'defaulted' AND days <= 90 AND (days > 30 OR status = 'restructured')
+                   THEN owed ELSE 0 END) AS exposure_stage_2,
+               sum(CASE WHEN days > 90 OR status = 'defaulted' THEN owed ELSE 0 END) AS exposure_stage_3,
                sum(CASE WHEN days > 90 OR status = 'defaulted' THEN owed ELSE 0 END)
                    AS non_performing_exposure,
                CASE WHEN sum(owed) = 0 THEN 0 ELSE
@@ -101,8 +108,92 @@ RECOMPUTED = {
                    AS outflow_90d
         FROM customers c
     """,
+    "account_balances_daily": """
+        WITH booked AS (
+            SELECT *, coalesce(booking_date, CAST(transaction_at AS DATE)) AS balance_date,
+                   CASE WHEN direction = 'credit' THEN amount ELSE -amount END AS moved
+            FROM transactions WHERE status = 'booked'
+        )
+        SELECT b.account_id, b.currency, b.balance_date, a.customer_id, a.branch_code,
+               sum(greatest(moved, 0)) AS credit_amount, sum(greatest(-moved, 0)) AS debit_amount,
+               count(*) AS transaction_count,
+               CASE WHEN b.currency = a.currency THEN a.balance - coalesce((
+                   SELECT sum(later.moved) FROM booked later WHERE later.account_id = b.account_id
+                   AND later.currency = b.currency AND later.balance_date > b.balance_date), 0)
+               END AS closing_balance,
+               (SELECT min(next.balance_date) - 1 FROM booked next WHERE next.account_id = b.account_id
+                   AND next.currency = b.currency AND next.balance_date > b.balance_date) AS valid_until
+        FROM booked b LEFT JOIN accounts a USING (account_id)
+        GROUP BY ALL
+    """,
+    "payment_performance": """
+        WITH aged AS (
+            SELECT p.*, l.product, l.branch_code, p.status = 'scheduled' AS waits, p.status = 'paid' AS paid,
+                   coalesce(greatest(p.paid_date - p.due_date, 0), 0) AS late
+            FROM payments p LEFT JOIN loans l USING (loan_id)
+        )
+        SELECT CAST(date_trunc('month', due_date) AS DATE) AS due_month, product, branch_code, currency,
+               count(*) FILTER (NOT waits) AS instalment_count,
+               count(*) FILTER (paid AND late = 0) AS on_time_count,
+               count(*) FILTER (paid AND late >= 1 AND late <= 30) AS late_1_30_count,
+               count(*) FILTER (paid AND late >= 31 AND late <= 90) AS late_31_90_count,
+               count(*) FILTER (paid AND late >= 91) AS late_over_90_count,
+               count(*) FILTER (status = 'partial') AS partial_count,
+               count(*) FILTER (status = 'missed') AS missed_count,
+               count(*) FILTER (waits) AS scheduled_count,
+               coalesce(sum(amount_due) FILTER (NOT waits), 0) AS amount_due,
+               coalesce(sum(amount_paid) FILTER (NOT waits), 0) AS amount_paid,
+               coalesce(sum(greatest(amount_due - amount_paid, 0)) FILTER (NOT waits), 0) AS shortfall,
+               coalesce(sum(late_fee) FILTER (NOT waits), 0) AS late_fees,
+               coalesce(sum(amount_due) FILTER (waits), 0) AS scheduled_amount,
+               count(*) FILTER (paid AND late = 0) / nullif(count(*) FILTER (NOT waits), 0) AS on_time_rate,
+               CAST(sum(amount_paid) FILTER (NOT waits) AS DOUBLE)
+                   / nullif(CAST(sum(amount_due) FILTER (NOT waits) AS DOUBLE), 0) AS collection_rate
+        FROM aged GROUP BY ALL
+    """,
+    "loan_vintages": """
+        WITH clock AS (
+            SELECT CAST(max(updated_at) AS DATE) AS as_of_date
+            FROM (SELECT updated_at FROM loans UNION ALL SELECT updated_at FROM payments)
+        ), aged AS (
+            SELECT l.loan_id, CAST(date_trunc('month', l.start_date) AS DATE) AS vintage, l.product,
+                   l.currency, l.principal, as_of_date
+            FROM loans l, clock
+        ), fell AS (
+            SELECT a.loan_id, days, min(p.due_date + days + 1) AS day
+            FROM aged a JOIN payments p USING (loan_id), (VALUES (30), (90)) AS limits(days)
+            WHERE (p.amount_paid < p.amount_due OR p.paid_date - p.due_date > days)
+              AND p.due_date + days + 1 <= as_of_date GROUP BY ALL
+        ), months AS (
+            SELECT DISTINCT vintage, product, currency, as_of_date, CAST(n AS INTEGER) AS months_on_book
+            FROM aged, range(0, 1200) AS r(n)
+            WHERE n <= greatest(0, datediff('month', vintage, as_of_date))
+        )
+        SELECT m.vintage, m.product, m.currency, m.months_on_book, m.as_of_date, count(*) AS loan_count,
+               sum(a.principal) AS originated_amount,
+               count(*) FILTER (late.day < ends) AS delinquent_30_count,
+               coalesce(sum(a.principal) FILTER (late.day < ends), 0) AS delinquent_30_amount,
+               count(*) FILTER (bad.day < ends) AS defaulted_count,
+               coalesce(sum(a.principal) FILTER (bad.day < ends), 0) AS defaulted_amount,
+               CAST(coalesce(sum(a.principal) FILTER (late.day < ends), 0) AS DOUBLE)
+                   / CAST(sum(a.principal) AS DOUBLE) AS delinquency_rate,
+               CAST(coalesce(sum(a.principal) FILTER (bad.day < ends), 0) AS DOUBLE)
+                   / CAST(sum(a.principal) AS DOUBLE) AS default_rate
+        FROM (SELECT *, vintage + to_months(months_on_book + 1) AS ends FROM months) m
+        JOIN aged a ON (a.vintage, a.product, a.currency) = (m.vintage, m.product, m.currency)
+        LEFT JOIN fell late ON late.loan_id = a.loan_id AND late.days = 30
+        LEFT JOIN fell bad ON bad.loan_id = a.loan_id AND bad.days = 90
+        GROUP BY ALL
+    """,
 }
-RATIOS = ("failure_rate", "non_performing_ratio")
+RATIOS = (
+    "failure_rate",
+    "non_performing_ratio",
+    "on_time_rate",
+    "collection_rate",
+    "delinquency_rate",
+    "default_rate",
+)
 
 
 def silver_of(spark, rows):
@@ -145,7 +236,8 @@ def compare(silver, name, folder):
         same = " AND ".join(f"b.{column} IS NOT DISTINCT FROM o.{column}" for column in key)
         off = connection.execute(
             f"SELECT count(*) FROM built b JOIN other o ON {same} "
-            f"WHERE NOT abs(CAST(b.{ratio} AS DOUBLE) - o.{ratio}) <= 0.000001"
+            f"WHERE (b.{ratio} IS NULL) <> (o.{ratio} IS NULL) "
+            f"OR NOT coalesce(abs(CAST(b.{ratio} AS DOUBLE) - o.{ratio}), 0) <= 0.000001"
         ).fetchone()
         assert off == (0,), ratio
     return connection.execute("SELECT count(*) FROM built").fetchone()[0]
@@ -315,6 +407,8 @@ NAMES = Mart(
     ("customers",),
     (TableColumn("customer_id", "string", "Customer.", pii_class="key"), TableColumn("n", "bigint", "Rows.")),
     lambda silver: silver["customers"].groupBy("customer_id").agg(F.count("*").alias("n")),
+    key=("customer_id",),
+    totals=(Total("sum(n)", "customers", "count(*)"),),
 )
 
 
@@ -360,3 +454,65 @@ def test_a_stored_mart_carries_comments_and_personal_data_tags(spark, lake):
     assert fields["customer_id"].metadata == {"comment": "Customer.", "pii": "key"}
     (commit,) = open_table(lake.table_uri("gold", "names")).history()
     assert set(json.loads(commit["userMetadata"])) == {"inputs", "definition"}
+
+
+def test_a_mart_that_does_not_add_up_is_taken_back_and_is_still_to_be_built(spark, lake, monkeypatch):
+    first = write_customers(spark, lake, "C1")
+    refresh(spark, NAMES, first, lake)
+    second = write_customers(spark, lake, "C2", "C3")
+    wrong = replace(NAMES, build=lambda silver: NAMES.build(silver).where("customer_id <> 'C3'"))
+    with pytest.raises(FinlakeError, match=r"sum\(n\) is 2, but count\(\*\) of customers is 3"):
+        refresh(spark, wrong, second, lake)
+    uri = lake.table_uri("gold", "names")
+    assert spark.read.format("delta").load(uri).collect() == [("C1", 1)]
+    assert is_current(NAMES, first, lake)
+    assert not is_current(NAMES, second, lake)
+    fresh = replace(wrong, name="other")
+    with pytest.raises(FinlakeError, match=r"gold\.other does not add up"):
+        refresh(spark, fresh, second, lake)
+    assert table_version(lake.table_uri("gold", "other")) == -1
+
+
+def test_a_negative_count_is_never_stored(spark, lake):
+    versions = write_customers(spark, lake, "C1")
+    columns = (
+        TableColumn("customer_id", "string", "Customer."),
+        TableColumn("order_count", "bigint", "Orders."),
+    )
+    wrong = replace(
+        NAMES,
+        columns=columns,
+        totals=(),
+        build=lambda silver: silver["customers"].select("customer_id", F.lit(-1).alias("order_count")),
+    )
+    with pytest.raises(FinlakeError, match="1 rows have a negative count"):
+        refresh(spark, wrong, versions, lake)
+
+
+def test_marts_are_built_after_those_that_they_read():
+    def reading(name, *inputs):
+        return replace(NAMES, name=name, inputs=inputs)
+
+    a, b, c = reading("a", "gold.b", "loans"), reading("b", "gold.c"), reading("c", "customers")
+    levels = in_order([a, b, c, NAMES])
+    assert [[mart.name for mart in level] for level in levels] == [["c", "names"], ["b"], ["a"]]
+    with pytest.raises(ValueError, match="there is no mart d"):
+        in_order([reading("a", "gold.d")])
+
+
+def test_a_mart_reads_another_one_and_follows_it(spark, lake):
+    versions = write_customers(spark, lake, "C1", "C1", "C2")
+    refresh(spark, NAMES, versions, lake)
+    count = Mart(
+        "count",
+        "All.",
+        ("gold.names",),
+        (TableColumn("n", "bigint", "Rows."),),
+        lambda tables: tables["gold.names"].agg(F.sum("n").alias("n")),
+        totals=(Total("sum(n)", "gold.names", "sum(n)"),),
+    )
+    found = input_versions(count.inputs, lake)
+    assert refresh(spark, count, found, lake) == REBUILT
+    assert spark.read.format("delta").load(lake.table_uri("gold", "count")).collect() == [(3,)]
+    refresh(spark, NAMES, write_customers(spark, lake, "C3"), lake)
+    assert not is_current(count, input_versions(count.inputs, lake), lake)

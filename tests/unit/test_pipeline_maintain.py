@@ -16,14 +16,14 @@ from pipeline import maintain as maintain_module
 from pipeline.cli import app
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.gold import MARTS
-from pipeline.gold.mart import _provenance, is_current
+from pipeline.gold.mart import input_versions, is_current, provenance
 from pipeline.ledger import Batch, Ledger
 from pipeline.lock import exclusive
 from pipeline.maintain import COMMITS_BEFORE_CHECKPOINT, maintain
 from pipeline.plan import due_orphans
 from pipeline.publish import publish
 from pipeline.quality import orphan_reason
-from pipeline.silver import QUARANTINE_COLUMNS, input_versions, silver_columns
+from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
 from pipeline.storage import list_objects, write_bytes
 from pipeline.tables import (
     commits_since_checkpoint,
@@ -278,9 +278,9 @@ def test_marts_and_orphans_do_not_take_maintenance_for_news(lake):
         silver_of(lake, entity)
     versions = input_versions(mart.inputs, lake)
     table = ensure_table(lake.table_uri("gold", mart.name), mart.columns)
-    provenance = CommitProperties(custom_metadata={"userMetadata": json.dumps(_provenance(mart, versions))})
+    said = CommitProperties(custom_metadata={"userMetadata": provenance(mart, versions)})
     nothing = pa.schema(table.schema().to_arrow()).empty_table()
-    write_deltalake(table, nothing, mode="append", commit_properties=provenance)
+    write_deltalake(table, nothing, mode="append", commit_properties=said)
 
     def parents():
         return input_versions(contract.parent_entities, lake)

@@ -1,0 +1,308 @@
+"""A mart that follows its inputs is always what a full build makes of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from makers import put, row
+from pyspark.sql import functions as F  # noqa: N812
+
+from contracts import Consequence, load_contracts
+from pipeline.forget import forget
+from pipeline.gold import MARTS
+from pipeline.gold.increments import Slices, Sums
+from pipeline.gold.mart import input_versions, is_current
+from pipeline.maintain import maintain
+from pipeline.refresh import rebuilt, refresh
+from pipeline.run import run_pipeline
+from pipeline.tables import forget_past, has_change_feed, open_table, table_version
+
+pytestmark = pytest.mark.spark
+
+FOLLOWING = tuple(mart for mart in MARTS if mart.increment)
+BY_NAME = {mart.name: mart for mart in MARTS}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_marts_that_follow():
+    """Others are always built anew, which needs no second look."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("plan", "run", "forget"):
+            patch.setattr(f"pipeline.{module}.MARTS", FOLLOWING)
+        yield
+
+
+# --- The arithmetic, on histories that nobody would think of -----------------------------------------
+
+ACCOUNTS = "account_id string, customer_id string, branch_code string, currency string, balance decimal(18,2)"
+TRANSACTIONS = (
+    "transaction_id string, account_id string, booking_date date, transaction_date date, channel string, "
+    "transaction_type string, direction string, currency string, amount decimal(18,2), status string"
+)
+GONE = "_deleted_at timestamp"
+days = st.dates(date(2024, 1, 30), date(2024, 2, 2))
+accounts = st.fixed_dictionaries(
+    {
+        "customer_id": st.just("C1"),
+        "branch_code": st.sampled_from(["B1", "B2"]),
+        "currency": st.just("EUR"),
+        "balance": st.decimals(-5, 5, places=2),
+        "gone": st.booleans(),
+    }
+)
+transactions = st.fixed_dictionaries(
+    {
+        "account_id": st.sampled_from(["A1", "A2", "A3"]),
+        "booking_date": st.none() | days,
+        "transaction_date": days,
+        "channel": st.sampled_from(["pos", "atm"]),
+        "transaction_type": st.just("card_payment"),
+        "direction": st.sampled_from(["debit", "credit"]),
+        "currency": st.sampled_from(["EUR", "USD"]),
+        "amount": st.decimals("0.01", "9999999999999999.99", places=2) | st.just(Decimal("0.01")),
+        "status": st.sampled_from(["booked", "failed", "pending"]),
+        "gone": st.booleans(),
+    }
+)
+changes = st.fixed_dictionaries(
+    {
+        "accounts": st.dictionaries(st.sampled_from(["A1", "A2", "A3"]), accounts, max_size=3),
+        "transactions": st.dictionaries(st.sampled_from(["T1", "T2", "T3", "T4"]), transactions, max_size=4),
+    }
+)
+SCHEMAS = {"accounts": f"{ACCOUNTS}, {GONE}", "transactions": f"{TRANSACTIONS}, {GONE}"}
+MOMENT = "2024-03-01 00:00:00"
+
+
+def as_rows(entity, values):
+    names = [part.split()[0] for part in SCHEMAS[entity].replace("decimal(18,2)", "d").split(", ")]
+    key = names[0]
+    return [
+        {key: number, GONE.split(maxsplit=1)[0]: MOMENT if value["gone"] else None}
+        | {name: found for name, found in value.items() if name != "gone"}
+        for number, value in values.items()
+    ], names
+
+
+def frame(spark, entity, values, kinds=None):
+    """A table, or with kinds of change a feed, of a history's values by key."""
+    rows, names = as_rows(entity, values) if isinstance(values, dict) else ([], [])
+    if kinds is not None:
+        rows, names = [], as_rows(entity, {})[1]
+        for kind, number, value in values:
+            (found,), _ = as_rows(entity, {number: value})
+            rows.append(found | {"_change_type": kind})
+        names = [*names, "_change_type"]
+    schema = SCHEMAS[entity].replace(GONE, "_deleted_at string")
+    schema += ", _change_type string" if kinds is not None else ""
+    made = spark.createDataFrame([tuple(found[name] for name in names) for found in rows], schema)
+    return made.withColumn("_deleted_at", F.col("_deleted_at").cast("timestamp"))
+
+
+def play(history):
+    """States of the tables before and after the last part of a history, and the feed in between."""
+    before = {entity: {} for entity in SCHEMAS}
+    for change in history[: len(history) // 2]:
+        for entity, values in change.items():
+            before[entity] |= values
+    after = {entity: dict(values) for entity, values in before.items()}
+    feeds = {entity: [] for entity in SCHEMAS}
+    for change in history[len(history) // 2 :]:
+        for entity, values in change.items():
+            for number, value in values.items():
+                if number in after[entity]:
+                    feeds[entity].append(("update_preimage", number, after[entity][number]))
+                    feeds[entity].append(("update_postimage", number, value))
+                else:
+                    feeds[entity].append(("insert", number, value))
+                after[entity][number] = value
+    return before, after, feeds
+
+
+@pytest.mark.parametrize("name", ["daily_transactions", "monthly_cash_flow", "account_balances_daily"])
+@settings(
+    max_examples=int(os.environ.get("FINLAKE_GOLD_EXAMPLES", "4")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(history=st.lists(changes, min_size=2, max_size=5))
+def test_whatever_changes_an_updated_mart_is_a_full_build(spark, name, history):
+    mart = BY_NAME[name]
+    before, after, feeds = play(history)
+
+    def living(state):
+        return lambda entity: frame(spark, entity, state[entity]).where("_deleted_at IS NULL")
+
+    def stored(rows):
+        return rows.select(*[F.col(column.name).cast(column.type) for column in mart.columns])
+
+    was, wanted = (stored(mart.build({n: living(s)(n) for n in mart.inputs})) for s in (before, after))
+    fed = {entity: frame(spark, entity, feed, kinds=True) for entity, feed in feeds.items() if feed}
+    if not fed:
+        return
+    if isinstance(mart.increment, Sums):
+        found = mart.increment.update(was, fed, living(before), living(after), mart.columns)
+    else:
+        assert isinstance(mart.increment, Slices)
+        names = [column.name for column in mart.columns]
+        found = mart.increment.update(was, fed, living(after), mart.build, names)
+    assert sorted(map(str, stored(found).collect())) == sorted(map(str, wanted.collect()))
+
+
+# --- On a lake, through runs -----------------------------------------------------------------------
+
+
+def check(spark, lake):
+    """Every mart is what a full build would make; returns the rows of each."""
+    counted = {}
+    for mart in FOLLOWING:
+        versions = input_versions(mart.inputs, lake)
+        assert is_current(mart, versions, lake), mart.name
+        full = rebuilt(spark, mart, versions, lake)
+        columns = [F.col(column.name).cast(column.type) for column in mart.columns]
+        stored = spark.read.format("delta").load(lake.table_uri("gold", mart.name)).select(*columns)
+        found, wanted = (sorted(map(str, rows.collect())) for rows in (stored, full.select(*columns)))
+        assert found == wanted, mart.name
+        counted[mart.name] = len(found)
+    return counted
+
+
+def run(lake, **options):
+    report = run_pipeline(lake, **options)
+    assert report.errors == []
+    return {mart.mart: mart.status for mart in report.marts}
+
+
+FIRST = {
+    "customers": [row("customers"), row("customers", customer_id="C2")],
+    "accounts": [row("accounts"), row("accounts", account_id="A2", customer_id="C2")],
+    "loans": [row("loans"), row("loans", loan_id="L2", product="auto")],
+    "payments": [
+        row("payments"),
+        row("payments", payment_id="P2", loan_id="L2", status="missed", amount_paid="0.00", paid_date=""),
+    ],
+    "transactions": [row("transactions"), row("transactions", transaction_id="T2", account_id="A2")],
+}
+NEW = "2024-02-01T00:00:00Z"
+NEWER = "2024-03-01T00:00:00Z"
+SECOND = {
+    "transactions": [
+        row("transactions", amount="20.00", updated_at=NEW),  # a restatement
+        row(
+            "transactions",
+            transaction_id="T3",
+            transaction_at="2023-12-05T10:00:00Z",
+            booking_date="2023-12-05",
+        ),
+        row("transactions", transaction_id="T4", account_id="A3", direction="credit", amount="0.07"),
+    ],
+    "accounts": [row("accounts", account_id="A3"), row("accounts", balance="-3.00", updated_at=NEW)],
+    "payments": [row("payments", payment_id="P2", loan_id="L2", updated_at=NEW, paid_date="2023-02-11")],
+}
+THIRD = {
+    "accounts": [row("accounts", branch_code="B777", updated_at=NEWER)],  # its transactions move with it
+    "loans": [row("loans", loan_id="L2", product="student", updated_at=NEWER)],
+    "transactions": [
+        row("transactions", transaction_id="T2", account_id="A2", updated_at=NEWER) | {"op": "D"}
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def story(spark, lake_at, tmp_path_factory):
+    """A lake in its life: what each step made of the marts."""
+    lake = lake_at(tmp_path_factory.mktemp("gold"))
+    steps = {}
+    for number, batch in enumerate((FIRST, SECOND, THIRD)):
+        for entity, rows in batch.items():
+            files = [found for found in rows if "op" not in found]
+            if files:
+                put(lake, entity, f"{number}.csv", files)
+            if marked := [found for found in rows if "op" in found]:
+                put(lake, entity, f"{number}-op.csv", marked)
+        steps[number] = run(lake), check(spark, lake)
+    return lake, steps
+
+
+def test_marts_follow_new_changed_late_and_deleted_rows(story):
+    _, steps = story
+    assert set(steps[0][0].values()) == {"rebuilt"}
+    for number in (1, 2):
+        statuses = steps[number][0]
+        assert {mart.name: statuses[mart.name] for mart in FOLLOWING} == dict.fromkeys(statuses, "updated")
+
+
+def test_a_full_refresh_builds_all_marts_and_changes_none(spark, story):
+    lake, steps = story
+    assert set(run(lake, layer="gold", full_refresh=True).values()) == {"rebuilt"}
+    assert check(spark, lake) == steps[2][1]
+
+
+def test_after_an_erasure_and_after_maintenance_marts_are_still_right(spark, story):
+    lake, _ = story
+    forget(lake, "C2")
+    check(spark, lake)
+    put(lake, "transactions", "4.csv", [row("transactions", transaction_id="T9", account_id="A2")])
+    statuses = run(lake)
+    assert statuses["daily_transactions"] == "updated", "nothing that the feed needs was erased since"
+    check(spark, lake)
+    maintain(lake)
+    put(lake, "transactions", "5.csv", [row("transactions", transaction_id="T10")])
+    assert run(lake)["daily_transactions"] == "updated"
+    check(spark, lake)
+
+
+def test_what_the_feed_does_not_tell_is_built_anew(spark, story):
+    lake, _ = story
+    uri, mart = lake.table_uri("silver", "transactions"), BY_NAME["daily_transactions"]
+    since = table_version(uri)
+    put(lake, "transactions", "6.csv", [row("transactions", transaction_id="T11")])
+    run(lake, layer="silver")
+    assert has_change_feed(uri, since, table_version(uri))
+    open_table(uri).alter.set_table_properties({"delta.logRetentionDuration": "interval 9 days"})
+    assert not has_change_feed(uri, since, table_version(uri)), "the table itself has changed"
+    forget_past(uri)
+    assert not has_change_feed(uri, since, table_version(uri)), "commits are gone"
+    assert refresh(spark, mart, input_versions(mart.inputs, lake), lake) == "rebuilt"
+    run(lake, layer="gold")
+    check(spark, lake)
+
+
+def test_an_update_that_does_not_add_up_is_followed_by_a_full_build(spark, story, monkeypatch):
+    lake, _ = story
+    mart = BY_NAME["monthly_cash_flow"]
+    put(lake, "transactions", "7.csv", [row("transactions", transaction_id="T12")])
+    run(lake, layer="silver")
+    lossy = replace(mart.increment, where=lambda: F.lit(False))
+    broken = replace(mart, increment=lossy)
+    assert refresh(spark, broken, input_versions(mart.inputs, lake), lake) == "rebuilt"
+    run(lake, layer="gold")
+    check(spark, lake)
+
+
+def test_where_orphans_are_let_in_a_parent_that_arrives_later_gives_them_their_branch(
+    spark, lake, monkeypatch
+):
+    contracts = load_contracts()
+    warning = {"unknown_parent": Consequence("warning")}
+    contracts["transactions"] = replace(contracts["transactions"], consequences=warning)
+    monkeypatch.setattr("pipeline.run.load_contracts", lambda: contracts)
+    put(lake, "customers", "1.csv", [row("customers")])
+    put(
+        lake,
+        "transactions",
+        "1.csv",
+        [row("transactions"), row("transactions", transaction_id="T2", account_id="A2")],
+    )
+    put(lake, "accounts", "1.csv", [row("accounts")])
+    run(lake)
+    put(lake, "accounts", "2.csv", [row("accounts", account_id="A2", branch_code="B009")])
+    statuses = run(lake)
+    assert statuses["daily_transactions"] == "updated"
+    check(spark, lake)
