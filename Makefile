@@ -43,7 +43,7 @@ e2e: install wheel ## Run the whole story: infrastructure, data, Silver and Gold
 	@$(PY) -m pipeline.e2e
 
 test: install lint ## Run every test that needs no Docker, and the linters
-	$(PY) -m pytest -m "not docker"
+	$(PY) -m pytest -m "not docker" --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 test-unit: $(STAMP) ## Run the tests that need neither Java nor the local AWS
 	$(PY) -m pytest tests/unit

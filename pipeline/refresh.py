@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from deltalake import CommitProperties
 from pyspark.sql import functions as F  # noqa: N812
@@ -112,18 +112,18 @@ def living(spark: SparkSession, name: str, version: int, settings: Settings) -> 
 
 def broken(spark: SparkSession, mart: Mart, versions: Mapping[str, int], settings: Settings) -> list[str]:
     """What does not hold for the stored mart, in words."""
-    expressions = [total.mart for total in mart.totals] + [bad_counts(mart)]
     stored = spark.read.format("delta").load(settings.table_uri(GOLD, mart.name))
-    *totals, bad = stored.selectExpr(*_named(expressions)).first() or [None] * len(expressions)
-    expected: dict[tuple[str, str], Any] = {}
+    own = [f"{total.mart} AS mine_{number}" for number, total in enumerate(mart.totals)]
+    sums = stored.selectExpr(*own, f"{bad_counts(mart)} AS bad")
     by_table: dict[str, list[str]] = defaultdict(list)
-    for total in mart.totals:
-        by_table[total.table].append(total.source)
-    for table, sources in by_table.items():
-        row = living(spark, table, versions[table], settings).selectExpr(*_named(sources)).first()
-        expected |= dict(zip(((table, source) for source in sources), row or (), strict=True))
-    wanted = [expected[total.table, total.source] for total in mart.totals]
-    return problems(mart, totals, wanted, bad)
+    for number, total in enumerate(mart.totals):
+        by_table[total.table].append(f"{total.source} AS theirs_{number}")
+    for table, sources in by_table.items():  # each is one row, so all are one statement and one row
+        sums = sums.crossJoin(living(spark, table, versions[table], settings).selectExpr(*sources))
+    (row,) = sums.collect()
+    numbers = range(len(mart.totals))
+    found, wanted = ([row[f"{whose}_{n}"] for n in numbers] for whose in ("mine", "theirs"))
+    return problems(mart, found, wanted, row["bad"])
 
 
 def _updatable(mart: Mart, versions: Mapping[str, int], settings: Settings) -> dict[str, int] | None:
@@ -172,7 +172,3 @@ def _take_back(uri: str, version: int, said: str | None) -> None:
 
 def _metadata(column: TableColumn) -> dict[str, str]:
     return {"comment": column.comment} | ({"pii": column.pii_class} if column.pii_class else {})
-
-
-def _named(expressions: Sequence[str]) -> list[str]:
-    return [f"{expression} AS e{position}" for position, expression in enumerate(expressions)]

@@ -18,6 +18,20 @@ hypothesis_settings.register_profile("finlake", deadline=None)
 hypothesis_settings.load_profile("finlake")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests go to the same worker when they run side by side, as `make test` has them.
+
+    There is one Spark session and one stack for all tests that use it; else, a file's fixtures are its own.
+    """
+    for item in items:
+        group = item.path.as_posix()
+        if item.get_closest_marker("spark"):
+            group = "spark"
+        elif "stack" in getattr(item, "fixturenames", ()):
+            group = "stack"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def lake_at() -> Callable[[Path], Settings]:
     """Settings of a lake below a folder of the local disk, which needs no emulator."""
