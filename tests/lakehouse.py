@@ -194,4 +194,5 @@ def table_versions(lake: Lakehouse) -> dict[str, int]:
             f"{layer}.{table['Name']}": table_version(table["StorageDescriptor"]["Location"])
             for layer in LAYERS[1:]
             for table in glue.get_tables(DatabaseName=lake.settings.database(layer))["TableList"]
+            if table["TableType"] != "VIRTUAL_VIEW"
         }

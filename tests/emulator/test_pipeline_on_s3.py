@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -19,7 +20,7 @@ from lakehouse import LAYERS, Lakehouse, Story, clean_environment, lakehouse
 
 from contracts import Contract, load_contracts
 from emulator.native import NativeStack
-from pipeline.catalog import registered_tables
+from pipeline.catalog import catalog_tables, register, registered_tables
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
 from pipeline.history import table_name
@@ -27,6 +28,7 @@ from pipeline.ledger import OPS_TABLES
 from pipeline.lock import exclusive
 from pipeline.query import connect
 from pipeline.settings import Settings
+from pipeline.silver import ensure_tables
 from pipeline.storage import delta_options, read_bytes, write_bytes
 
 pytestmark = [pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(1200)]
@@ -75,7 +77,8 @@ def test_the_increment_is_inserted_and_merged(story: Story):
         assert entity["inserted"] > 0
         assert entity["quarantined"] == 0 or entity["reasons"]
     assert sum(entity["updated"] for entity in report["entities"]) > 0
-    assert {mart["status"] for mart in report["marts"]} == {"rebuilt"}
+    follows = {mart.name: "updated" if mart.increment else "rebuilt" for mart in MARTS}
+    assert {mart["mart"]: mart["status"] for mart in report["marts"]} == follows
 
 
 def test_progress_goes_to_stderr_and_the_result_to_stdout(story: Story):
@@ -299,6 +302,22 @@ def test_a_statement_from_stdin_is_run(lake: Lakehouse):
     process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate("SELECT count(*) AS marts FROM gold.loan_portfolio WHERE false")
     assert (process.returncode, out, err) == (0, "marts\n0\n", "")
+
+
+def test_glues_versions_of_a_table_tell_how_its_columns_have_changed(stack: NativeStack):
+    lake, loans = lakehouse(stack, "versions"), load_contracts()["loans"]
+    former = replace(loans, columns=tuple(c for c in loans.columns if c.name != "collateral_value"))
+    with lake.reachable():
+        for contract, additional in ((former, ()), (loans, ()), (loans, ("broker",)), (loans, ("broker",))):
+            ensure_tables(contract, additional, lake.settings)
+            register(catalog_tables({"loans": contract}, lake.settings, {"loans": additional}), lake.settings)
+    asked = {"DatabaseName": lake.settings.database("silver"), "TableName": "loans"}
+    found = lake.client("glue").get_table_versions(**asked)["TableVersions"]
+    versions = sorted(found, key=lambda version: int(version["VersionId"]))
+    columns = [{c["Name"] for c in v["Table"]["StorageDescriptor"]["Columns"]} for v in versions]
+    assert len(columns) == 3, "what has not changed is no version"
+    assert [columns[1] - columns[0], columns[2] - columns[1]] == [{"collateral_value"}, {"broker"}]
+    assert columns[0] < columns[1] < columns[2]
 
 
 def test_a_database_that_is_not_there_is_named_with_the_way_to_create_it(lake: Lakehouse):
