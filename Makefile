@@ -109,5 +109,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "'apt install python3-venv' (or python3.11-venv, after the version of $(PYTHON))." >&2; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lakehouse,connect,emulator,dev]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lakehouse,connect,dashboard,emulator,dev]'
 	@touch $@

@@ -49,6 +49,8 @@ def up(port: Port = None, home: Home = None) -> None:
         already = "already " if status == before else ""
         out.print(f"The {status.kind} stack is {already}up: {status.endpoint}")
         out.print(f"Spark: {status.spark}, its web pages: {status.spark_ui}")
+        if status.dashboard:
+            out.print(f"Dashboard: {status.dashboard}")
         out.print(f"For other AWS tools: set -a; . {shlex.quote(str(stack.env_file))}; set +a")
 
 
@@ -104,6 +106,8 @@ def _status_table(status: StackStatus) -> Table:
         table.add_row("process", f"{status.pid}, since {status.started}")
     if status.spark is not None:
         table.add_row("spark", f"{status.spark}, web pages {status.spark_ui}")
+    if status.dashboard is not None:
+        table.add_row("dashboard", status.dashboard)
     for service, state in status.services.items():
         table.add_row(service, state)
     table.add_row("home", status.home)

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from emulator.native import (
+    DASHBOARD_PORT,
+    DASHBOARD_PORT_VARIABLE,
     DEFAULT_PORT,
     DIRECT,
     HEALTH_PATH,
@@ -109,7 +111,12 @@ class DockerStack:
         running = self._containers()
         wanted = self._ports()
         if not running:
-            variables = (PORT_VARIABLE, SPARK_PORT_VARIABLE, SPARK_UI_PORT_VARIABLE)
+            variables = (
+                PORT_VARIABLE,
+                SPARK_PORT_VARIABLE,
+                SPARK_UI_PORT_VARIABLE,
+                DASHBOARD_PORT_VARIABLE,
+            )
             for variable, port in zip(variables, wanted, strict=True):
                 require_free(port, f"{variable}={port + 1} in the environment")
         self._compose_aloud("build", "--quiet")
@@ -148,6 +155,7 @@ class DockerStack:
         published = _published(containers)
         port = published.get(("gateway", 4566))
         spark, web = published.get(("spark", 15002)), published.get(("spark", 4040))
+        dashboard = published.get(("dashboard", DASHBOARD_PORT))
         return StackStatus(
             state="up" if healthy else "unhealthy",
             home=str(self.home),
@@ -156,6 +164,7 @@ class DockerStack:
             endpoint=f"http://localhost:{port}" if port else None,
             spark=f"sc://localhost:{spark}" if spark else None,
             spark_ui=f"http://localhost:{web}" if web else None,
+            dashboard=f"http://localhost:{dashboard}" if dashboard else None,
             services=services,
         )
 
@@ -164,10 +173,11 @@ class DockerStack:
         how = ["run", "--rm", "--quiet-pull"] if service == "datagen" else ["exec"]
         return [*self._compose(), *how, *([] if tty else ["-T"]), service, *arguments]
 
-    def _ports(self) -> tuple[int, int, int]:
+    def _ports(self) -> tuple[int, int, int, int]:
         spark = int(os.environ.get(SPARK_PORT_VARIABLE) or SPARK_PORT)
         web = int(os.environ.get(SPARK_UI_PORT_VARIABLE) or SPARK_UI_PORT)
-        return self.port or DEFAULT_PORT, spark, web
+        dashboard = int(os.environ.get(DASHBOARD_PORT_VARIABLE) or DASHBOARD_PORT)
+        return self.port or DEFAULT_PORT, spark, web, dashboard
 
     def _compose(self) -> list[str]:
         return ["docker", "compose", "--file", str(self.project / COMPOSE_FILE)]

@@ -1,10 +1,11 @@
 """The laptop's AWS without Docker: background processes of this user.
 
 The gateway is the address that clients know; behind it, MiniStack serves the AWS services. Beside them,
-when asked for, a Spark Connect server stays warm. S3's data goes straight to MiniStack, so that no Python
-proxy slows it down. All they keep is below one folder, their *home* (``.finlake`` in a project's root):
+when asked for, a Spark Connect server stays warm, and a dashboard is served. S3's data goes straight to
+MiniStack, so that no Python proxy slows it down. All they keep is below one folder, their *home*
+(``.finlake`` in a project's root):
 
-    gateway.json, ministack.json, spark.json   which process serves on which port, while it runs
+    gateway.json, ministack.json, ...   which process serves on which port, while it runs
     local.env                    the variables a client needs, while the stack runs (dotenv)
     state/                       S3 objects and the other services' memory; survives stops and crashes
     logs/                        what the processes said
@@ -37,15 +38,20 @@ DEFAULT_PORT = 4566
 PORT_VARIABLE = "FINLAKE_PORT"
 SPARK_PORT = 15002
 SPARK_UI_PORT = 4040
+DASHBOARD_PORT = 4580
+DASHBOARD_PORT_VARIABLE = "FINLAKE_DASHBOARD_PORT"
 REGION = "eu-central-1"
 HEALTH_PATH = "/_localstack/health"
 AWS_SECONDS = 30.0
 SPARK_SECONDS = 90.0
+DASHBOARD_SECONDS = 60.0
 
 AWS_MODULE = "emulator.server"
 GATEWAY_MODULE = "emulator.gateway"
 # Any module will do that serves Spark Connect on --port, and Spark's web pages on --ui-port.
 SPARK_MODULE = "pipeline.spark_server"
+# And any that serves a web page on --port, and answers on /health.
+DASHBOARD_MODULE = "pipeline.dashboard.server"
 # No proxy: the emulator is on this machine, whatever HTTP_PROXY says.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -57,17 +63,29 @@ class NativeStack:
         home: The folder for state, log and connection files; made when the stack starts.
         port: Port of the AWS emulator; :data:`DEFAULT_PORT` if none is given and none is running.
         with_spark: Also start a Spark Connect server.
+        with_dashboard: Also serve the dashboard.
     """
 
     kind = "native"
 
-    def __init__(self, home: Path, port: int | None = None, *, with_spark: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port: int | None = None,
+        *,
+        with_spark: bool = False,
+        with_dashboard: bool = False,
+    ) -> None:
         self.home = home.resolve()
         self.port = port
         self.with_spark = with_spark
+        self.with_dashboard = with_dashboard
         self.aws = Server("ministack", AWS_MODULE, self.home, _answers, AWS_SECONDS)
         self.gateway = Server("gateway", GATEWAY_MODULE, self.home, _answers, AWS_SECONDS)
         self.spark = Server("spark", SPARK_MODULE, self.home, is_listening, SPARK_SECONDS)
+        self.dashboard = Server(
+            "dashboard", DASHBOARD_MODULE, self.home, _serves_dashboard, DASHBOARD_SECONDS
+        )
 
     @property
     def env_file(self) -> Path:
@@ -87,10 +105,13 @@ class NativeStack:
             try:
                 aws, gateway = self._aws(started)
                 spark = self._spark(started) if self.with_spark else self.spark.running()
+                dashboard = self._dashboard(started) if self.with_dashboard else self.dashboard.running()
                 self.aws.wait(aws)
                 self.gateway.wait(gateway)
                 if spark:
                     self.spark.wait(spark)
+                if dashboard:
+                    self.dashboard.wait(dashboard)
             except BaseException:
                 for server in started:
                     server.kill()
@@ -110,7 +131,7 @@ class NativeStack:
         if not self.home.is_dir():
             return False
         with self._locked():
-            stopped = [server.stop() for server in (self.spark, self.gateway, self.aws)]
+            stopped = [server.stop() for server in (self.dashboard, self.spark, self.gateway, self.aws)]
             self.env_file.unlink(missing_ok=True)
             return any(stopped)
 
@@ -123,12 +144,16 @@ class NativeStack:
     def status(self) -> StackStatus:
         """Look whether the stack runs and answers."""
         aws, gateway, spark = self.aws.running(), self.gateway.running(), self.spark.running()
-        home = str(self.home)
+        dashboard, home = self.dashboard.running(), str(self.home)
         if aws is None or gateway is None:
-            left = aws or gateway or spark
+            left = aws or gateway or spark or dashboard
             return StackStatus(state="unhealthy" if left else "down", home=home)
         # The gateway's health is that of all behind it.
-        healthy = _answers(gateway.port) and (spark is None or is_listening(spark.port))
+        healthy = (
+            _answers(gateway.port)
+            and (spark is None or is_listening(spark.port))
+            and (dashboard is None or _serves_dashboard(dashboard.port))
+        )
         return StackStatus(
             state="up" if healthy else "unhealthy",
             home=home,
@@ -138,6 +163,7 @@ class NativeStack:
             started=aws.started,
             spark=f"sc://localhost:{spark.port}" if spark else None,
             spark_ui=f"http://localhost:{spark.web_port}" if spark else None,
+            dashboard=_endpoint(dashboard.port) if dashboard else None,
         )
 
     def environment(self) -> dict[str, str]:
@@ -180,6 +206,20 @@ class NativeStack:
         started.append(self.spark)
         arguments = ("--port", str(port), "--ui-port", str(web_port), "--home")
         return self.spark.spawn(port, arguments, environment, web_port=web_port)
+
+    def _dashboard(self, started: list[Server]) -> Record:
+        record = self.dashboard.running()
+        if record:
+            return record
+        wanted = os.environ.get(DASHBOARD_PORT_VARIABLE)
+        if wanted:
+            port = int(wanted)
+            require_free(port, f"{DASHBOARD_PORT_VARIABLE}={port + 1} in the environment")
+        else:
+            port = free_port(DASHBOARD_PORT)
+        environment = self._process_environment() | self.environment()
+        started.append(self.dashboard)
+        return self.dashboard.spawn(port, ("--port", str(port), "--home"), environment)
 
     def _process_environment(self) -> dict[str, str]:
         package_root = str(Path(__file__).resolve().parents[1])
@@ -245,8 +285,16 @@ def _endpoint(port: int) -> str:
 
 
 def _answers(port: int) -> bool:
+    return _is_well(port, HEALTH_PATH)
+
+
+def _serves_dashboard(port: int) -> bool:
+    return _is_well(port, "/health")
+
+
+def _is_well(port: int, path: str) -> bool:
     try:
-        with DIRECT.open(f"http://127.0.0.1:{port}{HEALTH_PATH}", timeout=2) as response:
+        with DIRECT.open(f"http://127.0.0.1:{port}{path}", timeout=2) as response:
             return bool(response.status == HTTPStatus.OK)
     except OSError:
         return False

@@ -40,7 +40,7 @@ def chosen_stack(home: Path, port: int | None = None) -> Stack:
         raise StackError(f"{KIND_VARIABLE} is {wanted!r}; it can be {' or '.join(KINDS)}")
     if wanted == "native" and engine_problem():
         # Whatever may have run in containers, it does not now.
-        return NativeStack(home, port, with_spark=True)
+        return NativeStack(home, port, with_spark=True, with_dashboard=True)
     running = running_stack(home)
     if running and wanted and running.kind != wanted:
         raise StackError(f"the {running.kind} stack is running: stop it first (make down)")
@@ -48,4 +48,6 @@ def chosen_stack(home: Path, port: int | None = None) -> Stack:
         wanted = running.kind
     elif wanted is None:
         wanted = "docker" if DockerStack(home).can_be_used() else "native"
-    return DockerStack(home, port) if wanted == "docker" else NativeStack(home, port, with_spark=True)
+    if wanted == "docker":
+        return DockerStack(home, port)
+    return NativeStack(home, port, with_spark=True, with_dashboard=True)

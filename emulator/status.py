@@ -21,6 +21,7 @@ class StackStatus:
         started: Time of its start in UTC, ISO 8601, while it runs as a process.
         spark: Address for Spark Connect clients, while a Spark server runs.
         spark_ui: Address of Spark's web pages, while a Spark server runs.
+        dashboard: Address of the dashboard, while it is served.
         services: State of each container.
     """
 
@@ -33,6 +34,7 @@ class StackStatus:
     started: str | None = None
     spark: str | None = None
     spark_ui: str | None = None
+    dashboard: str | None = None
     services: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datagen.cli import generate as generate_batch
+from pipeline.dashboard.command import dashboard
 from pipeline.deploy import deploy_command
 from pipeline.doctor import doctor
 from pipeline.errors import FinlakeError, UsageError, explain
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command()(doctor)
 app.add_typer(infra_app, name="infra")
 app.command("deploy")(deploy_command)
+app.command()(dashboard)
 app.add_typer(quarantine_app, name="quarantine")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]

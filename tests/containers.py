@@ -35,7 +35,12 @@ CLIENT = {
     "AWS_ALLOW_HTTP": "true",
     "FINLAKE_ENV": "local",
 }
-PORTS = {"gateway": "FINLAKE_PORT", "spark": "FINLAKE_SPARK_PORT", "web pages": "FINLAKE_SPARK_UI_PORT"}
+PORTS = {
+    "gateway": "FINLAKE_PORT",
+    "spark": "FINLAKE_SPARK_PORT",
+    "web pages": "FINLAKE_SPARK_UI_PORT",
+    "dashboard": "FINLAKE_DASHBOARD_PORT",
+}
 
 
 def aws_client(service: str, port: int, **more: Any) -> Any:

@@ -9,7 +9,7 @@ from containers import Compose
 
 pytestmark = pytest.mark.docker
 
-STAYING = ("localstack", "catalog", "glue", "gateway", "spark")
+STAYING = ("localstack", "catalog", "glue", "gateway", "spark", "dashboard")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,7 @@ def test_ports_are_published_on_the_loopback_interface_only(
         compose.ports["gateway"]: ("gateway", 4566, "127.0.0.1"),
         compose.ports["spark"]: ("spark", 15002, "127.0.0.1"),
         compose.ports["web pages"]: ("spark", 4040, "127.0.0.1"),
+        compose.ports["dashboard"]: ("dashboard", 4580, "127.0.0.1"),
     }
 
 
@@ -67,6 +68,7 @@ def test_services_wait_until_those_before_them_are_healthy(services: dict[str, A
         "glue": ["catalog", "localstack"],
         "gateway": ["glue", "localstack"],
         "spark": ["gateway"],
+        "dashboard": ["gateway"],
         "datagen": ["gateway"],
     }
     for service in services.values():

@@ -44,7 +44,7 @@ def is_up(stack: Compose, service: str) -> bool:
 def test_all_services_are_healthy(stack: Compose) -> None:
     states = stack.states()
     assert {name: state["Health"] for name, state in states.items()} == dict.fromkeys(
-        ("localstack", "catalog", "glue", "gateway", "spark"), "healthy"
+        ("localstack", "catalog", "glue", "gateway", "spark", "dashboard"), "healthy"
     )
 
 
@@ -82,6 +82,13 @@ def test_sparks_web_pages_are_reachable(stack: Compose) -> None:
     url = f"http://localhost:{stack.ports['web pages']}/jobs/"
     done = subprocess.run(["curl", "-sSfL", url], capture_output=True, text=True, timeout=30, check=False)
     assert "Spark Jobs" in done.stdout, done.stderr
+
+
+def test_the_dashboard_is_reachable_and_says_what_is_missing(stack: Compose) -> None:
+    url = f"http://localhost:{stack.ports['dashboard']}/"
+    command = ["curl", "-sSfL", "--compressed", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Cash flow and customers" in done.stdout, done.stderr
 
 
 def test_finlake_runs_inside_the_spark_container(stack: Compose) -> None:

@@ -1,0 +1,84 @@
+"""``finlake dashboard``: serve the dashboard, or write it as one file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import FinlakeError, UsageError
+from pipeline.present import err, out
+
+PORT_VARIABLE = "FINLAKE_DASHBOARD_PORT"
+
+
+def dashboard(
+    *,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write the page into this file instead, or - for stdout."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, envvar=PORT_VARIABLE, show_default="a free one", help="Port on 127.0.0.1."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")] = False,
+) -> None:
+    """Show Gold's key figures on a page: cash flow, loans, customers, data quality.
+
+    Example: finlake dashboard --export gold.html
+    """
+    from pipeline.settings import reachable_settings
+
+    settings = reachable_settings()
+    if export is not None:
+        _export(settings, export, as_json=as_json)
+        return
+    from pipeline.dashboard.server import serve
+
+    def ready(url: str) -> None:
+        if as_json:
+            print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)  # noqa: T201 - for scripts
+        else:
+            out.print(f"The dashboard is at {url} until Ctrl-C.", highlight=False, soft_wrap=True)
+
+    asyncio.run(serve(settings, "127.0.0.1", port or 0, ready=ready))
+
+
+def _export(settings: Any, target: Path, *, as_json: bool) -> None:  # noqa: ANN401 - Settings, imported late
+    from pipeline.dashboard.model import look, read_model
+    from pipeline.dashboard.page import render
+
+    if str(target) == "-" and as_json:
+        raise UsageError("the page and JSON cannot both go to stdout", "name a file, or leave --json out")
+    if target.is_dir() or not target.parent.is_dir():
+        where = target if target.is_dir() else target.parent
+        raise UsageError(
+            f"{target} cannot be written: {where} is {'a' if target.is_dir() else 'no'} folder", "name a file"
+        )
+    model = read_model(settings, look(settings))
+    text = render(model)
+    if str(target) == "-":
+        print(text)  # noqa: T201 - the page itself
+        return
+    draft = target.with_name(target.name + ".new")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        raise FinlakeError(f"{target} cannot be written: {error.strerror or error}") from error
+    missing = sorted({cube["table"] for cube in model["cubes"].values() if "missing" in cube})
+    size = target.stat().st_size
+    if as_json:
+        done = {"file": str(target), "bytes": size, "generated_at": model["generated_at"], "missing": missing}
+        print(json.dumps(done, indent=2))  # noqa: T201 - for scripts
+        return
+    out.print(f"{target}: {size:,} bytes, needs no network", highlight=False, markup=False, soft_wrap=True)
+    for table in missing:
+        err.print(f"[yellow]Warning:[/yellow] {table} is not built yet", highlight=False, soft_wrap=True)
