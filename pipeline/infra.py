@@ -86,6 +86,7 @@ DEFAULT_REGION = "eu-central-1"
 def render_contracts() -> str:
     """What Terraform must know of the contracts, as the text of ``contracts.auto.tfvars.json``."""
     from pipeline.gold import MARTS
+    from pipeline.quicksight import quicksight_kpis
 
     entities = {
         name: {
@@ -106,7 +107,8 @@ def render_contracts() -> str:
         }
         for mart in sorted(MARTS, key=lambda mart: mart.name)
     }
-    return json.dumps({"entities": entities, "gold_marts": marts}, indent=2) + "\n"
+    known = {"entities": entities, "gold_marts": marts, "kpis": quicksight_kpis(MARTS)}
+    return json.dumps(known, indent=2) + "\n"
 
 
 def sync_contracts(project: Path) -> bool:

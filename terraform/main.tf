@@ -216,6 +216,7 @@ module "quicksight" {
   workgroup   = one(module.athena[*].workgroup)
   database    = module.glue.databases.gold
   marts       = var.gold_marts
+  kpis        = var.kpis
   owner_arn   = var.quicksight.owner_arn
   reader_arns = var.quicksight.reader_arns
   refresh_at  = var.quicksight.refresh_at

@@ -80,6 +80,19 @@ variable "gold_marts" {
   }))
 }
 
+variable "kpis" {
+  description = "Key figures of the Gold tables, as QuickSight writes them. Written by `finlake infra sync` as well."
+  type = map(object({
+    title      = string
+    mart       = string
+    expression = string
+    unit       = string
+    owner      = string
+    by         = object({ column = string, type = string })
+  }))
+  default = {}
+}
+
 variable "force_destroy" {
   description = "Whether `destroy` may delete buckets that still hold data. Only for throw-away stages."
   type        = bool
@@ -288,7 +301,7 @@ variable "lake_formation" {
 }
 
 variable "quicksight" {
-  description = "Datasets of the Gold tables: owner_arn and reader_arns (QuickSight users or groups), and the time of the daily refresh. Null for none."
+  description = "Datasets of the Gold tables and an analysis of their key figures: owner_arn and reader_arns (QuickSight users or groups), and the time of the daily refresh. Null for none."
   type = object({
     owner_arn   = string
     reader_arns = optional(list(string), [])

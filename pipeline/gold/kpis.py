@@ -349,7 +349,7 @@ KPIS: Final[tuple[Kpi, ...]] = (
     ),
     Kpi(
         "instalments_on_time",
-        "Paid on time",
+        "On time",
         "gold.payment_performance",
         "sum(on_time_count)",
         "count",

@@ -3,6 +3,10 @@ mock_provider "aws" {
   mock_resource "aws_quicksight_data_source" {
     defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:datasource/mocked" }
   }
+
+  mock_resource "aws_quicksight_data_set" {
+    defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:dataset/mocked" }
+  }
 }
 
 variables {
@@ -17,7 +21,25 @@ variables {
       { name = "full_name", type = "string", pii = "name" },
       { name = "total_balance", type = "decimal(28,2)" },
       { name = "as_of_date", type = "date" },
+      { name = "currency", type = "string" },
+      { name = "segment", type = "string" },
     ] }
+    loan_vintages = { columns = [
+      { name = "vintage", type = "date" },
+      { name = "months_on_book", type = "int" },
+      { name = "currency", type = "string" },
+      { name = "defaulted_amount", type = "decimal(28,2)" },
+    ] }
+  }
+  kpis = {
+    deposits = {
+      title = "Balances", mart = "customer_360", expression = "sum({total_balance})", unit = "money", owner = "branch manager"
+      by    = { column = "segment", type = "string" }
+    }
+    vintage_default_rate = {
+      title = "Default rate", mart = "loan_vintages", expression = "1.0 * sum({defaulted_amount}) / nullIf(sum({originated_amount}), 0)", unit = "fraction", owner = "credit risk"
+      by    = { column = "months_on_book", type = "int" }
+    }
   }
 }
 
@@ -28,7 +50,7 @@ run "personal_data_is_not_imported" {
 
   assert {
     condition = [for column in one(one(aws_quicksight_data_set.mart["customer_360"].physical_table_map).relational_table).input_columns : "${column.name} ${column.type}"] == [
-      "customer_id STRING", "total_balance DECIMAL", "as_of_date DATETIME",
+      "customer_id STRING", "total_balance DECIMAL", "as_of_date DATETIME", "currency STRING", "segment STRING",
     ]
     error_message = "A dataset must have all columns but those with personal data, in their order."
   }
@@ -73,6 +95,55 @@ run "readers_may_use_datasets_but_not_change_them_nor_the_source" {
   }
 }
 
+run "the_analysis_has_every_figure_once_and_tells_currencies_apart" {
+  module {
+    source = "./modules/quicksight"
+  }
+
+  assert {
+    condition = { for field in one(aws_quicksight_analysis.kpis[0].definition).calculated_fields : field.name => "${field.data_set_identifier}: ${field.expression}" } == {
+      kpi_deposits             = "customer_360: sum({total_balance})"
+      kpi_vintage_default_rate = "loan_vintages: 1.0 * sum({defaulted_amount}) / nullIf(sum({originated_amount}), 0)"
+    }
+    error_message = "Every key figure must be a calculated field of its mart's dataset."
+  }
+
+  assert {
+    condition     = [for sheet in one(aws_quicksight_analysis.kpis[0].definition).sheets : "${sheet.sheet_id}: ${length(sheet.visuals)}"] == ["branch-manager: 1", "credit-risk: 1"]
+    error_message = "There must be a sheet for each owner, with a chart of each figure."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for sheet in one(aws_quicksight_analysis.kpis[0].definition).sheets : [
+        for visual in sheet.visuals :
+        one(one(one(one(one(one(one(visual.bar_chart_visual).chart_configuration).field_wells).bar_chart_aggregated_field_wells).colors).categorical_dimension_field).column).column_name == "currency"
+      ]
+    ]))
+    error_message = "Amounts in different currencies must not be added up."
+  }
+
+  assert {
+    condition     = [for permission in aws_quicksight_analysis.kpis[0].permissions : permission.principal] == [var.owner_arn]
+    error_message = "The analysis is its owner's; others get what is published of it."
+  }
+}
+
+run "without_key_figures_there_is_no_analysis" {
+  module {
+    source = "./modules/quicksight"
+  }
+
+  variables {
+    kpis = {}
+  }
+
+  assert {
+    condition     = length(aws_quicksight_analysis.kpis) == 0 && output.analysis_arn == null
+    error_message = "QuickSight refuses an analysis without a sheet."
+  }
+}
+
 run "what_quicksight_would_refuse_is_refused" {
   command = plan
 
@@ -87,4 +158,20 @@ run "what_quicksight_would_refuse_is_refused" {
   }
 
   expect_failures = [var.owner_arn, var.refresh_at, var.marts]
+}
+
+run "a_figure_of_no_mart_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/quicksight"
+  }
+
+  variables {
+    kpis = {
+      odd = { title = "Odd", mart = "nothing", expression = "sum({x})", unit = "count", owner = "nobody", by = { column = "x", type = "int" } }
+    }
+  }
+
+  expect_failures = [var.kpis]
 }

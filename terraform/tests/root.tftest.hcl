@@ -20,6 +20,10 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:datasource/mocked" }
   }
 
+  mock_resource "aws_quicksight_data_set" {
+    defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:dataset/mocked" }
+  }
+
   mock_resource "aws_sns_topic" {
     defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:mocked" }
   }
@@ -35,6 +39,9 @@ variables {
   }
   gold_marts = {
     customer_360 = { columns = [{ name = "customer_id", type = "string" }, { name = "full_name", type = "string", pii = "name" }] }
+  }
+  kpis = {
+    customers = { title = "Customers", mart = "customer_360", expression = "count({customer_id})", unit = "count", owner = "branch manager", by = { column = "customer_id", type = "string" } }
   }
 }
 

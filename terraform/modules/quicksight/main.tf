@@ -13,7 +13,11 @@ locals {
   use_source = ["quicksight:DescribeDataSource", "quicksight:DescribeDataSourcePermissions", "quicksight:PassDataSource"]
   own_source = concat(local.use_source, ["quicksight:DeleteDataSource", "quicksight:UpdateDataSource", "quicksight:UpdateDataSourcePermissions"])
   use_set    = ["quicksight:DescribeDataSet", "quicksight:DescribeDataSetPermissions", "quicksight:DescribeIngestion", "quicksight:ListIngestions", "quicksight:PassDataSet"]
-  own_set    = concat(local.use_set, ["quicksight:CancelIngestion", "quicksight:CreateIngestion", "quicksight:DeleteDataSet", "quicksight:UpdateDataSet", "quicksight:UpdateDataSetPermissions"])
+  # A sheet for each who asks, with a chart of each of their figures.
+  sheets = { for kpi in values(var.kpis) : kpi.owner => kpi.owner... }
+  charts = { for owner in keys(local.sheets) : owner => { for name, kpi in var.kpis : name => kpi if kpi.owner == owner } }
+
+  own_set = concat(local.use_set, ["quicksight:CancelIngestion", "quicksight:CreateIngestion", "quicksight:DeleteDataSet", "quicksight:UpdateDataSet", "quicksight:UpdateDataSetPermissions"])
 }
 
 resource "aws_quicksight_data_source" "athena" {
@@ -97,5 +101,157 @@ resource "aws_quicksight_refresh_schedule" "daily" {
       time_of_the_day = var.refresh_at
       timezone        = "UTC"
     }
+  }
+}
+
+# Every chart tells currencies apart: amounts in different ones are never added up.
+resource "aws_quicksight_analysis" "kpis" {
+  count = length(var.kpis) == 0 ? 0 : 1
+
+  aws_account_id = var.account_id
+  analysis_id    = "${var.name}-kpis"
+  name           = "${var.name}: key figures"
+
+  definition {
+    dynamic "data_set_identifiers_declarations" {
+      for_each = toset([for kpi in values(var.kpis) : kpi.mart])
+
+      content {
+        identifier   = data_set_identifiers_declarations.value
+        data_set_arn = aws_quicksight_data_set.mart[data_set_identifiers_declarations.value].arn
+      }
+    }
+
+    dynamic "calculated_fields" {
+      for_each = var.kpis
+
+      content {
+        data_set_identifier = calculated_fields.value.mart
+        name                = "kpi_${calculated_fields.key}" # some columns are called like a figure
+        expression          = calculated_fields.value.expression
+      }
+    }
+
+    dynamic "sheets" {
+      for_each = local.charts
+
+      content {
+        sheet_id = replace(sheets.key, " ", "-")
+        name     = title(sheets.key)
+
+        dynamic "visuals" {
+          for_each = sheets.value
+
+          content {
+            bar_chart_visual {
+              visual_id = replace(visuals.key, "_", "-")
+
+              title {
+                format_text {
+                  plain_text = visuals.value.title
+                }
+              }
+
+              chart_configuration {
+                orientation      = contains(["date", "int"], visuals.value.by.type) ? "VERTICAL" : "HORIZONTAL"
+                bars_arrangement = "CLUSTERED"
+
+                field_wells {
+                  bar_chart_aggregated_field_wells {
+                    category {
+                      dynamic "date_dimension_field" {
+                        for_each = visuals.value.by.type == "date" ? [visuals.value] : []
+
+                        content {
+                          field_id         = "${visuals.key}-by"
+                          date_granularity = date_dimension_field.value.by.column == "transaction_date" ? "DAY" : "MONTH"
+
+                          column {
+                            data_set_identifier = date_dimension_field.value.mart
+                            column_name         = date_dimension_field.value.by.column
+                          }
+                        }
+                      }
+
+                      dynamic "numerical_dimension_field" {
+                        for_each = visuals.value.by.type == "int" ? [visuals.value] : []
+
+                        content {
+                          field_id = "${visuals.key}-by"
+
+                          column {
+                            data_set_identifier = numerical_dimension_field.value.mart
+                            column_name         = numerical_dimension_field.value.by.column
+                          }
+                        }
+                      }
+
+                      dynamic "categorical_dimension_field" {
+                        for_each = contains(["date", "int"], visuals.value.by.type) ? [] : [visuals.value]
+
+                        content {
+                          field_id = "${visuals.key}-by"
+
+                          column {
+                            data_set_identifier = categorical_dimension_field.value.mart
+                            column_name         = categorical_dimension_field.value.by.column
+                          }
+                        }
+                      }
+                    }
+
+                    colors {
+                      categorical_dimension_field {
+                        field_id = "${visuals.key}-currency"
+
+                        column {
+                          data_set_identifier = visuals.value.mart
+                          column_name         = "currency"
+                        }
+                      }
+                    }
+
+                    values {
+                      numerical_measure_field {
+                        field_id = visuals.key
+
+                        column {
+                          data_set_identifier = visuals.value.mart
+                          column_name         = "kpi_${visuals.key}"
+                        }
+
+                        dynamic "format_configuration" {
+                          for_each = visuals.value.unit == "fraction" ? [1] : []
+
+                          content {
+                            numeric_format_configuration {
+                              percentage_display_format_configuration {
+                                suffix = "%"
+
+                                decimal_places_configuration {
+                                  decimal_places = 2
+                                }
+                              }
+                            }
+                          }
+                        }
+                      }
+                    }
+                  }
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  permissions {
+    principal = var.owner_arn
+    actions = [
+      "quicksight:DeleteAnalysis", "quicksight:DescribeAnalysis", "quicksight:DescribeAnalysisPermissions", "quicksight:QueryAnalysis",
+      "quicksight:RestoreAnalysis", "quicksight:UpdateAnalysis", "quicksight:UpdateAnalysisPermissions",
+    ]
   }
 }

@@ -30,8 +30,31 @@ variable "marts" {
   }
 }
 
+variable "kpis" {
+  description = "Key figures by name: title, mart, QuickSight expression, unit (money, fraction or count), owner (who asks for it, and so its sheet), and the column along the chart's axis with its type. Every mart has a column currency. With none, there is no analysis."
+  type = map(object({
+    title      = string
+    mart       = string
+    expression = string
+    unit       = string
+    owner      = string
+    by         = object({ column = string, type = string })
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for kpi in values(var.kpis) : contains(keys(var.marts), kpi.mart)])
+    error_message = "A key figure is of a mart that is not among marts."
+  }
+
+  validation {
+    condition     = alltrue([for kpi in values(var.kpis) : contains(["money", "fraction", "count"], kpi.unit)])
+    error_message = "The unit of a key figure is money, fraction or count."
+  }
+}
+
 variable "owner_arn" {
-  description = "QuickSight user or group that owns source and datasets."
+  description = "QuickSight user or group that owns source, datasets and analysis."
   type        = string
 
   validation {
