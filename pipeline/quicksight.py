@@ -88,7 +88,9 @@ def _written(tree: exp.Expr, key: str) -> str:
     if isinstance(tree, exp.Coalesce):
         return f"coalesce({', '.join(_written(item, key) for item in (tree.this, *tree.expressions))})"
     if isinstance(tree, exp.Case) and tree.this is None:
-        branches = [_written(item, key) for branch in tree.args["ifs"] for item in (branch.this, branch.args["true"])]
+        branches = [
+            _written(item, key) for branch in tree.args["ifs"] for item in (branch.this, branch.args["true"])
+        ]
         default = tree.args.get("default")
         return f"ifelse({', '.join([*branches, _written(default, key) if default else 'NULL'])})"
     if name := _AGGREGATES.get(type(tree)):

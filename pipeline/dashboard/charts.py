@@ -11,7 +11,9 @@ from typing import Any, Final
 from pipeline.gold.kpis import FRACTION, MONEY
 
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
-FONT: Final = 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif'
+FONT: Final = (
+    'system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif'
+)
 HEIGHT: Final = 240
 CONFIG: Final[dict[str, Any]] = {
     "aria": False,  # the page describes each chart, and has its figures as a table
@@ -43,7 +45,12 @@ TOOLTIP: Final = [
     {"field": "series", "title": "what", "type": "nominal"},
     {"field": "shown", "title": "value", "type": "nominal"},
 ]
-SERIES: Final[dict[str, Any]] = {"field": "series", "type": "nominal", "sort": None, "scale": {"domain": [], "range": []}}
+SERIES: Final[dict[str, Any]] = {
+    "field": "series",
+    "type": "nominal",
+    "sort": None,
+    "scale": {"domain": [], "range": []},
+}
 
 
 def specifications() -> dict[str, dict[str, Any]]:

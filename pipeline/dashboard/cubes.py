@@ -192,9 +192,7 @@ def _scaled(values: Sequence[Any]) -> dict[str, Any]:
         scale -= 1
     return {
         "scale": scale,
-        "values": [
-            None if value is None else round(Decimal(str(value)).scaleb(scale)) for value in values
-        ],
+        "values": [None if value is None else round(Decimal(str(value)).scaleb(scale)) for value in values],
     }
 
 

@@ -143,9 +143,9 @@
 
   const label = (name) => LABELS[name] ?? name.replaceAll("_", " ");
 
-  function where(value, grain) {
+  function where(value, grain, name) {
     if (value === null) return "(none)";
-    if (!grain) return String(value).replaceAll("_", " ");
+    if (!grain) return name === "reason" ? value : String(value).replaceAll("_", " ");
     const day = new Date(value + "T00:00:00Z");
     const format = { day: { dateStyle: "medium" }, month: { month: "short", year: "numeric" }, year: { year: "numeric" } }[grain];
     if (format) return new Intl.DateTimeFormat(LOCALE, { ...format, timeZone: "UTC" }).format(day);
@@ -349,6 +349,9 @@
   function notes(panel, view) {
     const has = (name) => view.cube.dimensions.some((item) => item.name === name);
     const said = [...view.cube.notes];
+    if (!view.dimension.grain && !panel.series && view.groups.length > MOST_BARS) {
+      said.push(`The chart shows the ${MOST_BARS} largest of ${view.groups.length}; the table has all.`);
+    }
     const not = Object.keys(state.only).filter((name) => !has(name)).map(label);
     const dates = view.cube.dimensions.find((item) => DATES.includes(item.name));
     if (state.from || state.to) {
@@ -367,7 +370,7 @@
   }
 
   function keyCell(name, grain, value) {
-    const text = where(value, grain);
+    const text = where(value, grain, name);
     const cell = element("th", { scope: "row" });
     if (value === null || value === "(other)" || name === "months_on_book") cell.append(text);
     else {
@@ -439,7 +442,7 @@
       const { title, unit } = model.kpis[name];
       const value = figure(view.cube, name, group);
       const key = group.keys.at(-1);
-      const row = { x: key, where: where(key, grain), series: title, rank, short: brief(value, unit), shown: shown(value, unit, state.currency) };
+      const row = { x: key, key, where: where(key, grain, view.by), series: title, rank, short: brief(value, unit), shown: shown(value, unit, state.currency) };
       row.value = value === null || value === undefined ? null : panel.below.includes(name) ? -value : value;
       row.total = panel.kind === "flow" && rank === names.length - 1;
       if (panel.series) {
@@ -498,16 +501,19 @@
     target.classList.toggle("waiting", !target.firstChild);
     waiting.set(panel.name, async () => {
       drawn.get(panel.name)?.finalize();
-      const result = await window.vegaEmbed(target, specificationOf(panel, view, target.clientWidth), {
+      const inner = element("div", { ariaHidden: "true" }); // the words for it are its parent's
+      target.style.minHeight = `${target.offsetHeight}px`; // nothing below it moves meanwhile
+      target.replaceChildren(inner);
+      const result = await window.vegaEmbed(inner, specificationOf(panel, view, target.clientWidth), {
         actions: false, ast: true, renderer: "svg", defaultStyle: false, mode: "vega-lite", logLevel: 1, tooltip: { theme: "custom" },
       });
       target.classList.remove("waiting");
-      target.setAttribute("role", "img"); // vegaEmbed may take it away
+      target.style.minHeight = "";
       drawn.set(panel.name, result);
       result.view.addEventListener("click", (_event, item) => {
         const row = item?.datum;
-        if (panel.series || !row?.x || row.x === "(other)") return;
-        drill(view.by, view.dimension.grain, row.x);
+        if (panel.series || !row?.key || row.key === "(other)") return;
+        drill(view.by, view.dimension.grain, row.key);
       });
     });
   }

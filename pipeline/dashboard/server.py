@@ -31,6 +31,7 @@ HEALTH: Final = "/health"
 LOOK_SECONDS: Final = 2.0
 
 logger = logging.getLogger(__name__)
+_WARMING: Final = web.AppKey("warming", asyncio.Future[str])
 
 
 @dataclass
@@ -96,7 +97,10 @@ def application(settings: Settings, *, hosts: frozenset[str] | None = None) -> w
     async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's
         if hosts is not None and not _is_own(request.url.host or "", hosts):
             raise web.HTTPMisdirectedRequest(text="This server is not known by that name.\n")
-        response: web.StreamResponse = await handler(request)
+        try:
+            response: web.StreamResponse = await handler(request)
+        except FinlakeError as error:
+            response = web.Response(status=500, text=f"{error.with_hint}\n")
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Frame-Options"] = "DENY"
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
@@ -123,7 +127,7 @@ def application(settings: Settings, *, hosts: frozenset[str] | None = None) -> w
 
     async def warm(_app: web.Application) -> None:
         # The charts' library takes a second to put together: better now than when somebody waits.
-        app["warming"] = asyncio.create_task(asyncio.to_thread(charts_library))
+        app[_WARMING] = asyncio.ensure_future(asyncio.to_thread(charts_library))
 
     app = web.Application(middlewares=[guarded])
     app.add_routes([web.get("/", page), web.get("/model.json", model), web.get(HEALTH, health)])

@@ -1,0 +1,88 @@
+"""A real Chromium, and pages of the dashboard on a small bank."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gold_tables
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
+
+from pipeline.dashboard import model
+from pipeline.dashboard.page import render
+from pipeline.settings import Settings
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium: Playwright's own if it was installed, otherwise the system's, or Chrome."""
+    with sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        system = next(filter(None, map(shutil.which, NAMES)), None)
+        if not own.exists() and system is None:
+            why = "there is no Chromium: `apt install chromium`, or `playwright install chromium`"
+            if os.environ.get("CI"):
+                pytest.fail(why)
+            pytest.skip(why)
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=None if own.exists() else system,
+                chromium_sandbox=os.geteuid() != 0,  # as root it has none
+            )
+        except PlaywrightError as error:
+            pytest.fail(f"Chromium does not start: {error}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory: pytest.TempPathFactory, lake_at: Callable[[Path], Settings]) -> Iterator[Settings]:
+    """A small bank, whose tables no test changes."""
+    settings = lake_at(tmp_path_factory.mktemp("bank"))
+    registered = gold_tables.catalogue(gold_tables.write(settings, gold_tables.rows()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "registered_tables", registered)
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def exported(bank: Settings, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The bank's page as a file, by its address."""
+    file = tmp_path_factory.mktemp("exported") / "gold.html"
+    file.write_text(render(model.read_model(bank, model.look(bank))), encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a page and waits until its charts are drawn; whatever it complains of fails the test."""
+    complaints: list[str] = []
+    contexts = []
+
+    def opened(address: str, **options: Any) -> Page:
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+        page.goto(address)
+        settled(page)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def settled(page: Page) -> None:
+    """Wait until all charts are drawn."""
+    page.wait_for_selector("html[data-ready=yes]", state="attached")
