@@ -104,8 +104,12 @@ class NativeStack:
             started: list[Server] = []
             try:
                 aws, gateway = self._aws(started)
-                spark = self._spark(started) if self.with_spark else self.spark.running()
-                dashboard = self._dashboard(started) if self.with_dashboard else self.dashboard.running()
+                # Not asked of `environment`: for a moment, the system does not tell a new process's name.
+                known = client_environment(_endpoint(gateway.port), s3=_endpoint(aws.port))
+                spark = self._spark(started, known) if self.with_spark else self.spark.running()
+                dashboard = (
+                    self._dashboard(started, known) if self.with_dashboard else self.dashboard.running()
+                )
                 self.aws.wait(aws)
                 self.gateway.wait(gateway)
                 if spark:
@@ -197,17 +201,17 @@ class NativeStack:
         aws = self.aws.spawn(inner, (), self._aws_environment(inner))
         return aws, self.gateway.spawn(port, (), self._gateway_environment(port, inner))
 
-    def _spark(self, started: list[Server]) -> Record:
+    def _spark(self, started: list[Server], known: dict[str, str]) -> Record:
         record = self.spark.running()
         if record:
             return record
         port, web_port = free_port(SPARK_PORT), free_port(SPARK_UI_PORT)
-        environment = self._process_environment() | self.environment()
+        environment = self._process_environment() | known
         started.append(self.spark)
         arguments = ("--port", str(port), "--ui-port", str(web_port), "--home")
         return self.spark.spawn(port, arguments, environment, web_port=web_port)
 
-    def _dashboard(self, started: list[Server]) -> Record:
+    def _dashboard(self, started: list[Server], known: dict[str, str]) -> Record:
         record = self.dashboard.running()
         if record:
             return record
@@ -217,7 +221,7 @@ class NativeStack:
             require_free(port, f"{DASHBOARD_PORT_VARIABLE}={port + 1} in the environment")
         else:
             port = free_port(DASHBOARD_PORT)
-        environment = self._process_environment() | self.environment()
+        environment = self._process_environment() | known
         started.append(self.dashboard)
         return self.dashboard.spawn(port, ("--port", str(port), "--home"), environment)
 

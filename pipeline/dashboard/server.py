@@ -14,6 +14,7 @@ import json
 import logging
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
@@ -22,7 +23,7 @@ import typer
 from aiohttp import web
 
 from pipeline.dashboard.model import empty_model, look, read_model
-from pipeline.dashboard.page import charts_library, render
+from pipeline.dashboard.page import render
 from pipeline.errors import FinlakeError
 from pipeline.settings import Settings, load_settings
 
@@ -31,7 +32,7 @@ HEALTH: Final = "/health"
 LOOK_SECONDS: Final = 2.0
 
 logger = logging.getLogger(__name__)
-_WARMING: Final = web.AppKey("warming", asyncio.Future[str])
+_WARMING: Final = web.AppKey("warming", asyncio.Task[None])
 
 
 @dataclass
@@ -125,9 +126,14 @@ def application(settings: Settings, *, hosts: frozenset[str] | None = None) -> w
     async def health(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
+    async def prepare() -> None:
+        async with lock:
+            with suppress(FinlakeError):  # whoever visits is told
+                await asyncio.to_thread(source.html)
+
     async def warm(_app: web.Application) -> None:
-        # The charts' library takes a second to put together: better now than when somebody waits.
-        app[_WARMING] = asyncio.ensure_future(asyncio.to_thread(charts_library))
+        # The first page takes some seconds: better now than when somebody waits.
+        app[_WARMING] = asyncio.create_task(prepare())
 
     app = web.Application(middlewares=[guarded])
     app.add_routes([web.get("/", page), web.get("/model.json", model), web.get(HEALTH, health)])

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -299,6 +300,12 @@ def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
     )
 
 
+def dashboard_of(status: dict[str, str]) -> int:
+    """What the dashboard's page answers."""
+    with urllib.request.urlopen(status["dashboard"], timeout=30) as answer:  # noqa: S310
+        return int(answer.status)
+
+
 def test_the_commands_do_what_they_say(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").touch()
     port = str(free_port())
@@ -310,6 +317,7 @@ def test_the_commands_do_what_they_say(tmp_path: Path) -> None:
         status = json.loads(run("status", "--json", cwd=tmp_path).stdout)
         assert status["state"] == "up"
         assert status["port"] == int(port)
+        assert dashboard_of(status) == 200
     finally:
         down = run("down", cwd=tmp_path)
     assert down.returncode == 0

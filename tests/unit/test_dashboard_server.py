@@ -25,7 +25,6 @@ def visited(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[Visit]
     registered = gold_tables.catalogue(gold_tables.write(lake, gold_tables.rows()))
     monkeypatch.setattr(model, "registered_tables", registered)
     monkeypatch.setattr(server, "LOOK_SECONDS", 0)
-    monkeypatch.setattr(server, "charts_library", lambda: "")
     monkeypatch.setattr("pipeline.dashboard.page.charts_library", lambda: "")
 
     def visited_by(visit: Visit) -> None:
@@ -115,7 +114,8 @@ def test_only_this_machines_names_are_answered(visited: Callable[[Visit], None],
 
 
 def test_a_port_that_is_taken_is_named(lake: Settings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server, "charts_library", lambda: "")
+    monkeypatch.setattr(server, "look", refuse)
+    monkeypatch.setattr("pipeline.dashboard.page.charts_library", lambda: "")
 
     async def twice() -> None:
         taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
