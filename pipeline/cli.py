@@ -411,10 +411,11 @@ def guarded(command: Callable[[], object]) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("contracts", "datagen", "pipeline", "emulator"):
             raise
+        extras = "lakehouse,dashboard" if (error.name or "").startswith("aiohttp") else "lakehouse"
         fail(
             FinlakeError(
                 f"this command needs the package {error.name!r}, which is not installed",
-                "pip install 'finlake[lakehouse]'",
+                f"pip install 'finlake[{extras}]'",
             )
         )
     except Exception as error:

@@ -232,6 +232,7 @@
         element("button", { type: "button", onclick: () => { remove(); changed(`No longer narrowed to ${text}`); } }, `${text} ×`)),
     );
     $("chips").querySelectorAll("button").forEach((button, index) => button.setAttribute("aria-label", `Remove filter ${chips[index][0]}`));
+    $("selection").textContent = [`in ${state.currency ?? "no currency"}`, ...chips.map(([text]) => text)].join("; ");
     document.title = `finlake: ${[model.environment, state.currency, ...Object.values(state.only)].filter(Boolean).join(", ")}`;
   }
 
@@ -487,8 +488,9 @@
     if (panel.kind === "bars") { // room for the numbers at the bars' ends
       const values = rows.map((row) => row.value ?? 0);
       const high = Math.max(0, ...values), low = Math.min(0, ...values);
-      (specification.encoding.x.scale ??= {}).domainMax = high > 0 ? high + (high - low) * 0.16 : low < 0 ? 0 : 1;
-      if (low < 0) specification.encoding.x.scale.domainMin = low - (high - low) * 0.16;
+      const room = ((high - low) * 60) / Math.max(120, width - 220);
+      (specification.encoding.x.scale ??= {}).domainMax = high > 0 ? high + room : low < 0 ? 0 : 1;
+      if (low < 0) specification.encoding.x.scale.domainMin = low - room;
     }
     if (axis === "date" && view.dimension.grain === "day") {
       const label = rows.length > 92 ? "%b %Y" : "%e %b";
