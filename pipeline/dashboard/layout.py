@@ -75,6 +75,7 @@ CUBES: Final = (
         "channels",
         (
             Dimension("transaction_date", "month"),
+            Dimension("branch_code", most=50),
             Dimension("channel"),
             Dimension("transaction_type"),
             Dimension("currency"),
@@ -197,7 +198,7 @@ SECTIONS: Final = (
                 "bars",
                 "channels",
                 ("transactions", "turnover", "failure_rate"),
-                ("transaction_type", "channel", "currency"),
+                ("transaction_type", "channel", "branch_code", "currency"),
             ),
             Panel(
                 "customers",

@@ -285,6 +285,8 @@
       target.replaceChildren(...[currency, text].filter(Boolean));
       target.classList.toggle("none", value === undefined || text === NONE);
       target.title = value === undefined ? missing(cube) : text === NONE ? "Nothing in this selection to compute it from" : shown(value, kpi.unit, state.currency);
+      const not = cube.missing ? [] : lacking(cube);
+      if (not.length) target.append(element("small", { className: "not" }, `not narrowed by ${not.join(", ")}`));
       box.classList.toggle("fault", kpi.name === "unaccounted_rows" && Boolean(value));
     }
   }
@@ -346,19 +348,21 @@
     };
   }
 
-  // What narrows the panel down, and what does not although one might think so.
+  // What does not narrow a figure down, although one might think so.
+  function lacking(cube) {
+    const not = Object.keys(state.only).filter((name) => !cube.dimensions.some((item) => item.name === name)).map(label);
+    return (state.from || state.to) && !cube.dimensions.some((item) => DATES.includes(item.name)) ? [...not, "dates"] : not;
+  }
+
+  // What one should know to read the panel as it is now.
   function notes(panel, view) {
-    const has = (name) => view.cube.dimensions.some((item) => item.name === name);
     const said = [...view.cube.notes];
     if (!view.dimension.grain && !panel.series && view.groups.length > MOST_BARS) {
       said.push(`The chart shows the ${MOST_BARS} largest of ${view.groups.length}; the table has all.`);
     }
-    const not = Object.keys(state.only).filter((name) => !has(name)).map(label);
     const dates = view.cube.dimensions.find((item) => DATES.includes(item.name));
-    if (state.from || state.to) {
-      if (!dates) not.push("dates");
-      else if (dates.grain !== "day") said.push(`By whole ${dates.grain}s.`);
-    }
+    if ((state.from || state.to) && dates && dates.grain !== "day") said.push(`By whole ${dates.grain}s.`);
+    const not = lacking(view.cube);
     if (not.length) said.push(`Not narrowed by ${not.join(" and ")}, which it does not have.`);
     return said.join(" ");
   }
