@@ -114,6 +114,8 @@ def rows() -> dict[str, list[dict[str, Any]]]:
                 found["gold.payment_performance"].append(
                     {"due_month": month, "product": product, **place, **counts, **total, **paid}
                 )
+    future = {"due_month": date(2040, 1, 1), "product": "mortgage", "branch_code": "BR001", "currency": "EUR"}
+    found["gold.payment_performance"].append(future | {"instalment_count": 0, "amount_due": Decimal(0)})
     for currency, product in itertools.product(CURRENCIES, PRODUCTS):
         for number, month in enumerate(months):
             lent = money() * 1000

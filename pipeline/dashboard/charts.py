@@ -15,6 +15,7 @@ FONT: Final = (
     'system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif'
 )
 HEIGHT: Final = 240
+SHADES: Final = {"name": "viridis", "extent": [0.25, 0.88]}  # its ends are too dark or too light for a theme
 CONFIG: Final[dict[str, Any]] = {
     "aria": False,  # the page describes each chart, and has its figures as a table
     "background": "transparent",
@@ -193,9 +194,10 @@ def _curves(axis: str, unit: str) -> dict[str, Any]:
         "gradientThickness": 10,
         "tickCount": 3,
     }
-    colour = {"field": "began", "type": "quantitative", "scale": {"scheme": "viridis"}, "legend": legend}
+    colour = {"field": "began", "type": "quantitative", "scale": {"scheme": SHADES}, "legend": legend}
     return {
-        "mark": {"type": "line", "strokeWidth": 1.5, "point": {"size": 10, "filled": True}},
+        "height": HEIGHT + 80,
+        "mark": {"type": "line", "strokeWidth": 1.5, "point": {"size": 9, "filled": False}},
         "encoding": {
             "x": {
                 "field": "age",

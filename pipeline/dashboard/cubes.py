@@ -75,11 +75,14 @@ class Cube:
         name: What the page calls it.
         dimensions: What can be filtered by and broken down by.
         kpis: Names of key figures; all of the same table.
+        only: Column that must be greater than zero for a row to be of interest; other rows have nothing that
+            these figures count.
     """
 
     name: str
     dimensions: tuple[Dimension, ...]
     kpis: tuple[str, ...]
+    only: str | None = None
 
     @property
     def table(self) -> str:
@@ -95,12 +98,12 @@ class Cube:
     @property
     def columns(self) -> frozenset[str]:
         """Columns of the table that are read."""
-        read = {dimension.column for dimension in self.dimensions}
+        read = {dimension.column for dimension in self.dimensions} | ({self.only} if self.only else set())
         return frozenset(read.union(*(take_apart(KPI[name].formula).columns for name in self.kpis)))
 
     def available(self, columns: set[str]) -> Cube | None:
         """The cube with the key figures that a table with these columns allows; None if it has none."""
-        if not {dimension.column for dimension in self.dimensions} <= columns:
+        if not {*(dimension.column for dimension in self.dimensions), *filter(None, [self.only])} <= columns:
             return None
         kpis = tuple(name for name in self.kpis if take_apart(KPI[name].formula).columns <= columns)
         return replace(self, kpis=kpis) if kpis else None
@@ -111,12 +114,16 @@ class Cube:
         chosen = [f"{sql} AS d{number}" for number, sql in enumerate(groups)]
         chosen += [f"{part.sql} AS p{number}" for number, part in enumerate(self.parts)]
         by = f" GROUP BY {', '.join(map(str, range(1, len(groups) + 1)))}" if groups else ""
-        return f"SELECT {', '.join(chosen)} FROM {self.table}{by}"
+        return f"SELECT {', '.join(chosen)} FROM {self.table}{self._where}{by}"
 
     def cells(self) -> str:
         """A statement that counts the combinations."""
         groups = ", ".join(dimension.sql(self.table) for dimension in self.dimensions)
-        return f"SELECT count(*) FROM (SELECT DISTINCT {groups} FROM {self.table})"
+        return f"SELECT count(*) FROM (SELECT DISTINCT {groups} FROM {self.table}{self._where})"
+
+    @property
+    def _where(self) -> str:
+        return f' WHERE "{self.only}" > 0' if self.only else ""
 
     def coarser(self) -> Iterator[Cube]:
         """The cube, then coarser and coarser ones."""

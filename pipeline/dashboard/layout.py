@@ -140,6 +140,7 @@ CUBES: Final = (
             "instalments_partial",
             "instalments_missed",
         ),
+        only="instalment_count",  # the others are due in years to come
     ),
     Cube(
         "rows",

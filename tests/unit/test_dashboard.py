@@ -261,6 +261,15 @@ def test_one_row_is_enough(bank: Bank) -> None:
     assert all(len(cube["parts"][0]["values"]) == 1 for cube in found["cubes"].values())
 
 
+def test_instalments_of_years_to_come_make_no_months_on_the_page(bank: Bank) -> None:
+    settings, lake = bank()
+    found = read_model(settings, lake)
+    months = found["cubes"]["payments"]["dimensions"][0]["values"]
+    assert months[-1] == "2026-06-01"
+    newest = {row["table"]: row["newest"] for row in found["tables"]}
+    assert newest["gold.payment_performance"] == "2026-06-01"
+
+
 def test_the_fingerprint_changes_with_any_table_and_with_nothing_else(bank: Bank) -> None:
     settings, first = bank()
     assert look(settings).fingerprint == first.fingerprint
