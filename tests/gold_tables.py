@@ -40,7 +40,8 @@ SCHEMAS: Mapping[str, Mapping[str, pa.DataType]] = {
     },
     "gold.loan_vintages": {
         "vintage": DAY, "product": TEXT, "currency": TEXT, "months_on_book": pa.int32(), "as_of_date": DAY,
-        "originated_amount": MONEY, "delinquent_30_amount": MONEY, "defaulted_amount": MONEY,
+        "loan_count": COUNT, "originated_amount": MONEY, "delinquent_30_amount": MONEY,
+        "defaulted_amount": MONEY,
     },
     "gold.payment_performance": {
         "due_month": DAY, "product": TEXT, "branch_code": TEXT, "currency": TEXT, "instalment_count": COUNT,
@@ -122,7 +123,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
             for age in range(len(months) - number):
                 found["gold.loan_vintages"].append(
                     {"vintage": month, "product": product, "currency": currency, "months_on_book": age}
-                    | {"as_of_date": LAST, "originated_amount": lent}
+                    | {"as_of_date": LAST, "loan_count": 30 + number, "originated_amount": lent}
                     | {"delinquent_30_amount": lent * age / 200, "defaulted_amount": lent * age / 500}
                 )
     for number in range(400):

@@ -24,6 +24,7 @@ class Panel:
         kpis: What is shown. For ``bars``, ``line`` and ``curves``, the reader chooses one of them.
         by: Dimensions along the axis. The reader chooses one; the first one is shown at first.
         series: For ``curves``, the dimension that tells the curves apart.
+        base: For ``curves``, the figure that says how much a rate stands on.
         below: Figures that are shown as negative.
         text: What one should know to read it.
     """
@@ -35,6 +36,7 @@ class Panel:
     kpis: tuple[str, ...]
     by: tuple[str, ...]
     series: str | None = None
+    base: str | None = None
     below: tuple[str, ...] = ()
     text: str = ""
 
@@ -120,7 +122,7 @@ CUBES: Final = (
             Dimension("currency"),
             Dimension("months_on_book"),
         ),
-        ("vintage_default_rate", "vintage_delinquency_rate"),
+        ("vintage_default_rate", "vintage_delinquency_rate", "vintage_loans"),
     ),
     Cube(
         "payments",
@@ -266,6 +268,7 @@ SECTIONS: Final = (
                 ("vintage_default_rate", "vintage_delinquency_rate"),
                 ("months_on_book",),
                 series="vintage",
+                base="vintage_loans",
                 text="What became of loans that began in the same month, by their age in months.",
             ),
             Panel(

@@ -409,6 +409,12 @@
     return table([[label(view.by)], ...view.kpis.map((name) => [unit(name), true])], rows, `${panel.title} by ${label(view.by)}`);
   }
 
+  // How much a rate stands on: one defaulted loan of one is another thing than a hundred of a hundred.
+  function basis(panel, view, group) {
+    const number = panel.base ? figure(view.cube, panel.base, group) : undefined;
+    return number === undefined || number === null ? "" : ` of ${whole.format(number)} loans`;
+  }
+
   // Curves: a row for each, a column for some ages.
   function curvesTable(panel, view) {
     const ages = [...new Set(view.groups.map((group) => Number(group.keys[1])))].sort((a, b) => a - b);
@@ -417,12 +423,14 @@
     const curves = new Map();
     for (const group of view.groups) {
       if (!curves.has(group.keys[0])) curves.set(group.keys[0], new Map());
-      curves.get(group.keys[0]).set(Number(group.keys[1]), figure(view.cube, view.first, group));
+      curves.get(group.keys[0]).set(Number(group.keys[1]), group);
     }
     const grain = view.cube.dimensions.find((item) => item.name === panel.series).grain;
-    const rows = [...curves].map(([key, curve]) => element("tr", {}, element("th", { scope: "row" }, where(key, grain)), ...columns.map((age) =>
-      element("td", { className: "number" }, curve.has(age) ? shown(curve.get(age), model.kpis[view.first].unit) : ""))));
-    return table([["began in"], ...columns.map((age) => [`${age} months`, true])], rows, `${model.kpis[view.first].title} by age`);
+    const number = (text) => element("td", { className: "number" }, text);
+    const rows = [...curves].map(([key, curve]) => element("tr", {},
+      element("th", { scope: "row" }, where(key, grain)), number(basis(panel, view, [...curve.values()][0]).replace(/[^0-9,]/g, "")),
+      ...columns.map((age) => number(curve.has(age) ? shown(figure(view.cube, view.first, curve.get(age)), model.kpis[view.first].unit) : ""))));
+    return table([["began in"], ["loans", true], ...columns.map((age) => [`${age} months`, true])], rows, `${model.kpis[view.first].title} by age`);
   }
 
   // By time as it is; by name, the greatest first.
@@ -453,6 +461,7 @@
       if (panel.series) {
         const series = view.cube.dimensions.find((item) => item.name === panel.series);
         const began = where(group.keys[0], series.grain);
+        row.shown += basis(panel, view, group);
         Object.assign(row, { age: Number(key), began: Date.parse(group.keys[0]), series: `began in ${began}`, where: `month ${key}` });
       }
       return row;
@@ -628,18 +637,21 @@
   $("theme").addEventListener("change", ({ target }) => { theme(target.value); remembered.set(target.value); });
 
   async function renew() {
-    if (document.hidden) return;
     try {
+      if (document.hidden) return;
       const answer = await fetch(model.live.url, { headers: { "If-None-Match": `"${model.fingerprint}"` }, cache: "no-store" });
       if (answer.status === 304 || !answer.ok) return;
       const newer = await answer.json();
       model = { ...model, ...newer };
       show();
       $("said").textContent = newer.problem ?? "The figures have been brought up to date.";
-    } catch { /* the server is away: what is shown stays, and says of when it is */ }
+    } catch { /* the server is away: what is shown stays, and says of when it is */
+    } finally {
+      setTimeout(renew, model.live.seconds * 1000);
+    }
   }
 
   fromAddress();
   show();
-  if (model.live) setInterval(renew, model.live.seconds * 1000);
+  if (model.live) setTimeout(renew, model.live.seconds * 1000);
 })();

@@ -302,6 +302,16 @@ KPIS: Final[tuple[Kpi, ...]] = (
         "Exposure that is credit-impaired (IFRS 9): over 90 days past due, or defaulted.",
     ),
     Kpi(
+        "vintage_loans",
+        "Loans of a vintage",
+        "gold.loan_vintages",
+        "sum(loan_count)",
+        "count",
+        _VINTAGES,
+        "credit risk",
+        "Loans that began then. Holds for one month on book only, not for several together.",
+    ),
+    Kpi(
         "vintage_default_rate",
         "Default rate of a vintage",
         "gold.loan_vintages",

@@ -281,6 +281,6 @@ def test_a_served_page_brings_itself_up_to_date(visit: Visit, served: str, lake:
     runs = view.locator("#runs tbody tr")
     expect(runs).to_have_count(2)
     gold_tables.write(lake, {"ops.runs": gold_tables.rows()["ops.runs"][:1]})
-    expect(runs).to_have_count(1)
+    expect(runs).to_have_count(1, timeout=20_000)
     expect(view.get_by_label("Currency", exact=True)).to_have_value("USD")
     expect(view.get_by_role("status")).to_have_text("The figures have been brought up to date.")
