@@ -20,7 +20,14 @@ PYTHON = shutil.which("python3.11")
 # What Glue 5.1 brings, of what the pipeline imports.
 GLUE_HAS = {"boto3", "pyarrow", "pyspark", "py4j"}
 # What no job runs: the laptop's commands.
-NOT_IN_JOBS = {"pipeline.e2e", "pipeline.query", "pipeline.shell", "pipeline.terraform_docs"}
+NOT_IN_JOBS = {
+    "pipeline.dashboard.model",
+    "pipeline.dashboard.server",
+    "pipeline.e2e",
+    "pipeline.query",
+    "pipeline.shell",
+    "pipeline.terraform_docs",
+}
 MEGABYTES = 600  # see docs/deploy.md
 IMPORT_ALL = """
 import importlib, json, pkgutil
