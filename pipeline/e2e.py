@@ -186,6 +186,8 @@ def summary(story: Story, total: float) -> None:
     out.print("The stack is still up. Go on, for example:", highlight=False)
     out.print('  .venv/bin/finlake query "SELECT * FROM gold.loan_portfolio"', highlight=False)
     out.print("  .venv/bin/finlake status", highlight=False)
+    if dashboard := story.stack.status().dashboard:
+        out.print(f"  {dashboard} in a browser: the dashboard", highlight=False)
     out.print("  make down", highlight=False)
 
 
