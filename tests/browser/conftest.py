@@ -12,6 +12,7 @@ import gold_tables
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
+from waiting import settled
 
 from pipeline.dashboard import model
 from pipeline.dashboard.page import render
@@ -81,8 +82,3 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert complaints == []
-
-
-def settled(page: Page) -> None:
-    """Wait until all charts are drawn."""
-    page.wait_for_selector("html[data-ready=yes]", state="attached")

@@ -14,8 +14,8 @@ import gold_tables
 import pytest
 from aiohttp import web
 from axe_playwright_python.sync_playwright import Axe
-from conftest import settled
 from playwright.sync_api import Page, expect
+from waiting import settled
 
 from pipeline.dashboard import model, page, server
 from pipeline.dashboard.cubes import KPI
