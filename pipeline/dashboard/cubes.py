@@ -113,7 +113,8 @@ class Cube:
         groups = [dimension.sql(self.table) for dimension in self.dimensions]
         chosen = [f"{sql} AS d{number}" for number, sql in enumerate(groups)]
         chosen += [f"{part.sql} AS p{number}" for number, part in enumerate(self.parts)]
-        by = f" GROUP BY {', '.join(map(str, range(1, len(groups) + 1)))}" if groups else ""
+        numbers = ", ".join(str(number) for number in range(1, len(groups) + 1))
+        by = f" GROUP BY {numbers} ORDER BY {numbers}" if groups else ""  # the same page of the same tables
         return f"SELECT {', '.join(chosen)} FROM {self.table}{self._where}{by}"
 
     def cells(self) -> str:
