@@ -67,6 +67,13 @@ class Outcome:
     update_count: int | None = None
 
 
+def lines(columns: list[str], rows: list[list[Any]]) -> Outcome:
+    """A result of text, as statements other than queries have it."""
+    return Outcome(
+        [ResultColumn(column, "string") for column in columns], iter([[tuple(row) for row in rows]])
+    )
+
+
 def connect(
     endpoint: str, region: str, *, key: str, secret: str, scratch: Path, memory: str, threads: int
 ) -> duckdb.DuckDBPyConnection:
@@ -90,13 +97,8 @@ def connect(
             connection.load_extension(str(file))
     split = urlsplit(endpoint)
     connection.execute(
-        "CREATE SECRET stack "
-        "(TYPE s3, KEY_ID "
-        f"{literal(key)}, SECRET "
-        f"{literal(secret)}, REGION "
-        f"{literal(region)}, "
-        f"ENDPOINT {literal(split.netloc)}, "
-        "URL_STYLE 'path', USE_SSL "
+        f"CREATE SECRET stack (TYPE s3, KEY_ID {literal(key)}, SECRET {literal(secret)}, REGION "
+        f"{literal(region)}, ENDPOINT {literal(split.netloc)}, URL_STYLE 'path', USE_SSL "
         f"{str(split.scheme == 'https').lower()})"
     )
     connection.execute(MACROS)
@@ -227,12 +229,8 @@ class Engine:
         self.connection.execute(f"CREATE TEMP VIEW {table.sql} AS {sql}")
         # Not by DESCRIBE, which would read Delta's log once more.
         columns = self.connection.execute(
-            "SELECT column_name, "
-            "data_type FROM "
-            "duckdb_columns() WHERE "
-            "database_name = 'temp' "
-            "AND table_name = ? "
-            "ORDER BY column_index",
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = 'temp' AND "
+            "table_name = ? ORDER BY column_index",
             [table.key],
         ).fetchall()
         self._views[table] = dict(columns)
@@ -294,10 +292,7 @@ class Engine:
             ]
         else:
             raise QueryFailedError(
-                f"TABLE_NOT_FOUND: line {table.place}: Table "
-                f"'awsdatacatalog.{INFORMATION}.{table.name}' "
-                ""
-                ""
+                f"TABLE_NOT_FOUND: line {table.place}: Table 'awsdatacatalog.{INFORMATION}.{table.name}' "
                 "does not exist",
                 kind=1301,
             )
@@ -341,26 +336,16 @@ def athena_error(error: duckdb.Error, tree: exp.Expr, sql: str) -> QueryFailedEr
     ):
         column = found[1]
         return QueryFailedError(
-            "COLUMN_NOT_FOUND: line "
-            f"{transpile.column_place(tree, sql, column)}: "
-            ""
-            ""
-            f"Column '{column}' cannot be resolved "
-            "or requester is not authorized to "
-            "access requested resources",
+            f"COLUMN_NOT_FOUND: line {transpile.column_place(tree, sql, column)}: Column '{column}' "
+            "cannot be resolved or requester is not authorized to access requested resources",
             USER,
             1006,
         )
     if found := re.search(r'column "([^"]+)" must appear in the GROUP BY clause', message):
         column = found[1]
         return QueryFailedError(
-            "EXPRESSION_NOT_AGGREGATE: line "
-            f"{transpile.column_place(tree, sql, column)}: "
-            ""
-            ""
-            f"'{column}' must be an aggregate "
-            "expression or appear in "
-            "GROUP BY clause"
+            f"EXPRESSION_NOT_AGGREGATE: line {transpile.column_place(tree, sql, column)}: '{column}' must "
+            "be an aggregate expression or appear in GROUP BY clause"
         )
     if isinstance(error, duckdb.OutOfMemoryException):
         return QueryFailedError("Query exhausted resources at this scale factor", USER, 3)

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 from sqlglot import exp
 
-from emulator.athena import ddl, results, transpile
+from emulator.athena import results, statements, transpile, words
 from emulator.athena.errors import QueryFailedError, RequestRefusedError
 from emulator.athena.executions import Execution, Executions, Limits
 from emulator.gateway.local import Context, ServiceError, answer
@@ -133,7 +133,7 @@ class AthenaService:
         if (catalog := context.get("Catalog") or CATALOG).lower() != CATALOG.lower():
             raise RequestRefusedError(f"Catalog '{catalog}' is not there: only {CATALOG} is", "INVALID_INPUT")
         parameters = list(body.get("ExecutionParameters") or ())
-        run_sql, kind = sql, ddl.kind_of(tree)
+        run_sql, kind = sql, statements.kind_of(tree)
         if isinstance(tree, exp.Command):
             run_sql, parameters = await self._prepared(tree, sql, name, parameters)
         execution = Execution(
@@ -161,7 +161,7 @@ class AthenaService:
         word = str(tree.this).split()[0].upper()
         try:
             if word == "EXECUTE":
-                name, parameters = ddl.execute(ddl.words_of(sql))
+                name, parameters = words.execute(words.Words(sql))
                 status, answer = await self._call(
                     "athena", "GetPreparedStatement", {"StatementName": name, "WorkGroup": group}
                 )
@@ -171,7 +171,7 @@ class AthenaService:
                     )
                 return answer["PreparedStatement"]["QueryStatement"], parameters or given
             if word == "PREPARE":
-                name, text = ddl.prepare(ddl.words_of(sql))
+                name, text = words.prepare(words.Words(sql))
                 entry = {"StatementName": name, "WorkGroup": group, "QueryStatement": text}
                 await self._call("athena", "DeletePreparedStatement", entry)
                 await self._ask("CreatePreparedStatement", entry)
@@ -443,11 +443,8 @@ def statistics(execution: Execution) -> dict[str, Any]:
 def _required(body: dict[str, Any], key: str) -> Value:
     if not body.get(key):
         raise RequestRefusedError(
-            "1 validation error "
-            "detected: Value at "
-            f"'{key[0].lower()}{key[1:]}' "
-            "failed to satisfy constraint: "
-            "Member must not be null",
+            f"1 validation error detected: Value at '{key[0].lower()}{key[1:]}' failed to satisfy "
+            "constraint: Member must not be null",
             "INVALID_INPUT",
         )
     return body[key]

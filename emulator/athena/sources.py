@@ -140,11 +140,6 @@ def _reader(table: Table, files: list[str]) -> str:
         }
     written = ", ".join(f"{key}={literal(value)}" for key, value in options.items())
     return (
-        f"read_csv({listed}, "
-        "auto_detect=false, "
-        f"header=false, skip={skip}, "
-        "null_padding=true, "
-        "strict_mode=false, "
-        "hive_partitioning=false, "
-        f"columns={{{columns}}}, {written})"
+        f"read_csv({listed}, auto_detect=false, header=false, skip={skip}, null_padding=true, "
+        f"strict_mode=false, hive_partitioning=false, columns={{{columns}}}, {written})"
     )

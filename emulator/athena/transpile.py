@@ -359,9 +359,8 @@ def parse(sql: str) -> exp.Expr:
     if not isinstance(tree, known):
         word = (sql.split() or [""])[0]
         raise RequestRefusedError(
-            f"line 1:1: mismatched input '{word}'. Expecting: 'ALTER', "
-            "'CREATE', 'DELETE', 'DESCRIBE', 'DROP', "
-            "'EXECUTE', 'EXPLAIN', 'INSERT', 'MSCK', 'PREPARE', 'SHOW', 'UNLOAD', <query>",
+            f"line 1:1: mismatched input '{word}'. Expecting: 'ALTER', 'CREATE', 'DELETE', 'DESCRIBE', "
+            "'DROP', 'EXECUTE', 'EXPLAIN', 'INSERT', 'MSCK', 'PREPARE', 'SHOW', 'UNLOAD', <query>",
             "MALFORMED_QUERY",
         )
     return tree
@@ -400,8 +399,8 @@ def tables(tree: exp.Expr, sql: str, database: str) -> dict[int, TableName]:
             if isinstance(node.this, exp.Unnest | exp.Values):
                 continue
             raise QueryFailedError(
-                "FUNCTION_NOT_FOUND: line 1:1: Table function "
-                f"'{node.this.sql(DIALECT)[:100]}' not registered",
+                f"FUNCTION_NOT_FOUND: line 1:1: Table function '{node.this.sql(DIALECT)[:100]}' not "
+                "registered",
                 kind=1301,
             )
         if node.args.get("version") or node.args.get("when"):

@@ -20,7 +20,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from emulator.athena import ddl, results, sources, transpile
+from emulator.athena import results, sources, statements, transpile
 from emulator.athena.catalog import Catalog
 from emulator.athena.engine import Engine, Job, connect
 from emulator.athena.errors import SYSTEM, USER, QueryFailedError, RequestRefusedError
@@ -78,10 +78,10 @@ class Worker:
         started = time.monotonic()
         tree = transpile.parse(job.sql)
         planned = time.monotonic()
-        if ddl.kind_of(tree) == ("DML", "SELECT"):
+        if statements.kind_of(tree) == ("DML", "SELECT"):
             outcome = engine.query(tree, job.parameters)
         else:
-            outcome = ddl.run(engine, tree)
+            outcome = statements.run(engine, tree)
         rows = results.as_texts(outcome.batches, [column.type for column in outcome.columns])
         bucket, prefix = sources.bucket_and_key(job.output)
         stem = f"{prefix.rstrip('/')}/{job.id}".lstrip("/")
@@ -120,10 +120,9 @@ class Worker:
         if code in {"NoSuchBucket", "404"}:
             where = error.response["Error"].get("BucketName", "")
             return _failure(
-                "The S3 location provided to save your query results is "
-                "invalid, or a table's bucket is not there: "
-                f"{where or job.output}. Please check your S3 location is correct "
-                "and is in the same region and try again.",
+                "The S3 location provided to save your query results is invalid, or a table's bucket is "
+                f"not there: {where or job.output}. Please check your S3 location is correct and is in "
+                "the same region and try again.",
                 USER,
                 1100,
             )
