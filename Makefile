@@ -51,8 +51,8 @@ test-unit: $(STAMP) ## Run the tests that need neither Java nor the local AWS
 test-docker: install ## Run the tests that need a Docker engine
 	$(PY) -m pytest -m docker tests/docker tests/conformance
 
-conformance: install ## Try what each emulator does, and write it into docs/emulators.md (LocalStack: with Docker)
-	$(PY) -m pytest tests/conformance --write-table
+conformance: install ## Try what emulators and clients do, and write it into the docs (LocalStack: with Docker)
+	$(PY) -m pytest tests/conformance tests/emulator/test_athena_clients.py --write-table
 
 lint: $(STAMP) ## Check style, formatting and types
 	$(PY) -m ruff check .

@@ -13,6 +13,8 @@ from pipeline.settings import Settings
 
 __all__ = ["stack", "story"]  # fixtures of the whole lakehouse, for every folder of tests
 
+WRITE_TABLE = "--write-table"
+
 # Machines that run tests are busy: how long an example takes says nothing.
 hypothesis_settings.register_profile("finlake", deadline=None)
 hypothesis_settings.load_profile("finlake")
@@ -30,6 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif "stack" in getattr(item, "fixturenames", ()):
             group = "stack"
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(WRITE_TABLE, action="store_true", help="write what a run finds out into the docs")
+
+
+@pytest.fixture(scope="session")
+def writes(pytestconfig: pytest.Config) -> bool:
+    """Whether this run writes the tables in the docs instead of comparing with them."""
+    return bool(pytestconfig.getoption(WRITE_TABLE))
 
 
 @pytest.fixture(scope="session")

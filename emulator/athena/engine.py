@@ -21,7 +21,7 @@ from emulator.athena.functions import MACROS
 from emulator.athena.sources import literal, name
 from emulator.athena.types import ResultColumn, hive_to_trino, result_column
 
-BATCH = 5_000
+BATCH = 2_048  # rows; as DuckDB's own
 INFORMATION = "information_schema"
 
 

@@ -1,8 +1,9 @@
-"""Query executions: their states, and the workers that run them."""
+"""Query executions: their states, the workers that run them, and what is kept of them."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -12,10 +13,14 @@ import time
 import uuid
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from emulator.gateway.local import Context
+from emulator.store import Store
+
+EXECUTION = "execution"
 KEPT = 5_000  # executions that are remembered
 LINE_BYTES = 64 * 1024 * 1024
 DONE = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
@@ -54,11 +59,19 @@ class Execution:
     """One query execution.
 
     Attributes:
+        access_key: Whose tables and buckets it sees.
+        region: Where it was started.
+        token: The client's token, which starts it only once.
+        request: Digest of the request.
         sql: As the client has sent it.
         run_sql: What is run: the same, or the prepared statement that it executes.
-        reused: The execution whose result this one takes over.
+        reused: Id of the execution whose result this one takes over.
     """
 
+    access_key: str
+    region: str
+    token: str
+    request: str
     sql: str
     run_sql: str
     database: str
@@ -80,8 +93,12 @@ class Execution:
     started: float | None = None
     completed: float | None = None
     answer: dict[str, Any] = field(default_factory=dict)
-    reused: Execution | None = None
-    task: asyncio.Task[None] | None = None
+    reused: str = ""
+
+    @property
+    def scope(self) -> str:
+        """Account and region that it belongs to."""
+        return scope_of(Context(self.access_key, self.region))
 
     @property
     def is_done(self) -> bool:
@@ -94,74 +111,130 @@ class Execution:
             self.state, self.reason, self.completed = state, reason, time.time()
 
 
+def scope_of(context: Context) -> str:
+    """Account and region, which know nothing of each other's executions."""
+    return f"{context.account}/{context.region}"
+
+
+def digest(request: dict[str, Any]) -> str:
+    """What is remembered of a request, to know it again."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
 class Executions:
-    """Runs queries in worker processes and remembers what became of them, until the gateway ends.
+    """Runs queries in worker processes and remembers what became of them.
 
     Args:
-        settings: For the workers: addresses and region.
+        addresses: For the workers: where S3 and Glue are.
         limits: What queries may use.
+        folder: Where executions and results are kept; None: in a temporary folder, until :meth:`close`.
     """
 
-    def __init__(self, settings: dict[str, Any], limits: Limits) -> None:
+    def __init__(self, addresses: dict[str, str], limits: Limits, folder: Path | None = None) -> None:
         self.limits = limits
-        self._settings = settings | {"memory": limits.memory, "threads": limits.threads}
-        self._all: OrderedDict[str, Execution] = OrderedDict()
+        self._settings = addresses | {"memory": limits.memory, "threads": limits.threads}
         self._slots = asyncio.Semaphore(limits.concurrent)
-        self._idle: list[asyncio.subprocess.Process] = []
-        self._folder = Path(tempfile.mkdtemp(prefix="athena-results-"))
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._idle: list[tuple[tuple[str, str], asyncio.subprocess.Process]] = []
+        self._scratch = Path(tempfile.mkdtemp(prefix="athena-"))
+        self._results = (folder or self._scratch) / "results"
+        self._results.mkdir(parents=True, exist_ok=True)
+        self._store = Store(folder / "athena.sqlite" if folder else None)
+        self._all: OrderedDict[str, Execution] = OrderedDict()
+        self._tokens: dict[tuple[str, str], str] = {}
+        self._recover()
 
-    def get(self, id_: str) -> Execution | None:
-        """The execution of an id."""
-        return self._all.get(id_)
+    def _recover(self) -> None:
+        """Take up what is kept; what ran when the stack ended so badly that nobody noticed has failed."""
+        known = {item.name for item in fields(Execution)}
+        for document in self._store.all(EXECUTION):
+            execution = Execution(**{name: value for name, value in document.items() if name in known})
+            execution.kind = (execution.kind[0], execution.kind[1])
+            self._remember(execution)
+            if not execution.is_done:
+                self._interrupt(execution)
 
-    def newest_first(self) -> list[Execution]:
-        """All that are remembered."""
-        return list(reversed(self._all.values()))
+    def _remember(self, execution: Execution) -> None:
+        self._all[execution.id] = execution
+        if execution.token:
+            self._tokens[execution.scope, execution.token] = execution.id
+        while len(self._all) > KEPT:
+            self._forget(next(iter(self._all.values())))
+
+    def _forget(self, execution: Execution) -> None:
+        del self._all[execution.id]
+        self._tokens.pop((execution.scope, execution.token), None)
+        if task := self._tasks.get(execution.id):
+            task.cancel()
+        self._store.delete(EXECUTION, execution.scope, execution.id)
+        (self._results / execution.id).unlink(missing_ok=True)
+
+    def _keep(self, execution: Execution) -> None:
+        if execution.id in self._all:
+            self._store.put(EXECUTION, execution.scope, execution.id, "", asdict(execution))
+
+    def _interrupt(self, execution: Execution) -> None:
+        self._fail(execution, "Query was interrupted: the local stack was stopped", 1, 1, retryable=True)
+        self._keep(execution)
+
+    def get(self, context: Context, id_: str) -> Execution | None:
+        """The execution of an id, for whoever may see it."""
+        found = self._all.get(id_)
+        return found if found and found.scope == scope_of(context) else None
+
+    def of_token(self, context: Context, token: str | None) -> Execution | None:
+        """The execution that a client has started by a token."""
+        return self._all.get(self._tokens.get((scope_of(context), token or ""), ""))
+
+    def newest_first(self, scope: str) -> list[Execution]:
+        """All of an account and region that are remembered."""
+        return [execution for execution in reversed(self._all.values()) if execution.scope == scope]
 
     def spool(self, execution: Execution) -> Path:
         """Where the rows of an execution are."""
-        return self._folder / (execution.reused or execution).id
+        return self._results / (execution.reused or execution.id)
 
     def start(self, execution: Execution) -> None:
         """Queue an execution."""
-        self._all[execution.id] = execution
-        while len(self._all) > KEPT:
-            _, old = self._all.popitem(last=False)
-            if old.task is not None:
-                old.task.cancel()
-            (self._folder / old.id).unlink(missing_ok=True)
-        if execution.reused is not None:
-            execution.answer = execution.reused.answer
+        self._remember(execution)
+        if execution.reused:
             execution.started = execution.submitted
             execution.finish("SUCCEEDED")
-            return
-        execution.task = asyncio.create_task(self._run(execution))
+        else:
+            task = self._tasks[execution.id] = asyncio.create_task(self._run(execution))
+            task.add_done_callback(lambda _: self._tasks.pop(execution.id, None))
+        self._keep(execution)
 
     def stop(self, execution: Execution) -> None:
         """Cancel an execution; nothing happens if it is done."""
         if not execution.is_done:
             execution.finish("CANCELLED", "Query cancelled by user")
-            if execution.task is not None:
-                execution.task.cancel()
+            self._keep(execution)
+            if task := self._tasks.get(execution.id):
+                task.cancel()
 
     async def close(self) -> None:
-        """End all workers and forget all results."""
-        for execution in self._all.values():
-            if execution.task is not None and not execution.task.done():
-                execution.task.cancel()
-        tasks = [execution.task for execution in self._all.values() if execution.task is not None]
+        """End all workers; what runs has failed."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for worker in self._idle:
+        for _, worker in self._idle:
             await _kill(worker)
         self._idle.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for execution in self._all.values():
+            if not execution.is_done:
+                self._interrupt(execution)
+        self._store.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     async def _run(self, execution: Execution) -> None:
         async with self._slots:
             execution.state, execution.started = "RUNNING", time.time()
             worker = None
+            owner = (execution.access_key, execution.region)
             try:
-                worker = await self._worker()
+                worker = await self._worker(*owner)
                 async with asyncio.timeout(self.limits.seconds):
                     answer = await self._ask(worker, execution)
             except TimeoutError:
@@ -171,8 +244,9 @@ class Executions:
             except (OSError, EOFError, ValueError):
                 self._fail(execution, "Query exhausted resources at this scale factor", 2, 3)
             else:
-                self._idle.append(worker)
-                worker = None
+                if not answer.pop("spent", False):
+                    self._idle.append((owner, worker))
+                    worker = None
                 execution.answer = answer
                 if error := answer.get("error"):
                     execution.error = error
@@ -182,12 +256,15 @@ class Executions:
             finally:
                 if worker is not None:
                     await _kill(worker)
+            self._keep(execution)
 
-    def _fail(self, execution: Execution, message: str, category: int, kind: int) -> None:
+    def _fail(
+        self, execution: Execution, message: str, category: int, kind: int, *, retryable: bool = False
+    ) -> None:
         execution.error = {
             "ErrorCategory": category,
             "ErrorType": kind,
-            "Retryable": False,
+            "Retryable": retryable,
             "ErrorMessage": message,
         }
         execution.finish("FAILED", message)
@@ -200,21 +277,25 @@ class Executions:
             "parameters": execution.parameters,
             "output": execution.output,
             "cutoff": execution.cutoff,
-            "spool": str(self._folder / execution.id),
+            "spool": str(self.spool(execution)),
         }
         return await _talk(worker, request)
 
-    async def _worker(self) -> asyncio.subprocess.Process:
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.returncode is None:
-                return worker
+    async def _worker(self, access_key: str, region: str) -> asyncio.subprocess.Process:
+        """A worker that sees what this access key sees in this region."""
+        self._idle = [(owner, worker) for owner, worker in self._idle if worker.returncode is None]
+        for item in reversed(self._idle):
+            if item[0] == (access_key, region):
+                self._idle.remove(item)
+                return item[1]
+        if len(self._idle) >= self.limits.concurrent:  # those of others
+            await _kill(self._idle.pop(0)[1])
         keep = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and "PROXY" not in k.upper()}
         own = {
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "AWS_EC2_METADATA_DISABLED": "true",
             "TZ": "UTC",
-            "TMPDIR": str(self._folder),  # a worker that is killed leaves its own folder behind
+            "TMPDIR": str(self._scratch),  # a worker that is killed leaves its own folder behind
         }
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -226,7 +307,7 @@ class Executions:
             limit=LINE_BYTES,
             start_new_session=True,
         )
-        await _say(worker, self._settings)
+        await _say(worker, self._settings | {"access_key": access_key, "region": region})
         return worker
 
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -17,7 +18,7 @@ from sqlglot import exp
 
 from emulator.athena import results, statements, transpile, words
 from emulator.athena.errors import QueryFailedError, RequestRefusedError
-from emulator.athena.executions import Execution, Executions, Limits
+from emulator.athena.executions import Execution, Executions, Limits, digest, scope_of
 from emulator.gateway.local import Context, ServiceError, answer
 from emulator.gateway.upstreams import Upstreams
 
@@ -32,16 +33,17 @@ class AthenaService:
 
     Args:
         upstreams: The services behind the gateway.
+        state: Folder in which executions and their results are kept; None: until the gateway ends.
         limits: What queries may use.
     """
 
-    def __init__(self, upstreams: Upstreams, limits: Limits | None = None) -> None:
+    def __init__(self, upstreams: Upstreams, state: Path | None = None, limits: Limits | None = None) -> None:
         self._upstreams = upstreams
         self._call = upstreams.call
+        self._state = state.resolve() / "athena" if state else None
         self._limits = limits or Limits.from_environment()
         self._running: Executions | None = None
-        self._tokens: dict[str, tuple[dict[str, Any], str]] = {}
-        self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+        self._operations: dict[str, Callable[[Context, dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "StartQueryExecution": self._start,
             "GetQueryExecution": self._get,
             "BatchGetQueryExecution": self._batch_get,
@@ -62,7 +64,8 @@ class AthenaService:
         self.operations = frozenset(self._operations)
 
     async def start(self) -> None:
-        """Begin; workers are started with the first query."""
+        """Take up what is kept; workers are started with the first query."""
+        self._running = Executions(self._upstreams.addresses, self._limits, self._state)
 
     async def close(self) -> None:
         """End what runs."""
@@ -81,7 +84,7 @@ class AthenaService:
                 "MissingAuthenticationTokenException", "Missing Authentication Token", HTTPStatus.FORBIDDEN
             )
         try:
-            return answer(await self._operations[operation](body))
+            return answer(await self._operations[operation](context, body))
         except RequestRefusedError as error:
             code = {"AthenaErrorCode": error.code} if error.code else {}
             said = {"__type": error.kind, "message": error.message, "Message": error.message}
@@ -89,30 +92,25 @@ class AthenaService:
 
     @property
     def _executions(self) -> Executions:
-        if self._running is None:  # not before there is an event loop
-            self._running = Executions(self._upstreams.addresses, self._limits)
+        assert self._running is not None, "start() comes first"  # noqa: S101
         return self._running
 
     # --- executions --------------------------------------------------------------------------------
 
-    async def _start(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _start(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         sql = _required(body, "QueryString")
-        token = body.get("ClientRequestToken")
-        if token in self._tokens:
-            known, id_ = self._tokens[token]
-            if known != body:
+        if before := self._executions.of_token(context, body.get("ClientRequestToken")):
+            if before.request != digest(body):
                 raise RequestRefusedError("Idempotent parameters do not match", "INVALID_INPUT")
-            return {"QueryExecutionId": id_}
+            return {"QueryExecutionId": before.id}
         tree = await asyncio.to_thread(transpile.parse, sql)
-        execution = await self._execution(body, sql, tree)
-        if token:
-            self._tokens[token] = (body, execution.id)
+        execution = await self._execution(context, body, sql, tree)
         self._executions.start(execution)
         return {"QueryExecutionId": execution.id}
 
-    async def _execution(self, body: dict[str, Any], sql: str, tree: exp.Expr) -> Execution:
+    async def _execution(self, context: Context, body: dict[str, Any], sql: str, tree: exp.Expr) -> Execution:
         name = body.get("WorkGroup") or "primary"
-        group = await self._workgroup(name)
+        group = await self._workgroup(context, name)
         settings = group.get("Configuration", {})
         own = body.get("ResultConfiguration") or {}
         result = settings.get("ResultConfiguration") or {}
@@ -129,17 +127,21 @@ class AthenaService:
             raise RequestRefusedError(
                 f"The output location {output!r} is not a location on S3 (s3://bucket/...)", "INVALID_INPUT"
             )
-        context = body.get("QueryExecutionContext") or {}
-        if (catalog := context.get("Catalog") or CATALOG).lower() != CATALOG.lower():
+        place = body.get("QueryExecutionContext") or {}
+        if (catalog := place.get("Catalog") or CATALOG).lower() != CATALOG.lower():
             raise RequestRefusedError(f"Catalog '{catalog}' is not there: only {CATALOG} is", "INVALID_INPUT")
         parameters = list(body.get("ExecutionParameters") or ())
         run_sql, kind = sql, statements.kind_of(tree)
         if isinstance(tree, exp.Command):
-            run_sql, parameters = await self._prepared(tree, sql, name, parameters)
+            run_sql, parameters = await self._prepared(context, tree, sql, name, parameters)
         execution = Execution(
+            access_key=context.access_key,
+            region=context.region,
+            token=body.get("ClientRequestToken") or "",
+            request=digest(body),
             sql=sql,
             run_sql=run_sql,
-            database=(context.get("Database") or "default").lower(),
+            database=(place.get("Database") or "default").lower(),
             catalog=catalog,
             parameters=parameters,
             given_parameters=list(body.get("ExecutionParameters") or ()),
@@ -151,11 +153,12 @@ class AthenaService:
             reuse=body.get("ResultReuseConfiguration") or {},
             configuration={key: value for key, value in result.items() if key != "OutputLocation"},
         )
-        execution.reused = self._reusable(execution)
+        if before := self._reusable(execution):
+            execution.reused, execution.answer = before.id, before.answer
         return execution
 
     async def _prepared(
-        self, tree: exp.Expr, sql: str, group: str, given: list[str]
+        self, context: Context, tree: exp.Expr, sql: str, group: str, given: list[str]
     ) -> tuple[str, list[str]]:
         """What is run for PREPARE, EXECUTE and DEALLOCATE, which are about the API's prepared statements."""
         word = str(tree.this).split()[0].upper()
@@ -163,7 +166,7 @@ class AthenaService:
             if word == "EXECUTE":
                 name, parameters = words.execute(words.Words(sql))
                 status, answer = await self._call(
-                    "athena", "GetPreparedStatement", {"StatementName": name, "WorkGroup": group}
+                    "athena", "GetPreparedStatement", {"StatementName": name, "WorkGroup": group}, context
                 )
                 if status != 200:
                     raise RequestRefusedError(
@@ -173,26 +176,26 @@ class AthenaService:
             if word == "PREPARE":
                 name, text = words.prepare(words.Words(sql))
                 entry = {"StatementName": name, "WorkGroup": group, "QueryStatement": text}
-                await self._call("athena", "DeletePreparedStatement", entry)
-                await self._ask("CreatePreparedStatement", entry)
+                await self._call("athena", "DeletePreparedStatement", entry, context)
+                await self._ask(context, "CreatePreparedStatement", entry)
                 return "SHOW SCHEMAS LIKE '-'", []
             if word == "DEALLOCATE":
                 entry = {"StatementName": sql.rsplit(maxsplit=1)[-1].rstrip(";"), "WorkGroup": group}
-                await self._call("athena", "DeletePreparedStatement", entry)
+                await self._call("athena", "DeletePreparedStatement", entry, context)
                 return "SHOW SCHEMAS LIKE '-'", []
         except QueryFailedError as error:
             raise RequestRefusedError(error.message, "MALFORMED_QUERY") from error
         return sql, given
 
-    async def _get_workgroup(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _get_workgroup(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         """What the emulator behind knows, with what AWS says of every workgroup."""
-        answer = await self._ask("GetWorkGroup", body)
+        answer = await self._ask(context, "GetWorkGroup", body)
         group = answer["WorkGroup"]
         group["Configuration"] = _configuration(group)
         return answer
 
-    async def _workgroup(self, name: str) -> dict[str, Any]:
-        status, answer = await self._call("athena", "GetWorkGroup", {"WorkGroup": name})
+    async def _workgroup(self, context: Context, name: str) -> dict[str, Any]:
+        status, answer = await self._call("athena", "GetWorkGroup", {"WorkGroup": name}, context)
         group = answer.get("WorkGroup") or {}
         if status != 200:
             if name == "primary":
@@ -203,32 +206,33 @@ class AthenaService:
         return dict(group) | {"Configuration": _configuration(group)}
 
     def _reusable(self, new: Execution) -> Execution | None:
+        """The execution whose result a new one may take over."""
         wanted = new.reuse.get("ResultReuseByAgeConfiguration") or {}
         if not wanted.get("Enabled") or new.kind != ("DML", "SELECT"):
             return None
         oldest = time.time() - 60 * int(wanted.get("MaxAgeInMinutes", 60))
-        for old in self._executions.newest_first():
+        for old in self._executions.newest_first(new.scope):
             same = (old.run_sql, old.database, old.parameters, old.workgroup) == (
                 new.run_sql,
                 new.database,
                 new.parameters,
                 new.workgroup,
             )
-            if same and old.state == "SUCCEEDED" and old.reused is None and (old.completed or 0) >= oldest:
+            if same and old.state == "SUCCEEDED" and not old.reused and (old.completed or 0) >= oldest:
                 return old
         return None
 
-    def _known(self, body: dict[str, Any]) -> Execution:
+    def _known(self, context: Context, body: dict[str, Any]) -> Execution:
         id_ = _required(body, "QueryExecutionId")
-        if (execution := self._executions.get(id_)) is None:
+        if (execution := self._executions.get(context, id_)) is None:
             raise RequestRefusedError(f"QueryExecution {id_} was not found", "INVALID_QUERY_EXECUTION_ID")
         return execution
 
-    async def _get(self, body: dict[str, Any]) -> dict[str, Any]:
-        return {"QueryExecution": description(self._known(body))}
+    async def _get(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
+        return {"QueryExecution": description(self._known(context, body))}
 
-    async def _batch_get(self, body: dict[str, Any]) -> dict[str, Any]:
-        found = {id_: self._executions.get(id_) for id_ in _required(body, "QueryExecutionIds")}
+    async def _batch_get(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
+        found = {id_: self._executions.get(context, id_) for id_ in _required(body, "QueryExecutionIds")}
         return {
             "QueryExecutions": [description(execution) for execution in found.values() if execution],
             "UnprocessedQueryExecutionIds": [
@@ -242,18 +246,19 @@ class AthenaService:
             ],
         }
 
-    async def _stop(self, body: dict[str, Any]) -> dict[str, Any]:
-        self._executions.stop(self._known(body))
+    async def _stop(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
+        self._executions.stop(self._known(context, body))
         return {}
 
-    async def _list(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _list(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         group = body.get("WorkGroup") or "primary"
-        ids = [execution.id for execution in self._executions.newest_first() if execution.workgroup == group]
+        newest = self._executions.newest_first(scope_of(context))
+        ids = [execution.id for execution in newest if execution.workgroup == group]
         found, more = _page(ids, body)
         return {"QueryExecutionIds": found} | more
 
-    async def _results(self, body: dict[str, Any]) -> dict[str, Any]:
-        execution = self._known(body)
+    async def _results(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
+        execution = self._known(context, body)
         if execution.state != "SUCCEEDED":
             why = (
                 "has not finished"
@@ -285,8 +290,8 @@ class AthenaService:
         }
         return answer | ({"NextToken": str(after)} if after is not None else {})
 
-    async def _runtime_statistics(self, body: dict[str, Any]) -> dict[str, Any]:
-        execution = self._known(body)
+    async def _runtime_statistics(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
+        execution = self._known(context, body)
         known = statistics(execution)
         return {
             "QueryRuntimeStatistics": {
@@ -304,17 +309,17 @@ class AthenaService:
             }
         }
 
-    async def _update_prepared(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _update_prepared(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         wanted = {key: _required(body, key) for key in ("StatementName", "WorkGroup")}
-        await self._ask("GetPreparedStatement", wanted)
-        await self._call("athena", "DeletePreparedStatement", wanted)
-        return await self._ask("CreatePreparedStatement", body)
+        await self._ask(context, "GetPreparedStatement", wanted)
+        await self._call("athena", "DeletePreparedStatement", wanted, context)
+        return await self._ask(context, "CreatePreparedStatement", body)
 
-    async def _batch_get_prepared(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _batch_get_prepared(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         found, missing = [], []
         for name in _required(body, "PreparedStatementNames"):
             wanted = {"StatementName": name, "WorkGroup": body.get("WorkGroup") or "primary"}
-            status, answer = await self._call("athena", "GetPreparedStatement", wanted)
+            status, answer = await self._call("athena", "GetPreparedStatement", wanted, context)
             if status == 200:
                 found.append(answer["PreparedStatement"])
             else:
@@ -324,9 +329,9 @@ class AthenaService:
                 )
         return {"PreparedStatements": found, "UnprocessedPreparedStatementNames": missing}
 
-    async def _ask(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, context: Context, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer of the emulator behind to an operation of Athena's; its refusal is passed on."""
-        status, answer = await self._call("athena", operation, body)
+        status, answer = await self._call("athena", operation, body, context)
         if status != 200:
             kind = str(answer.get("__type") or "InvalidRequestException").rpartition("#")[2]
             raise RequestRefusedError(
@@ -336,52 +341,62 @@ class AthenaService:
 
     # --- the catalogue -----------------------------------------------------------------------------
 
-    async def _get_catalog(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _get_catalog(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         _only_catalog({"CatalogName": _required(body, "Name")})
         return {"DataCatalog": {"Name": CATALOG, "Type": "GLUE", "Description": "The Glue Data Catalog"}}
 
-    async def _list_catalogs(self, _body: dict[str, Any]) -> dict[str, Any]:
+    async def _list_catalogs(self, context: Context, _body: dict[str, Any]) -> dict[str, Any]:
         return {"DataCatalogsSummary": [{"CatalogName": CATALOG, "Type": "GLUE"}]}
 
-    async def _get_database(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _get_database(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         _only_catalog(body)
         name = _required(body, "DatabaseName")
-        found = (await self._glue("GetDatabase", {"Name": name}, f"Database {name} not found"))["Database"]
+        found = (await self._glue(context, "GetDatabase", {"Name": name}, f"Database {name} not found"))[
+            "Database"
+        ]
         return {"Database": _database(found)}
 
-    async def _list_databases(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _list_databases(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         _only_catalog(body)
-        found = [_database(item) for item in await self._glue_all("GetDatabases", {}, "DatabaseList")]
+        found = [
+            _database(item) for item in await self._glue_all(context, "GetDatabases", {}, "DatabaseList")
+        ]
         page, more = _page(sorted(found, key=lambda item: item["Name"]), body)
         return {"DatabaseList": page} | more
 
-    async def _get_table(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _get_table(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         _only_catalog(body)
         database, name = _required(body, "DatabaseName"), _required(body, "TableName")
         wanted = {"DatabaseName": database, "Name": name}
-        found = await self._glue("GetTable", wanted, f"EntityNotFoundException: Table {name} not found")
+        found = await self._glue(
+            context, "GetTable", wanted, f"EntityNotFoundException: Table {name} not found"
+        )
         return {"TableMetadata": _table(found["Table"])}
 
-    async def _list_tables(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _list_tables(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         _only_catalog(body)
         wanted = {"DatabaseName": _required(body, "DatabaseName")}
         if body.get("Expression"):
             wanted["Expression"] = body["Expression"]
-        found = [_table(item) for item in await self._glue_all("GetTables", wanted, "TableList")]
+        found = [_table(item) for item in await self._glue_all(context, "GetTables", wanted, "TableList")]
         page, more = _page(sorted(found, key=lambda item: item["Name"]), body)
         return {"TableMetadataList": page} | more
 
-    async def _glue(self, operation: str, body: dict[str, Any], missing: str = "") -> dict[str, Any]:
-        status, answer = await self._call("glue", operation, body)
+    async def _glue(
+        self, context: Context, operation: str, body: dict[str, Any], missing: str = ""
+    ) -> dict[str, Any]:
+        status, answer = await self._call("glue", operation, body, context)
         if status != 200:
             raise RequestRefusedError(missing or str(answer.get("message", answer)), kind="MetadataException")
         return answer
 
-    async def _glue_all(self, operation: str, body: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    async def _glue_all(
+        self, context: Context, operation: str, body: dict[str, Any], key: str
+    ) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         token: dict[str, str] = {}
         while True:
-            answer = await self._glue(operation, body | token)
+            answer = await self._glue(context, operation, body | token)
             found += answer.get(key, [])
             if not answer.get("NextToken"):
                 return found
@@ -427,7 +442,7 @@ def statistics(execution: Execution) -> dict[str, Any]:
         "DataScannedInBytes": 0 if execution.reused else answer.get("scanned", 0),
         "TotalExecutionTimeInMillis": round((end - execution.submitted) * 1000),
         "QueryQueueTimeInMillis": round((begun - execution.submitted) * 1000),
-        "ResultReuseInformation": {"ReusedPreviousResult": execution.reused is not None},
+        "ResultReuseInformation": {"ReusedPreviousResult": bool(execution.reused)},
     }
     if "engine_ms" in answer:
         found |= {

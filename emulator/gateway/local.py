@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 # As SDKs sign: Credential=<access key>/<date>/<region>/<service>/aws4_request
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/,\s]+/([^/,\s]+)/[^/,\s]+/aws4_request")
 DEFAULT_KEY = "test"
+DEFAULT_ACCOUNT = "000000000000"
 JSON = "application/x-amz-json-1.1"  # AWS's JSON protocol
 
 
@@ -31,6 +32,11 @@ class Context:
     access_key: str
     region: str
     signed: bool = True
+
+    @property
+    def account(self) -> str:
+        """The account: emulators take an access key of twelve digits for its number."""
+        return self.access_key if re.fullmatch(r"\d{12}", self.access_key) else DEFAULT_ACCOUNT
 
 
 class LocalService(Protocol):

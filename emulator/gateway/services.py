@@ -19,7 +19,7 @@ def _athena(settings: GatewaySettings) -> LocalService:
     from emulator.athena.service import AthenaService
     from emulator.gateway.upstreams import Upstreams
 
-    return AthenaService(Upstreams(settings.routes(), settings.aws_region))
+    return AthenaService(Upstreams(settings.routes()), settings.state_dir)
 
 
 LOCAL_SERVICES: Mapping[str, Callable[[GatewaySettings], LocalService]] = {"athena": _athena, "glue": _glue}

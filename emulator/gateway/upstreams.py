@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from emulator.gateway.local import JSON
+from emulator.gateway.local import JSON, Context
 from emulator.gateway.routing import Routes
 
 _TARGETS = {"athena": "AmazonAthena.", "glue": "AWSGlue."}
@@ -18,25 +18,34 @@ class Upstreams:
 
     Args:
         routes: Which upstream serves what.
-        region: The stack's region.
     """
 
-    def __init__(self, routes: Routes, region: str) -> None:
+    def __init__(self, routes: Routes) -> None:
         self._routes = routes
-        self._region = region
         self._session: ClientSession | None = None
 
     @property
-    def addresses(self) -> dict[str, Any]:
-        """Where the workers of local services find S3 and Glue, and the region."""
-        found = {service: str(self._routes.upstream(service).url) for service in ("s3", "glue")}
-        return found | {"region": self._region}
+    def addresses(self) -> dict[str, str]:
+        """Where the workers of local services find S3 and Glue."""
+        return {service: str(self._routes.upstream(service).url) for service in ("s3", "glue")}
 
-    async def call(self, service: str, operation: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of an answer; 503 when there is none."""
+    async def call(
+        self, service: str, operation: str, body: dict[str, Any], context: Context
+    ) -> tuple[int, dict[str, Any]]:
+        """Ask for whoever asks us.
+
+        Args:
+            service: Name of the service in signatures.
+            operation: What to ask for.
+            body: The request.
+            context: Who asks, and in which region.
+
+        Returns:
+            Status and JSON of the answer; 503 when there is none.
+        """
         if self._session is None:
             self._session = ClientSession(timeout=ClientTimeout(total=30, connect=2))
-        scope = f"Credential=test/20260101/{self._region}/{service}/aws4_request"
+        scope = f"Credential={context.access_key}/20260101/{context.region}/{service}/aws4_request"
         headers = {
             "X-Amz-Target": f"{_TARGETS[service]}{operation}",
             "Content-Type": JSON,

@@ -23,8 +23,8 @@ from emulator.glue.definitions import CRAWLER, Definitions
 from emulator.glue.jobs import scope_of
 from emulator.glue.logs import put_lines
 from emulator.glue.paging import page
-from emulator.glue.store import Store
 from emulator.glue.tables import Tables
+from emulator.store import Store
 
 CRAWL = "crawl"
 LOG_GROUP = "/aws-glue/crawlers"

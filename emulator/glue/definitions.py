@@ -13,7 +13,7 @@ from typing import Any
 from emulator.gateway.local import Context, ServiceError
 from emulator.glue.clients import Clients
 from emulator.glue.jobs import scope_of
-from emulator.glue.store import Store
+from emulator.store import Store
 
 UNSHOWN = frozenset({"Tags", "StartOnCreation"})
 

@@ -25,7 +25,7 @@ from emulator.glue.command import SPARK, Plan, error_message, plan, spark_conf, 
 from emulator.glue.logs import LogStream
 from emulator.glue.modules import FAILED, InstallError, Modules
 from emulator.glue.settings import MIB, GlueSettings
-from emulator.glue.store import Store
+from emulator.store import Store
 
 RUN = "job-run"
 GOING = frozenset({"STARTING", "RUNNING", "STOPPING", "WAITING"})

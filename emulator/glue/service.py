@@ -22,9 +22,9 @@ from emulator.glue.jobs import Jobs
 from emulator.glue.paging import page
 from emulator.glue.schedules import Schedule
 from emulator.glue.settings import GlueSettings
-from emulator.glue.store import Store
 from emulator.glue.tables import Tables
 from emulator.glue.workflows import Workflows
+from emulator.store import Store
 
 THREADS = 16
 

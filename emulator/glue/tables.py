@@ -19,7 +19,7 @@ from emulator.glue.clients import Clients, code_of
 from emulator.glue.jobs import scope_of
 from emulator.glue.paging import page
 from emulator.glue.partitions import matching
-from emulator.glue.store import Store
+from emulator.store import Store
 
 VERSION = "table-version"
 # What an update of a table replaces: whatever it does not name is gone.

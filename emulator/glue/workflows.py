@@ -25,7 +25,7 @@ from emulator.glue.jobs import GOING, Jobs, context_of_scope, is_going, scope_of
 from emulator.glue.jobs import RUN as JOB_RUN
 from emulator.glue.paging import page
 from emulator.glue.schedules import Schedule
-from emulator.glue.store import Store
+from emulator.store import Store
 
 RUN = "workflow-run"
 MEMORY = "trigger-memory"

@@ -1,4 +1,4 @@
-"""The option that writes the table, and the fixtures of its columns."""
+"""The fixtures of the tables in ``docs/emulators.md``: columns, and what a run finds out."""
 
 from __future__ import annotations
 
@@ -13,18 +13,6 @@ from page import PAGE, with_outcomes
 from suite import CHECKS
 
 __all__ = ["compose", "engine"]  # fixtures
-
-OPTION = "--write-table"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(OPTION, action="store_true", help="write what the emulators do into docs/emulators.md")
-
-
-@pytest.fixture(scope="session")
-def writes(pytestconfig: pytest.Config) -> bool:
-    """Whether this run writes the table instead of comparing with it."""
-    return bool(pytestconfig.getoption(OPTION, default=False))
 
 
 @pytest.fixture(scope="session")

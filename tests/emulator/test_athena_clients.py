@@ -1,10 +1,22 @@
-"""Athena on the laptop by the clients that people use, unmodified: PyAthena and SQLAlchemy."""
+"""Athena and Glue on the laptop by the clients that people use, unmodified.
+
+PyAthena and SQLAlchemy run here. The others want other versions of what finlake needs as well: each gets a
+virtual environment, made once from pinned requirements, and its checks run in there (``clients/run.py``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -18,9 +30,20 @@ from pyathena.pandas.cursor import PandasCursor
 from sqlalchemy import MetaData, Table, create_engine, func, inspect, select
 
 from emulator.native import NativeStack
+from pipeline.generated import END, refresh
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.emulator, pytest.mark.timeout(900)]  # installing takes its time
 
+ROOT = Path(__file__).parents[2]
+CLIENTS = Path(__file__).parent / "clients"
+PAGE = ROOT / "docs" / "athena.md"
+BEGIN = "<!-- what clients do, written by `make conformance`, up to the end mark -->"
+# Title, and the distribution that it is; each has `with_<name>.py` and `<name>.txt` in the folder of clients.
+TITLES = {
+    "awscli": ("AWS CLI", "awscli"),
+    "awswrangler": ("awswrangler", "awswrangler"),
+    "dbt": ("dbt, its Athena adapter", "dbt-athena"),
+}
 BUCKET = "clients-under-test"
 STAGING = f"s3://{BUCKET}/staging/"
 ROWS = pa.table(
@@ -116,3 +139,87 @@ def test_sqlalchemy_reflects_and_queries(endpoint: str) -> None:
             3,
             Decimal("-1.25"),
         )
+
+
+# --- clients in virtual environments of their own ---------------------------------------------------
+
+
+def titles(client: str) -> list[str]:
+    """What a client's checks are called."""
+    tree = ast.parse((CLIENTS / f"with_{client}.py").read_text(encoding="utf-8"))
+    checks = [
+        item for item in tree.body if isinstance(item, ast.FunctionDef) and item.name.startswith("check_")
+    ]
+    return [ast.get_docstring(check) or "" for check in checks]
+
+
+def pinned(client: str) -> str:
+    """The version of a client that its requirements name."""
+    found = re.search(rf"^{TITLES[client][1]}==(\S+)$", requirements(client).read_text(), re.MULTILINE)
+    assert found, f"{requirements(client)} does not pin it"
+    return found[1]
+
+
+def requirements(client: str) -> Path:
+    return CLIENTS / f"{client}.txt"
+
+
+def python_with(client: str) -> Path:
+    """The Python of a client's virtual environment, made anew if the requirements have changed."""
+    folder = ROOT / ".venv-clients" / client
+    python, made_of = folder / "bin" / "python", folder / "made-of.txt"
+    wanted = requirements(client).read_bytes()
+    if not made_of.is_file() or made_of.read_bytes() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        done = subprocess.run([*pip, "-r", requirements(client)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{client} cannot be installed: {done.stderr}"
+        made_of.write_bytes(wanted)
+    return python
+
+
+Outcomes = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def outcomes_of(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcomes]:
+    """What came of a client's checks, which run once, all in one process."""
+    known: dict[str, Outcomes] = {}
+
+    def of(client: str) -> Outcomes:
+        if client not in known:
+            python, file = python_with(client), tmp_path_factory.mktemp(client) / "outcomes.json"
+            done = subprocess.run(
+                [python, CLIENTS / "run.py", f"with_{client}", file],
+                env=os.environ | {"BUCKET": BUCKET},
+                cwd=file.parent,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            known[client] = json.loads(file.read_text(encoding="utf-8"))
+        return known[client]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("client", "title"), [(client, title) for client in TITLES for title in titles(client)]
+)
+def test_a_client_does_on_the_laptop_what_it_does_on_aws(
+    outcomes_of: Callable[[str], Outcomes], client: str, title: str
+) -> None:
+    assert not outcomes_of(client)[title]["error"]
+
+
+def test_the_page_shows_what_clients_do(outcomes_of: Callable[[str], Outcomes], writes: bool) -> None:
+    lines = ["| client | what it does | here |", "| --- | --- | --- |"]
+    for client, (name, _) in TITLES.items():
+        for title, outcome in outcomes_of(client).items():
+            lines.append(f"| {name} {pinned(client)} | {title} | {'no' if outcome['error'] else 'yes'} |")
+    part = "\n".join([BEGIN, "", *lines, "", END])
+    if writes:
+        refresh(PAGE, part)
+    assert part in PAGE.read_text(encoding="utf-8"), "run `make conformance`"

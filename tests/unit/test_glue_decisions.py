@@ -17,8 +17,8 @@ from emulator.glue import command, entries, folders, schemas
 from emulator.glue.logs import EVENT_BYTES, batches
 from emulator.glue.partitions import HIVE_NULL, matching
 from emulator.glue.schedules import Schedule
-from emulator.glue.store import Store
 from emulator.glue.workflows import Workflows, all_told, fires
+from emulator.store import Store
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)  # a Wednesday
 WHO = Context("test", "eu-central-1")

@@ -1,4 +1,4 @@
-"""What Glue remembers beside the catalogue: documents in one SQLite file."""
+"""What services remember beside the emulators: documents in one SQLite file."""
 
 from __future__ import annotations
 
