@@ -371,18 +371,28 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SQL statement, or - to read it from stdin.")],
     *,
     fmt: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    engine: Annotated[
+        str | None,
+        typer.Option(help="athena, or duckdb, which reads the tables' files here. By default Athena, on S3."),
+    ] = None,
 ) -> None:
-    """Ask the catalogue's tables by SQL (DuckDB's dialect), without Spark.
+    """Ask the catalogue's tables by SQL (Athena's dialect, or DuckDB's), without Spark.
 
-    Example: finlake query "select segment, count(*) from silver.customers group by all"
+    Example: finlake query "select segment, count(*) from silver.customers group by segment"
     """
-    from pipeline.query import run_query
     from pipeline.settings import reachable_settings
 
     if fmt not in ("table", "csv", "json"):
         raise UsageError(f"there is no format {fmt!r}", "formats are: table, csv, json")
+    if engine not in (None, "athena", "duckdb"):
+        raise UsageError(f"there is no engine {engine!r}", "engines are: athena, duckdb")
     text = sys.stdin.read() if sql == "-" else sql
-    show_result(run_query(text, reachable_settings()), fmt)
+    settings = reachable_settings()
+    if (engine or ("athena" if settings.is_on_s3 else "duckdb")) == "athena":
+        from pipeline.athena import run_query
+    else:
+        from pipeline.query import run_query
+    show_result(run_query(text, settings), fmt)
 
 
 @app.command()

@@ -35,8 +35,8 @@ from pipeline.present import out, print_table
 from pipeline.settings import Settings, load_settings
 from pipeline.tables import table_version
 
-SAMPLE_QUERY = """SELECT segment, count(*) AS customers, sum(account_count)::BIGINT AS accounts,
-       sum(loan_count)::BIGINT AS loans, round(avg(transaction_count_90d), 1) AS transactions_90d
+SAMPLE_QUERY = """SELECT segment, count(*) AS customers, sum(account_count) AS accounts,
+       sum(loan_count) AS loans, round(avg(transaction_count_90d), 1) AS transactions_90d
 FROM gold.customer_360 GROUP BY segment ORDER BY segment"""
 
 
@@ -100,7 +100,7 @@ def main(
     nothing_new(story)
     with story.step("Publish: masked copies for outside readers"):
         story.finlake("publish")
-    with story.step("Ask: finlake query"):
+    with story.step("Ask Athena: finlake query"):
         story.finlake("query", SAMPLE_QUERY)
     summary(story, time.monotonic() - clock)
 

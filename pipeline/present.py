@@ -24,8 +24,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pipeline.maintain import Maintenance
     from pipeline.preview import FilePreview
-    from pipeline.query import Result
     from pipeline.report import EntityReport, RunReport
+    from pipeline.result import Result
     from pipeline.run import Progress
     from pipeline.verify import Check
 

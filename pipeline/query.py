@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,22 +16,10 @@ from sqlglot.errors import SqlglotError
 
 from pipeline.catalog import registered_tables
 from pipeline.errors import FinlakeError, UsageError
+from pipeline.result import Result
 from pipeline.settings import Settings
 
 LAYERS = ("silver", "gold", "quarantine", "ops")
-
-
-@dataclass(frozen=True)
-class Result:
-    """Rows of a query.
-
-    Attributes:
-        columns: Column names.
-        rows: Values as Python objects.
-    """
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
 
 
 def run_query(sql: str, settings: Settings) -> Result:

@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         gold_uri: Root of Gold.
         public_silver_uri: Root of the masked copies of Silver; none outside of the laptop by default.
         public_gold_uri: Root of the masked copies of Gold; none outside of the laptop by default.
+        athena_workgroup: Workgroup of `finlake query`; default ``<prefix>-<env>``, on the laptop ``primary``.
         now: What time runs take it to be, with its offset; the machine's clock by default.
         pii_key: Secret of the keyed hashes in masked copies, as long as RFC 2104 asks for (32 bytes).
     """
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     gold_uri: str = ""
     public_silver_uri: str | None = None
     public_gold_uri: str | None = None
+    athena_workgroup: str = ""
     now: AwareDatetime | None = None
     pii_key: SecretStr | None = Field(default=None, min_length=32)
 
@@ -74,6 +76,22 @@ class Settings(BaseSettings):
         Locks, fences and retention go by the machine's clock, whatever this says.
         """
         return (self.now or datetime.now(UTC)).astimezone(UTC)
+
+    @property
+    def workgroup(self) -> str:
+        """The Athena workgroup that questions are asked in."""
+        return self.athena_workgroup or ("primary" if self.env == "local" else f"{self.prefix}-{self.env}")
+
+    @property
+    def athena_results_uri(self) -> str:
+        """Where Athena's results go, if the workgroup does not say."""
+        suffix = f"-{self.bucket_suffix}" if self.bucket_suffix else ""
+        return f"s3://{self.prefix}-{self.env}-athena{suffix}/results/"
+
+    @property
+    def is_on_s3(self) -> bool:
+        """Whether the tables are on S3, and not on the local disk."""
+        return self.silver_uri.startswith("s3://") and self.gold_uri.startswith("s3://")
 
     def database(self, layer: str) -> str:
         """Name of the Glue database of a layer, such as ``finlake_local_silver``."""

@@ -85,11 +85,12 @@ class Lakehouse:
     def create(self) -> Lakehouse:
         """Make buckets and databases, as Terraform would."""
         s3, glue = self.client("s3"), self.client("glue")
+        roots = [getattr(self.settings, f"{layer}_uri") for layer in ("bronze", "silver", "gold")]
+        for uri in (*roots, self.settings.athena_results_uri):
+            region = {"LocationConstraint": self.aws["AWS_REGION"]}
+            bucket = uri.removeprefix("s3://").partition("/")[0]
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=region)
         for layer in LAYERS:
-            if layer in ("bronze", "silver", "gold"):
-                bucket = getattr(self.settings, f"{layer}_uri").removeprefix("s3://")
-                region = {"LocationConstraint": self.aws["AWS_REGION"]}
-                s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=region)
             if layer != "bronze":
                 glue.create_database(DatabaseInput={"Name": self.settings.database(layer)})
         return self

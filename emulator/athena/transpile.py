@@ -16,10 +16,21 @@ from sqlglot import ErrorLevel, exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
+from sqlglot.tokenizer_core import TokenType
 
 from emulator.athena.errors import QueryFailedError, RequestRefusedError, not_supported
 
 DIALECT = "athena"
+_AFTER_GROUPS = frozenset(
+    {
+        TokenType.HAVING,
+        TokenType.ORDER_BY,
+        TokenType.LIMIT,
+        TokenType.R_PAREN,
+        TokenType.UNION,
+        TokenType.SEMICOLON,
+    }
+)
 MAX_BYTES = 262_144
 CATALOG = "awsdatacatalog"
 
@@ -335,6 +346,7 @@ def parse(sql: str) -> exp.Expr:
             "INVALID_INPUT",
         )
     try:
+        _refuse_other_dialects(sql)
         trees = [tree for tree in sqlglot.parse(sql, dialect=DIALECT) if tree is not None]
     except (SqlglotError, RecursionError) as error:
         raise RequestRefusedError(_syntax(error), "MALFORMED_QUERY") from error
@@ -364,6 +376,29 @@ def parse(sql: str) -> exp.Expr:
             "MALFORMED_QUERY",
         )
     return tree
+
+
+def _refuse_other_dialects(sql: str) -> None:
+    """See that there is nothing that sqlglot takes for Trino's SQL although Trino does not.
+
+    Raises:
+        RequestRefusedError: There is.
+    """
+    tokens = [token for token in sqlglot.tokenize(sql, dialect=DIALECT) if token.text]
+    starts_with_from = bool(tokens) and tokens[0].token_type is TokenType.FROM
+    for index, token in enumerate(tokens):
+        wrong = (
+            token.token_type in {TokenType.DCOLON, TokenType.QUALIFY}
+            or (starts_with_from and index == 0)
+            or (
+                token.token_type is TokenType.ALL
+                and tokens[index - 1].token_type is TokenType.GROUP_BY
+                and (index + 1 == len(tokens) or tokens[index + 1].token_type in _AFTER_GROUPS)
+            )
+        )
+        if wrong:
+            place = place_of(sql, token.start)
+            raise RequestRefusedError(f"line {place}: mismatched input '{token.text}'", "MALFORMED_QUERY")
 
 
 def bind(tree: exp.Expr, parameters: list[str]) -> exp.Expr:

@@ -30,8 +30,8 @@ from emulator.athena.errors import SYSTEM, USER, QueryFailedError, RequestRefuse
 
 PARENT_SECONDS = 1.0
 EXHAUSTED = "Query exhausted resources at this scale factor"
-# What a process may take beside DuckDB's limit: as much again for what DuckDB does not count (values of lists,
-# texts that functions make), and this for Python and the rows on their way out.
+# What a process may take beside DuckDB's limit: as much again for what DuckDB does not count (values of
+# lists, texts that functions make), and this for Python and the rows on their way out.
 OVERHEAD_BYTES = 512 * 1024 * 1024
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 

@@ -153,11 +153,16 @@ WRONG = [
     (["ingest", "customers", "nothing"], ["no CSV file was found"]),
     (["query", ""], ["there is no SQL statement"]),
     (["query", "selec 1"], ["the query is not valid", "selec"]),
-    (["query", "SELECT nothing"], ['"nothing" was not found']),
+    (["query", "SELECT 1 AS a,\n nothing"], ["line 2:2: Column 'nothing' cannot be resolved"]),
+    (["query", "SELECT nothing", "--engine", "duckdb"], ['"nothing" was not found']),
+    (["query", "SELECT 1; SELECT 2"], ["more than one SQL statement"]),
+    (["query", "SELECT * FROM read_csv('/nowhere.csv')"], ["Table function 'READ_CSV"]),
+    (["query", "DROP TABLE silver.customers"], ["only reads, and DROP does not", "SELECT"]),
     (["query", "SELECT * FROM customers"], ["silver.customers"]),
-    (["query", "SELECT * FROM bronze.customers"], ["there is no layer 'bronze'", "silver, gold"]),
+    (["query", "SELECT * FROM platinum.customers"], ["there is no layer 'platinum'", "silver, gold"]),
     (["query", "SELECT * FROM gold.anything"], ["there is no table gold.anything", "`finlake run`"]),
     (["query", "SELECT 1", "--format", "xml"], ["there is no format 'xml'", "table, csv, json"]),
+    (["query", "SELECT 1", "--engine", "spark"], ["there is no engine 'spark'", "athena, duckdb"]),
     (["generate", "--scale", "0"], ["--scale"]),
 ]
 
@@ -228,7 +233,9 @@ def test_a_stack_that_does_not_answer_is_named(empty: Lakehouse, tmp_path: Path)
 
 
 def test_a_query_that_fails_while_it_runs_is_no_wrong_use(empty: Lakehouse):
-    done = empty.finlake("query", "SELECT * FROM read_csv('/nowhere.csv')")
+    done = empty.finlake("query", "SELECT CAST('x' AS integer)")
+    assert_fails(done, 1, "the query failed", "Cannot cast 'x'")
+    done = empty.finlake("query", "SELECT * FROM read_csv('/nowhere.csv')", "--engine", "duckdb")
     assert_fails(done, 1, "the query failed", "/nowhere.csv")
 
 
@@ -329,7 +336,9 @@ def test_tables_are_not_cut_off_where_there_is_no_terminal(empty: Lakehouse):
 
 
 def test_a_closed_pipe_ends_quietly(empty: Lakehouse):
-    command = empty.command("query", "SELECT * FROM range(100000)", "--format", "csv")
+    command = empty.command(
+        "query", "SELECT n AS range FROM UNNEST(sequence(1, 9000)) AS t(n)", "--format", "csv"
+    )
     process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout and process.stderr
     assert process.stdout.readline() == "range\n"

@@ -21,6 +21,7 @@ PYTHON = shutil.which("python3.11")
 GLUE_HAS = {"boto3", "pyarrow", "pyspark", "py4j"}
 # What no job runs: the laptop's commands.
 NOT_IN_JOBS = {
+    "pipeline.athena",
     "pipeline.dashboard.model",
     "pipeline.dashboard.server",
     "pipeline.e2e",

@@ -233,7 +233,7 @@ def test_readers_without_extensions_of_ours_read_the_tables(lake: Lakehouse):
         table = DeltaTable(lake.settings.table_uri("silver", "transactions"), storage_options=delta_options())
         amounts = table.to_pyarrow_table(columns=["currency", "amount"])
     assert amounts.num_rows > 0
-    sql = "SELECT currency, sum(amount)::VARCHAR AS total FROM {} GROUP BY currency ORDER BY currency"
+    sql = "SELECT currency, CAST(sum(amount) AS VARCHAR) AS total FROM {} GROUP BY currency ORDER BY currency"
     expected = duckdb.sql(sql.format("amounts")).fetchall()
     found = lake.json("query", sql.format("silver.transactions"), "--format", "json")
     assert [(row["currency"], row["total"]) for row in found] == expected

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.present import OUTCOMES, plain, progress_display, show_report, show_result
-from pipeline.query import Result
 from pipeline.report import EntityReport, MartReport, RunReport
+from pipeline.result import Result
 
 
 def shown(capsys, fmt, **columns):
