@@ -195,6 +195,8 @@ def _result(client: Client, execution: dict[str, Any]) -> Result:
             readers = [_READERS.get(column["Type"], str) for column in described]
             if execution.get("StatementType") == "DML" and texts and tuple(texts[0]) == columns:
                 texts = texts[1:]  # the header
+        if len(columns) > 1 and all(len(row) == 1 for row in texts):  # DESCRIBE
+            texts = [[text.strip() for text in (row[0] or "").split("\t")] for row in texts]
         rows += [
             tuple(None if text is None else read(text) for text, read in zip(row, readers, strict=False))
             for row in texts

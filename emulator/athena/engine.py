@@ -68,7 +68,7 @@ class Outcome:
 
 
 def lines(columns: list[str], rows: list[list[Any]]) -> Outcome:
-    """A result of text, as statements other than queries have it."""
+    """A result of text, as statements other than queries have it: some have a row's columns in one cell."""
     return Outcome(
         [ResultColumn(column, "string") for column in columns], iter([[tuple(row) for row in rows]])
     )

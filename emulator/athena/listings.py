@@ -55,7 +55,7 @@ def show(engine: Engine, words: Words) -> Outcome:
     if what == "TBLPROPERTIES":
         table = catalog.table(*words.table(engine.job.database))
         return lines(
-            ["prpt_name"],
+            ["prpt_name", "prpt_value"],
             [[f"{key}\t{value}"] for key, value in sorted(table.raw.get("Parameters", {}).items())],
         )
     if what == "CREATE":
@@ -127,7 +127,7 @@ def describe(engine: Engine, tree: exp.Expr) -> Outcome:
         rows += [
             [f"{c.name.ljust(20)}\t{c.type.ljust(20)}\t{c.comment.ljust(20)}"] for c in table.partition_keys
         ]
-    return lines(["col_name"], rows)
+    return lines(["col_name", "data_type", "comment"], rows)
 
 
 def explain(engine: Engine, words: Words) -> Outcome:

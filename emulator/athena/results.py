@@ -123,7 +123,8 @@ def as_texts(batches: Iterator[list[tuple[Any, ...]]], kinds: list[str]) -> Iter
     plain: dict[str, Callable[[Any], str | None]] = {"varchar": str, "bigint": _bigint}
     writers = [plain.get(kind, text) for kind in kinds]
     for batch in batches:
-        yield [[None if v is None else w(v) for w, v in zip(writers, row, strict=True)] for row in batch]
+        # Not strict: see `engine.lines`.
+        yield [[None if v is None else w(v) for w, v in zip(writers, row, strict=False)] for row in batch]
 
 
 def _bigint(value: int) -> str:

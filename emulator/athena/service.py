@@ -141,7 +141,7 @@ class AthenaService:
             request=digest(body),
             sql=sql,
             run_sql=run_sql,
-            database=(place.get("Database") or "default").lower(),
+            database=(place.get("Database") or "default").strip('`"').lower(),
             catalog=catalog,
             parameters=parameters,
             given_parameters=list(body.get("ExecutionParameters") or ()),

@@ -29,6 +29,10 @@ _FORMATS = {
         f"{_HIVE}.serde2.lazy.LazySimpleSerDe",
     ),
 }
+# What Glue shows of a table and takes back.
+_WRITTEN = (
+    "Name", "Description", "Owner", "Parameters", "PartitionKeys", "StorageDescriptor", "TableType",
+)  # fmt: skip
 _JSON_SERDE = "org.openx.data.jsonserde.JsonSerDe"
 
 
@@ -212,7 +216,7 @@ def drop(engine: Engine, tree: exp.Expr) -> Outcome:
 
 
 def alter(engine: Engine, tree: exp.Expr) -> Outcome:
-    """``ALTER TABLE``: add and drop partitions, add columns."""
+    """``ALTER TABLE``: add and drop partitions, add and replace columns, set properties and location."""
     database, name_ = name_of(engine, tree.this)
     table = engine.catalog.table(database, name_)
     keys = [key.name for key in table.partition_keys]
@@ -232,14 +236,8 @@ def alter(engine: Engine, tree: exp.Expr) -> Outcome:
                     TableName=name_,
                     PartitionValues=list(partition_values(partition, keys)),
                 )
-        elif isinstance(action, exp.ColumnDef):
-            raw = {
-                key: table.raw[key]
-                for key in ("Name", "Parameters", "PartitionKeys", "StorageDescriptor", "TableType")
-                if key in table.raw
-            }
-            raw["StorageDescriptor"]["Columns"].append(_column(action))
-            engine.catalog.glue.update_table(DatabaseName=database, TableInput=raw)
+        elif isinstance(action, exp.Schema | exp.ReplaceColumns | exp.AlterSet):
+            engine.catalog.glue.update_table(DatabaseName=database, TableInput=_changed(table, action))
         else:
             raise not_supported(f"ALTER TABLE with {action.key}")
     if added:
@@ -254,6 +252,26 @@ def alter(engine: Engine, tree: exp.Expr) -> Outcome:
             )
         add_partitions(engine, table, added)
     return lines([], [])
+
+
+def _changed(table: Table, action: exp.Expr) -> dict[str, Any]:
+    """``TableInput`` of a table after ``ADD COLUMNS``, ``REPLACE COLUMNS`` or ``SET``."""
+    raw = {key: table.raw[key] for key in _WRITTEN if table.raw.get(key)}
+    storage = raw["StorageDescriptor"]
+    if isinstance(action, exp.Schema):
+        storage["Columns"] = [*storage["Columns"], *map(_column, action.expressions)]
+    elif isinstance(action, exp.ReplaceColumns):
+        storage["Columns"] = [_column(column) for column in action.expressions]
+    elif location := action.args.get("location"):
+        storage["Location"] = location.name
+    else:
+        found = [item for part in action.expressions for item in part.find_all(exp.Property)]
+        if not found:
+            raise not_supported(f"ALTER TABLE {action.sql(transpile.DIALECT)}")
+        raw["Parameters"] = table.raw.get("Parameters", {}) | {
+            item.name: item.args["value"].name for item in found
+        }
+    return raw
 
 
 def _delta_columns(engine: Engine, location: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:

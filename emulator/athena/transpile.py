@@ -346,6 +346,7 @@ def parse(sql: str) -> exp.Expr:
             "INVALID_INPUT",
         )
     try:
+        sql = with_double_quotes(sql)
         _refuse_other_dialects(sql)
         trees = [tree for tree in sqlglot.parse(sql, dialect=DIALECT) if tree is not None]
     except (SqlglotError, RecursionError) as error:
@@ -376,6 +377,25 @@ def parse(sql: str) -> exp.Expr:
             "MALFORMED_QUERY",
         )
     return tree
+
+
+def with_double_quotes(sql: str) -> str:
+    """A statement of Hive's with names quoted as Trino does it; others stay as they are.
+
+    >>> with_double_quotes("DESCRIBE `db`.`t`"), with_double_quotes("SELECT '`'")
+    ('DESCRIBE "db"."t"', "SELECT '`'")
+    """
+    return sql.replace("`", '"') if first_word(sql)[0] in {"DESCRIBE", "MSCK", "SHOW"} else sql
+
+
+def first_word(sql: str) -> tuple[str, int]:
+    """The first word of a statement behind comments, in capitals, and where it begins.
+
+    >>> first_word("/* hm */ -- x" + chr(10) + " show tables")
+    ('SHOW', 15)
+    """
+    found = re.match(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", sql, re.DOTALL)
+    return (found[1].upper(), found.start(1)) if found else ("", 0)
 
 
 def _refuse_other_dialects(sql: str) -> None:

@@ -9,23 +9,14 @@ import sqlglot
 from sqlglot.tokenizer_core import Token, TokenType
 
 from emulator.athena.errors import QueryFailedError
-
-
-def first_word(sql: str) -> tuple[str, int]:
-    """The first word of a statement behind comments, in capitals, and where it begins.
-
-    >>> first_word("/* hm */ -- x" + chr(10) + " show tables")
-    ('SHOW', 15)
-    """
-    found = re.match(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", sql, re.DOTALL)
-    return (found[1].upper(), found.start(1)) if found else ("", 0)
+from emulator.athena.transpile import first_word, with_double_quotes
 
 
 class Words:
     """The tokens of a statement that sqlglot does not parse further."""
 
     def __init__(self, sql: str) -> None:
-        self.sql = sql
+        self.sql = sql = with_double_quotes(sql)
         # The tokenizer makes one token of what follows such a word: so it does not see it.
         self.first, start = first_word(sql)
         blank = " " * (start + len(self.first)) + sql[start + len(self.first) :]
@@ -77,10 +68,10 @@ class Words:
         return self.sql[token.start :].rstrip().rstrip(";")
 
     def table(self, database: str) -> tuple[str, str]:
-        """Database (by default the given one) and name of a table; Hive quotes with backticks."""
-        parts = [self.next().text.strip("`").lower()]
+        """Database (by default the given one) and name of a table."""
+        parts = [self.next().text.lower()]
         while self.take("."):
-            parts.append(self.next().text.strip("`").lower())
+            parts.append(self.next().text.lower())
         return (parts[-2] if len(parts) > 1 else database), parts[-1]
 
     def pattern(self) -> Callable[[str], bool]:

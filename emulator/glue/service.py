@@ -158,6 +158,7 @@ class GlueService:
             "CreateTable": tables.create,
             "UpdateTable": tables.update,
             "DeleteTable": tables.delete,
+            "GetTable": tables.get,
             "BatchDeleteTable": tables.delete_batch,
             "DeleteDatabase": tables.delete_database,
             "GetDatabases": tables.databases,

@@ -100,7 +100,11 @@ class Tables:
             ClientError: ``EntityNotFoundException``.
         """
         found = self._glue(context).get_table(DatabaseName=database.lower(), Name=name.lower())
-        return dict(found["Table"])
+        return _shown(found["Table"])
+
+    def get(self, context: Context, request: dict[str, Any]) -> dict[str, Any]:
+        """``GetTable``."""
+        return {"Table": self.table(context, str(request["DatabaseName"]), str(request["Name"]))}
 
     def find(self, context: Context, database: str, name: str) -> dict[str, Any] | None:
         """A table of the catalogue, or None."""
@@ -120,7 +124,7 @@ class Tables:
         glue = self._glue(context)
         glue.get_database(Name=database.lower())
         tables = glue.get_tables(DatabaseName=database.lower())["TableList"]
-        return sorted(tables, key=lambda table: str(table["Name"]))
+        return sorted(map(_shown, tables), key=lambda table: str(table["Name"]))
 
     def tables(self, context: Context, request: dict[str, Any]) -> dict[str, Any]:
         """``GetTables``: ``*`` in its expression stands for anything."""
@@ -242,6 +246,13 @@ class Tables:
 
     def _glue(self, context: Context) -> Any:  # noqa: ANN401
         return self._clients.get(context, "glue")
+
+
+def _shown(table: dict[str, Any]) -> dict[str, Any]:
+    """A table as AWS shows it: what nobody has written is not there, so that it can be written back."""
+    return {
+        name: value for name, value in table.items() if value != "" or name not in ("Owner", "Description")
+    }
 
 
 def _named(table: Mapping[str, Any]) -> dict[str, Any]:

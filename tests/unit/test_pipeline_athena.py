@@ -44,7 +44,8 @@ def test_layers_become_databases_and_nothing_else_changes(sql: str, expected: st
 @pytest.mark.parametrize(
     "sql",
     ["DROP TABLE silver.x", "INSERT INTO gold.x VALUES (1)", "CREATE TABLE x AS SELECT 1",
-     "MSCK REPAIR TABLE x", "UNLOAD (SELECT 1) TO 's3://b/c/' WITH (format = 'PARQUET')", "DELETE FROM silver.x", "VACUUM x"],
+     "MSCK REPAIR TABLE x", "UNLOAD (SELECT 1) TO 's3://b/c/' WITH (format = 'PARQUET')",
+     "DELETE FROM silver.x", "VACUUM x"],
 )  # fmt: skip
 def test_what_writes_is_refused(sql: str) -> None:
     with pytest.raises(UsageError, match="only reads"):

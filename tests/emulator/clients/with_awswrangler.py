@@ -9,6 +9,7 @@ from decimal import Decimal
 import awswrangler as wr
 import pandas as pd
 
+wr.config.athena_query_wait_polling_delay = 0.05
 BUCKET = os.environ["BUCKET"]
 HOW = {"database": "db", "s3_output": f"s3://{BUCKET}/wrangler/"}
 SQL = "SELECT id, name, amount, day FROM t ORDER BY id"

@@ -22,7 +22,9 @@ def dbt(*arguments: str, succeeds: bool = True) -> dict[str, str]:
     """A command; the states of its nodes."""
     where = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     done: Any = dbtRunner().invoke([*arguments, *where, "--quiet"])
-    states = {item.node.name: f"{item.status}: {item.message or ''}" for item in (done.result or ())}
+    states = {
+        item.node.name: f"{item.status}: {item.message or ''}" for item in getattr(done.result, "results", ())
+    }
     assert done.success == succeeds, f"{done.exception or states}"
     return states
 
