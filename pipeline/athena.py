@@ -35,6 +35,9 @@ _INVALID = (
     "AMBIGUOUS_NAME|COLUMN_NOT_FOUND|DUPLICATE_|EXPRESSION_NOT_|FUNCTION_NOT_FOUND|INVALID_PARAMETER_USAGE"
     "|MISMATCHED_|MISSING_|NOT_SUPPORTED|SYNTAX_ERROR|TYPE_MISMATCH"
 )
+_WRITING = re.compile(
+    "ALTER|CREATE|DEALLOCATE|DELETE|DROP|EXECUTE|INSERT|MERGE|MSCK|OPTIMIZE|PREPARE|UNLOAD|UPDATE|VACUUM"
+)
 _WRITES = (exp.DDL, exp.DML, exp.Drop, exp.Alter, exp.Command, exp.Copy)
 _PLACE = re.compile(r"\bline (\d+):(\d+)")
 Client = Any  # of boto3, which makes its classes while it runs
@@ -108,10 +111,12 @@ def with_databases(sql: str, settings: Settings) -> Renamed:
     'select * from "finlake_local_gold"."loan_portfolio" -- silver.x'
 
     Raises:
-        UsageError: It is no SQL, several statements, or one that writes.
+        UsageError: It is several statements, none, or one that writes.
     """
     found = re.match(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", sql, re.DOTALL)
     word = found[1].upper() if found else ""
+    if _WRITING.fullmatch(word):
+        raise _only_reads(word)
     if word == "SHOW":
         spans = [match.span(1) for match in _IN_SHOW.finditer(sql)]
     else:
@@ -127,6 +132,7 @@ def with_databases(sql: str, settings: Settings) -> Renamed:
     return Renamed(sql, changes)
 
 
+_AFTER_FROM = re.compile(rf"\b(?:FROM|JOIN)\s+({'|'.join(LAYERS)})(?=\s*\.)", re.IGNORECASE)
 _IN_SHOW = re.compile(rf"\b({'|'.join(LAYERS)})\b(?=\s*\.|\s*$|\s+(?:LIKE\s+)?')", re.IGNORECASE)
 
 
@@ -134,23 +140,26 @@ def _layers_in(sql: str) -> Iterator[tuple[int, int]]:
     """Where layers stand as the databases of tables."""
     try:
         trees = [tree for tree in sqlglot.parse(sql, dialect="athena") if tree is not None]
-    except SqlglotError as error:
-        # The second line would show the place by underlining, whatever it is printed on.
-        raise UsageError(f"this is not valid SQL: {str(error).splitlines()[0]}") from error
+    except SqlglotError:  # whether it is SQL is for Athena to judge
+        yield from (match.span(1) for match in _AFTER_FROM.finditer(sql))
+        return
     if len(trees) != 1:
         what = "more than one SQL statement" if trees else "no SQL statement"
         raise UsageError(f"there is {what}", 'for example: finlake query "SELECT 1"')
     (tree,) = trees
     if isinstance(tree, _WRITES) and not isinstance(tree, exp.Query):  # the rest is for Athena to judge
-        word = (tree.this if isinstance(tree, exp.Command) else tree.key).split()[0].upper()
-        raise UsageError(
-            f"`finlake query` only reads, and {word} does not",
-            "SELECT, WITH, VALUES, SHOW, DESCRIBE and EXPLAIN do",
-        )
+        raise _only_reads((tree.this if isinstance(tree, exp.Command) else tree.key).split()[0])
     for node in tree.find_all(exp.Table, exp.Column):
         database = node.args.get("db")
         if database is not None and database.name.lower() in LAYERS and "start" in database.meta:
             yield database.meta["start"], database.meta["end"] + 1
+
+
+def _only_reads(word: str) -> UsageError:
+    return UsageError(
+        f"`finlake query` only reads, and {word.upper()} does not",
+        "SELECT, WITH, VALUES, SHOW, DESCRIBE and EXPLAIN do",
+    )
 
 
 def _started(client: Client, sql: str, settings: Settings) -> str:

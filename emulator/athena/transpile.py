@@ -21,6 +21,10 @@ from sqlglot.tokenizer_core import TokenType
 from emulator.athena.errors import QueryFailedError, RequestRefusedError, not_supported
 
 DIALECT = "athena"
+_FIRST_WORDS = re.compile(
+    "ALTER|ANALYZE|CREATE|DEALLOCATE|DELETE|DESCRIBE|DROP|EXECUTE|EXPLAIN|INSERT|MERGE|MSCK|OPTIMIZE|PREPARE"
+    "|SELECT|SHOW|TABLE|UNLOAD|UPDATE|VACUUM|VALUES|WITH"
+)
 _AFTER_GROUPS = frozenset(
     {
         TokenType.HAVING,
@@ -350,6 +354,8 @@ def parse(sql: str) -> exp.Expr:
         _refuse_other_dialects(sql)
         trees = [tree for tree in sqlglot.parse(sql, dialect=DIALECT) if tree is not None]
     except (SqlglotError, RecursionError) as error:
+        if (word := first_word(sql)[0]) and not _FIRST_WORDS.fullmatch(word):
+            raise _no_statement(sql) from error
         raise RequestRefusedError(_syntax(error), "MALFORMED_QUERY") from error
     if not trees or all(isinstance(tree, exp.Semicolon) for tree in trees):
         raise RequestRefusedError(
@@ -370,13 +376,18 @@ def parse(sql: str) -> exp.Expr:
         exp.Update,
     )
     if not isinstance(tree, known):
-        word = (sql.split() or [""])[0]
-        raise RequestRefusedError(
-            f"line 1:1: mismatched input '{word}'. Expecting: 'ALTER', 'CREATE', 'DELETE', 'DESCRIBE', "
-            "'DROP', 'EXECUTE', 'EXPLAIN', 'INSERT', 'MSCK', 'PREPARE', 'SHOW', 'UNLOAD', <query>",
-            "MALFORMED_QUERY",
-        )
+        raise _no_statement(sql)
     return tree
+
+
+def _no_statement(sql: str) -> RequestRefusedError:
+    _, start = first_word(sql)
+    word = (sql[start:].split() or [""])[0]
+    return RequestRefusedError(
+        f"line {place_of(sql, start)}: mismatched input '{word}'. Expecting: 'ALTER', 'CREATE', 'DELETE', "
+        "'DESCRIBE', 'DROP', 'EXECUTE', 'EXPLAIN', 'INSERT', 'MSCK', 'PREPARE', 'SHOW', 'UNLOAD', <query>",
+        "MALFORMED_QUERY",
+    )
 
 
 def with_double_quotes(sql: str) -> str:

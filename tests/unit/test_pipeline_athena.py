@@ -34,6 +34,8 @@ def test_the_examples_in_the_module_are_right() -> None:
         ("SHOW TABLES IN silver", "SHOW TABLES IN finlake_local_silver"),
         ("show tables in gold 'a*'", "show tables in finlake_local_gold 'a*'"),
         ("SHOW CREATE TABLE ops.runs", "SHOW CREATE TABLE finlake_local_ops.runs"),
+        ("select * from silver.a join Gold.b on (", "select * from finlake_local_silver.a join "
+         "finlake_local_gold.b on ("),
         ("EXPLAIN SELECT * FROM gold.a", "EXPLAIN SELECT * FROM finlake_local_gold.a"),
     ],
 )  # fmt: skip
