@@ -457,6 +457,24 @@ def aws(environ: dict[str, str], service: str, operation: str, *options: str) ->
     getattr(client(environ, service), operation.replace("-", "_"))(**names)
 
 
+def ask(environ: dict[str, str], sql: str) -> list[list[str]]:
+    """Athena's answer; ``{gold}`` is the database of Gold."""
+    athena = client(environ, "athena")
+    databases = {layer: f"finlake_local_{layer}" for layer in ("bronze", "silver", "gold", "ops")}
+    id_ = athena.start_query_execution(
+        QueryString=sql.format(**databases),
+        ResultConfiguration={"OutputLocation": "s3://finlake-local-athena/results/"},
+    )["QueryExecutionId"]
+    while True:
+        status = athena.get_query_execution(QueryExecutionId=id_)["QueryExecution"]["Status"]
+        if status["State"] not in {"QUEUED", "RUNNING"}:
+            break
+        time.sleep(0.1)
+    assert status["State"] == "SUCCEEDED", status.get("StateChangeReason")
+    rows = athena.get_query_results(QueryExecutionId=id_)["ResultSet"]["Rows"][1:]
+    return [[cell["VarCharValue"] for cell in row["Data"]] for row in rows]
+
+
 @pytest.mark.spark
 @pytest.mark.timeout(1200)
 def test_the_commands_for_glue_run_the_whole_workflow_and_a_crawler(
@@ -481,12 +499,21 @@ def test_the_commands_for_glue_run_the_whole_workflow_and_a_crawler(
     for database, tables in (("silver", set(ENTITIES)), ("gold", {"customer_360"})):
         found = glue.get_tables(DatabaseName=f"finlake_local_{database}")["TableList"]
         assert tables <= {table["Name"] for table in found}
+    # Athena answers on what the jobs have written: the sums of Gold are those of Silver.
+    (customers, accounts), *_ = ask(environ, "SELECT count(*), sum(account_count) FROM {gold}.customer_360")
+    assert int(customers) > 0
+    assert ask(environ, "SELECT count(*) FROM {silver}.customers") == [[customers]]
+    assert ask(environ, "SELECT count(*) FROM {silver}.accounts") == [[accounts]]
     while (crawler := glue.get_crawler(Name=f"{name}-bronze")["Crawler"])["State"] != "READY":
         time.sleep(0.2)
     assert crawler["LastCrawl"]["Status"] == "SUCCEEDED", crawler["LastCrawl"]
     where = {"DatabaseName": "finlake_local_bronze", "TableName": "loans"}
     partitions = glue.get_partitions(**where, Expression="ingest_date > '2000-01-01'")["Partitions"]
     assert partitions
+    # And on raw Bronze, which the crawler has registered: its rows are those that the job has read.
+    found = ask(environ, "SELECT count(*), count(DISTINCT ingest_date) FROM {bronze}.loans")
+    read = ask(environ, "SELECT sum(read) FROM {ops}.row_counts WHERE entity = 'loans'")
+    assert found == [[read[0][0], str(len(partitions))]]
     assert infra.plan_local(clone, environ).changes == ()
 
 
