@@ -105,6 +105,8 @@ def attach(
                 if near
                 else f"{layer} has no tables yet: `finlake run` fills it",
             )
+        if known[table].get("TableType") == "VIRTUAL_VIEW":
+            raise UsageError(f"{layer}.{table} is a view in Athena's SQL", "ask without --engine duckdb")
         attach_uri(connection, layer, table, known[table]["StorageDescriptor"]["Location"])
 
 
