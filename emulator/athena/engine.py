@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import duckdb
 from sqlglot import exp
@@ -54,7 +55,7 @@ class Outcome:
         columns: Columns of its rows.
         batches: Its rows.
         header: Whether the first row of the result is the columns' names.
-        scanned: Bytes of the tables' files.
+        scanned: Gives the bytes of the tables' files.
         written: Addresses of the files that it wrote.
         update_count: Rows written; None: none are meant to be.
     """
@@ -62,7 +63,7 @@ class Outcome:
     columns: list[ResultColumn] = field(default_factory=list)
     batches: Iterator[list[tuple[Any, ...]]] = field(default_factory=lambda: iter(()))
     header: bool = False
-    scanned: int = 0
+    scanned: Callable[[], int] = lambda: 0
     written: list[str] = field(default_factory=list)
     update_count: int | None = None
 
@@ -134,7 +135,9 @@ class Engine:
         self.catalog = catalog
         self.s3 = s3
         self.job = job
-        self.scanned = 0
+        self._sizes: list[Future[int]] = []
+        self._sizing = ThreadPoolExecutor(2, thread_name_prefix="sizes")
+        self._pinned: list[str] = []
         self._views: dict[transpile.TableName, dict[str, str]] = {}
         self._stack: list[transpile.TableName] = []
 
@@ -147,13 +150,24 @@ class Engine:
         columns = self.result_columns(cursor)
         return Outcome(columns, self._fetch(cursor, tree), header=True, scanned=self.scanned)
 
+    def close(self) -> None:
+        """Let go of the tables; all rows have been fetched."""
+        self._sizing.shutdown(cancel_futures=True)
+        for alias in self._pinned:
+            with suppress(duckdb.Error):
+                self.connection.execute(f"DETACH {name(alias)}")
+
+    def scanned(self) -> int:
+        """Bytes of the tables' files; they are found out while the query runs."""
+        return sum(size.result() for size in self._sizes)
+
     def check_cutoff(self) -> None:
         """See that no more is read than the workgroup allows.
 
         Raises:
             QueryFailedError: It is more.
         """
-        if self.job.cutoff and self.scanned > self.job.cutoff:
+        if self.job.cutoff and self.scanned() > self.job.cutoff:
             raise QueryFailedError("Bytes scanned limit was exceeded", OTHER, 1003)
 
     def compile(self, tree: exp.Expr, sql: str, database: str, parameters: list[str] | None = None) -> str:
@@ -207,13 +221,15 @@ class Engine:
         found = self.catalog.table(table.database, table.name, table.place)
         if found.is_view:
             sql = self._view(found, table)
+        elif found.kind == "delta":
+            sql = self._pin(found)
         else:
             sql, size = sources.relation(found, self.catalog, self.s3)
-            self.scanned += size or 0
+            self._sizes.append(self._sizing.submit(lambda: size))
         with self.source_errors(found):
             self._create(table, sql)
         if found.kind == "delta":
-            self.scanned += self._delta_bytes(found)
+            self._sizes.append(self._sizing.submit(self._delta_bytes, found, self.connection.cursor()))
 
     def _view(self, found: Table, table: transpile.TableName) -> str:
         if table in self._stack:
@@ -235,15 +251,26 @@ class Engine:
         ).fetchall()
         self._views[table] = dict(columns)
 
-    def _delta_bytes(self, table: Table) -> int:
-        bucket, key = sources.bucket_and_key(table.location)
+    def _pin(self, table: Table) -> str:
+        """SQL that reads a Delta table as it is now, by a log that is read once however often it is asked."""
+        alias = f"delta_{new_name()}"
+        uri = literal("s3://{}/{}".format(*sources.bucket_and_key(table.location)))
+        with self.source_errors(table):
+            self.connection.execute(f"ATTACH {uri} AS {name(alias)} (TYPE delta, PIN_SNAPSHOT)")
+        self._pinned.append(alias)
+        return f"SELECT * FROM {name(alias)}"
+
+    def _delta_bytes(self, table: Table, connection: duckdb.DuckDBPyConnection) -> int:
+        """Bytes of the files that a Delta table's log names."""
+        uri = literal("s3://{}/{}".format(*sources.bucket_and_key(table.location)))
+        sizes = dict(sources.files_below(self.s3, table.location))
         try:
-            size = self.connection.execute(
-                f"SELECT sum(size) FROM delta_list_files({literal(f's3://{bucket}/{key}')})"
-            ).fetchone()
-        except duckdb.Error:
-            return sum(size for _, size in sources.files_below(self.s3, table.location))
-        return int(size[0] or 0) if size else 0
+            rows = connection.execute(f"SELECT data_file FROM delta_list_files({uri})").fetchall()
+        except duckdb.Error:  # the query itself will say so
+            return 0
+        finally:
+            connection.close()
+        return sum(sizes.get(unquote(file), 0) for (file,) in rows)
 
     @contextmanager
     def source_errors(self, table: Table) -> Iterator[None]:

@@ -52,18 +52,15 @@ def files_below(s3: Client, location: str) -> list[tuple[str, int]]:
     return found
 
 
-def relation(table: Table, catalog: Catalog, s3: Client) -> tuple[str, int | None]:
-    """SQL that reads a table, in DuckDB's words.
+def relation(table: Table, catalog: Catalog, s3: Client) -> tuple[str, int]:
+    """SQL that reads a table of files, in DuckDB's words.
 
     Returns:
-        The SQL, and the bytes of the files that it reads if they were listed.
+        The SQL, and the bytes of the files that it reads.
 
     Raises:
         QueryFailedError: The table's format is not read here, or its location is not on S3.
     """
-    if table.kind == "delta":
-        bucket, key = bucket_and_key(table.location)
-        return f"SELECT * FROM delta_scan({literal(f's3://{bucket}/{key}')})", None
     if table.kind not in {"parquet", "csv", "opencsv", "json"}:
         raise not_supported(
             f"tables of {table.database}.{table.name}'s format are not read here: {table.kind}"

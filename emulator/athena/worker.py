@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -48,6 +49,7 @@ class Worker:
         self.scratch = scratch
         self._region = settings["region"]
         self._good_buckets: set[str] = set()
+        self._uploads = ThreadPoolExecutor(1, thread_name_prefix="uploads")
         key, secret = settings["access_key"], "test"  # emulators take any secret
         session = boto3.Session(
             aws_access_key_id=key, aws_secret_access_key=secret, region_name=settings["region"]
@@ -81,8 +83,9 @@ class Worker:
         job = Job(**request)
         # Of its own: the views of one statement are not those of the next.
         connection = self.connection.cursor()
+        engine = Engine(connection, self.catalog, self.s3, job)
         try:
-            return self._run(Engine(connection, self.catalog, self.s3, job), job, spool)
+            return self._run(engine, job, spool)
         except QueryFailedError as error:
             return _failure(error.message, error.category, error.kind, retryable=error.retryable)
         except RequestRefusedError as error:
@@ -94,6 +97,7 @@ class Worker:
         except BotoCoreError as error:
             return _failure(f"the stack's own services do not answer: {error}", SYSTEM, 1, retryable=True)
         finally:
+            engine.close()
             connection.close()
 
     def _run(self, engine: Engine, job: Job, spool: Path) -> dict[str, Any]:
@@ -114,6 +118,8 @@ class Worker:
             count = results.write(rows, outcome.columns, local, spool, header=outcome.header)
             executed = time.monotonic()
             manifest = None
+            key, meta = f"{stem}{ending}.metadata", results.metadata(outcome.columns)
+            written = self._uploads.submit(lambda: self.s3.put_object(Bucket=bucket, Key=key, Body=meta))
             if outcome.update_count is not None:
                 manifest = f"s3://{bucket}/{stem}-manifest.csv"
                 text = "".join(f"{uri}\n" for uri in outcome.written)
@@ -121,8 +127,7 @@ class Worker:
             else:
                 with local.open("rb") as content:
                     self.s3.put_object(Bucket=bucket, Key=stem + ending, Body=content)
-            meta = results.metadata(outcome.columns)
-            self.s3.put_object(Bucket=bucket, Key=f"{stem}{ending}.metadata", Body=meta)
+            written.result()
         finally:
             local.unlink(missing_ok=True)
         return {
@@ -132,7 +137,7 @@ class Worker:
             "manifest": manifest,
             "rows": count,
             "update_count": outcome.update_count,
-            "scanned": outcome.scanned,
+            "scanned": outcome.scanned(),
             "planning_ms": round((planned - started) * 1000),
             "engine_ms": round((executed - started) * 1000),
             "publishing_ms": round((time.monotonic() - executed) * 1000),

@@ -566,6 +566,9 @@ def test_a_delta_table_is_what_its_log_says(athena: Athena) -> None:
     assert athena.rows(seen) == [["8", "3", "7"]]
     table.optimize.compact()
     assert athena.rows(seen) == [["8", "3", "7"]]
+    scanned = athena.run("SELECT max(k) FROM orders")["Statistics"]["DataScannedInBytes"]
+    (size,) = DeltaTable(table.table_uri, storage_options=athena.storage).get_add_actions()["size_bytes"]
+    assert scanned == size.as_py(), "files that the log names no more are not read"
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     assert athena.rows(seen) == [["8", "3", "7"]]
     athena.put_delta(
