@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
@@ -9,6 +10,7 @@ from emulator.athena.catalog import Catalog, Client, Column, Table
 from emulator.athena.errors import QueryFailedError, not_supported
 from emulator.athena.types import hive_to_duckdb
 
+NO_SEPARATOR = "\x1f\x1e\x1d"  # stands in no text
 MANY = 10_000  # partitions that are read in one query
 
 
@@ -118,23 +120,46 @@ def _reader(table: Table, files: list[str]) -> str:
         return (
             f"read_json({listed}, format='newline_delimited', columns={{{columns}}}, hive_partitioning=false)"
         )
-    serde = table.serde_parameters
-    skip = int(table.parameters.get("skip.header.line.count", 0))
-    columns = ", ".join(f"{literal(c.name)}: 'VARCHAR'" for c in table.columns)
     if table.kind == "opencsv":
-        options = {
-            "delim": serde.get("separatorChar", ","),
-            "quote": serde.get("quoteChar", '"'),
-            "escape": serde.get("escapeChar", "\\"),
-            "nullstr": "never null",  # it has no nulls
-        }
-    else:
-        options = {
-            "delim": serde.get("field.delim") or serde.get("serialization.format") or "\x01",
-            "quote": "",
-            "escape": "",
-            "nullstr": serde.get("serialization.null.format", "\\N"),
-        }
+        return _opencsv(table, listed)
+    serde = table.serde_parameters
+    columns = ", ".join(f"{literal(c.name)}: 'VARCHAR'" for c in table.columns)
+    separator = serde.get("field.delim") or serde.get("serialization.format") or "\x01"
+    return _read_csv(table, listed, columns, separator, serde.get("serialization.null.format", "\\N"))
+
+
+def _opencsv(table: Table, listed: str) -> str:
+    """Reads CSV as OpenCSVSerde does: line by line.
+
+    A quote that is not closed ends with its line: what stands before its field is there, the rest is null,
+    and the next line is another row.
+    """
+    serde = table.serde_parameters
+    separator, quote, escape = (
+        re.escape(serde.get(key, default))
+        for key, default in (("separatorChar", ","), ("quoteChar", '"'), ("escapeChar", "\\"))
+    )
+    within = f"[^{quote}{escape}]|{escape}.|{quote}{quote}"
+    field = f"(?:[^{quote}{separator}{escape}]|{escape}.|{quote}(?:{within})*{quote})*"
+    lines = _read_csv(table, listed, "'line': 'VARCHAR'", NO_SEPARATOR, "never null")  # it has no nulls
+    ended = f"line || {literal(serde.get('separatorChar', ','))}"
+    whole = f"regexp_extract({ended}, {literal(f'^(?:{field}{separator})*')})"
+    plain = (
+        f"regexp_replace(regexp_replace(regexp_replace(f, {literal(f'^{quote}|{quote}$')}, '', 'g'), "
+        f"{literal(quote * 2)}, {literal(serde.get('quoteChar', chr(34)))}, 'g'), "
+        f"{literal(f'{escape}(.)')}, '\\1', 'g')"
+    )
+    found = f"regexp_extract_all({whole}, {literal(f'({field}){separator}')}, 1)"
+    columns = ", ".join(f"fields[{n}] AS {name(c.name)}" for n, c in enumerate(table.columns, 1))
+    return (
+        f"(SELECT {columns} FROM (SELECT list_transform({found}, lambda f: {plain}) AS fields FROM {lines} "
+        "WHERE line <> ''))"
+    )
+
+
+def _read_csv(table: Table, listed: str, columns: str, separator: str, null: str) -> str:
+    skip = int(table.parameters.get("skip.header.line.count", 0))
+    options = {"delim": separator, "quote": "", "escape": "", "nullstr": null}
     written = ", ".join(f"{key}={literal(value)}" for key, value in options.items())
     return (
         f"read_csv({listed}, auto_detect=false, header=false, skip={skip}, null_padding=true, "

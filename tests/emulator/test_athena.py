@@ -587,12 +587,20 @@ def test_csv_is_read_by_the_rules_of_its_serde(athena: Athena) -> None:
     s3 = athena.client("s3")
     s3.put_object(Bucket=BUCKET, Key="csv/a.csv", Body=b'id,txt\n1,"a,b"\n2,\n')
     s3.put_object(Bucket=BUCKET, Key="csv/b.csv", Body=b'id,txt\n3,"say \\"x\\""\n')
+    s3.put_object(Bucket=BUCKET, Key="csv/c.csv", Body=b'id,txt\n4,"not closed\n5,"a ""b"""\n"6",x\n')
     s3.put_object(Bucket=BUCKET, Key="csv/_hidden", Body=b"id,txt\n9,x\n")
     athena.run(
         f"CREATE EXTERNAL TABLE csv (id string, txt string) ROW FORMAT SERDE '{OPENCSV}' "
         f"LOCATION 's3://{BUCKET}/csv/' TBLPROPERTIES ('skip.header.line.count'='1')"
     )
-    assert athena.rows("SELECT * FROM csv ORDER BY id") == [["1", "a,b"], ["2", ""], ["3", 'say "x"']]
+    assert athena.rows("SELECT * FROM csv ORDER BY id") == [
+        ["1", "a,b"],
+        ["2", ""],
+        ["3", 'say "x"'],
+        ["4", None],  # and no row behind it is lost
+        ["5", 'a "b"'],
+        ["6", "x"],
+    ]
     s3.put_object(Bucket=BUCKET, Key="tsv/a.tsv", Body=b'1\tx\n\\N\t"q"\nno\t\\N\n')
     athena.run(
         "CREATE EXTERNAL TABLE tsv (n int, txt string) ROW FORMAT DELIMITED FIELDS TERMINATED BY '\\t' "
