@@ -1,10 +1,10 @@
-"""An additive logistic model: each feature adds its own part to the log-odds, so each prediction has its reasons.
+"""An additive logistic model: each feature adds a part to the log-odds, so each prediction has its reasons.
 
-A number enters as a piecewise linear curve (a linear spline with knots at quantiles; Hastie and Tibshirani, Generalized
-Additive Models, 1990), a category as one part per value. All parts are centred on the training data, so a part of
-zero is what is usual there. The weights are those of a logistic regression with a quadratic penalty, whose strength
-cross-validation chooses; the log-odds are calibrated by a straight line on predictions out of fold (Platt,
-Probabilistic outputs for support vector machines, 1999).
+A number enters as a piecewise linear curve (a linear spline with knots at quantiles; Hastie and Tibshirani,
+Generalized Additive Models, 1990), a category as one part per value. All parts are centred on the training
+data, so a part of zero is what is usual there. The weights are those of a logistic regression with a
+quadratic penalty, whose strength cross-validation chooses; the log-odds are calibrated by a straight line
+on predictions out of fold (Platt, Probabilistic outputs for support vector machines, 1999).
 
 Stored as JSON: numbers and names only, so it can be read by any version, and reading it runs nothing.
 """
@@ -62,7 +62,7 @@ class Curve:
 
     def design(self, values: Floats) -> Floats:
         """Columns of some values; a missing value is as usual in all but the last one."""
-        columns = (self.raw(values) - np.array(self.mean)) / np.array(self.spread)
+        columns: Floats = (self.raw(values) - np.array(self.mean)) / np.array(self.spread)
         columns[np.isnan(values), :-1] = 0.0
         if not self.has_missing:
             columns[:, -1] = 0.0
@@ -109,8 +109,10 @@ class Scored:
     Attributes:
         probability: Probability of the event.
         parts: What each feature adds to the log-odds; one column per feature.
-        unknown: For each category with values that training never met: how often each was there. They count as usual.
-        outside: For each number with values beyond those of training: how many. They count as the nearest one there.
+        unknown: For each category with values that training never met: how often each was there. They count
+            as usual.
+        outside: For each number with values beyond those of training: how many. They count as the nearest
+            one there.
         doubtful: For each row, categories with an unknown value.
     """
 
@@ -207,15 +209,21 @@ class AdditiveModel:
             found = json.loads(text)
             if found.pop("format") != FORMAT:
                 raise ModelError("the model was written by another version of finlake", "train it again")
-            curves = [Curve(**{name: _tuple(value) for name, value in one.items()}) for one in found.pop("curves")]
-            known = [Levels(**{name: _tuple(value) for name, value in one.items()}) for one in found.pop("levels")]
+            curves = [
+                Curve(**{name: _tuple(value) for name, value in one.items()}) for one in found.pop("curves")
+            ]
+            known = [
+                Levels(**{name: _tuple(value) for name, value in one.items()}) for one in found.pop("levels")
+            ]
             weights = tuple(found.pop("weights"))
             model = cls(curves=tuple(curves), levels=tuple(known), weights=weights, **found)
             if model.task not in TASKS:
                 raise ModelError(f"the model answers {model.task!r}, which finlake does not know")
             return model
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"this is not a model of finlake: {error}", "it is the model.json of a training") from error
+            raise ModelError(
+                f"this is not a model of finlake: {error}", "it is the model.json of a training"
+            ) from error
 
 
 def fit(columns: Columns, task: Task, *, knots: int, seed: int = 0) -> AdditiveModel:
@@ -287,19 +295,29 @@ def _curve(name: str, values: Floats, is_log: bool, knots: int) -> Curve:
     there = values[~np.isnan(values)]
     low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 0.0)
     scale = np.log1p(np.maximum(there, 0.0)) if is_log else there
-    inner = np.quantile(scale, np.arange(1, knots + 1) / (knots + 1)) if len(there) and knots else np.array([])
+    inner = (
+        np.quantile(scale, np.arange(1, knots + 1) / (knots + 1)) if len(there) and knots else np.array([])
+    )
     # Where half of the values are the same (days past due are mostly zero), knots lie among the others.
     if knots and len(there) and len(np.unique(inner)) < knots:
         others = scale[scale != np.median(scale)]
-        inner = np.append(inner, np.quantile(others, np.arange(1, knots + 1) / (knots + 1)) if len(others) else [])
+        inner = np.append(
+            inner, np.quantile(others, np.arange(1, knots + 1) / (knots + 1)) if len(others) else []
+        )
     bends = tuple(float(x) for x in np.unique(inner) if scale.min() < x < scale.max()) if len(there) else ()
     first = Curve(name, low, high, is_log, bends, (), (), bool(np.isnan(values).any()))
     raw = first.raw(values)
     known = raw[~np.isnan(values)]
-    mean = np.append(known[:, :-1].mean(axis=0), np.isnan(values).mean()) if len(there) else np.zeros(raw.shape[1])
+    mean = (
+        np.append(known[:, :-1].mean(axis=0), np.isnan(values).mean())
+        if len(there)
+        else np.zeros(raw.shape[1])
+    )
     spread = np.append(known[:, :-1].std(axis=0), raw[:, -1].std()) if len(there) else np.ones(raw.shape[1])
     spread = np.where(spread > 1e-12, spread, 1.0)
-    return Curve(name, low, high, is_log, bends, tuple(map(float, mean)), tuple(map(float, spread)), first.has_missing)
+    return Curve(
+        name, low, high, is_log, bends, tuple(map(float, mean)), tuple(map(float, spread)), first.has_missing
+    )
 
 
 def _levels(name: str, values: npt.NDArray[Any]) -> Levels:

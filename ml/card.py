@@ -1,5 +1,7 @@
-"""The model card (Mitchell et al., Model Cards for Model Reporting, 2019): one HTML file without anything from the
-network."""
+"""The model card: one HTML file that shows what a model is for and how good it is, without the network.
+
+What it tells is what Mitchell et al. ask for (Model Cards for Model Reporting, 2019).
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,8 @@ def render(trained: Trained) -> str:
 
 def shapes(model: AdditiveModel, features: Sequence[str]) -> list[Plot]:
     """What each feature adds to the log-odds, by its value."""
-    found, at = [], 0
+    found: list[Plot] = []
+    at = 0
     weights = np.array(model.weights)
     drawn = {}
     for curve in model.curves:

@@ -27,14 +27,22 @@ def read_folder(folder: Path) -> pa.Table:
     Raises:
         ModelError: There are none, or they differ in their columns.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(("_", ".")))
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(("_", "."))
+    )
     if not files:
-        raise ModelError(f"there is no file in {folder}", "it holds Parquet files, or CSV files with a header")
+        raise ModelError(
+            f"there is no file in {folder}", "it holds Parquet files, or CSV files with a header"
+        )
     try:
-        tables = [pyarrow.csv.read_csv(f) if ".csv" in f.name else pyarrow.parquet.read_table(f) for f in files]
+        tables = [
+            pyarrow.csv.read_csv(f) if ".csv" in f.name else pyarrow.parquet.read_table(f) for f in files
+        ]
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
-        raise ModelError(f"files in {folder} cannot be read: {error}", "they are all Parquet or CSV") from error
+        raise ModelError(
+            f"files in {folder} cannot be read: {error}", "they are all Parquet or CSV"
+        ) from error
 
 
 def to_columns(table: pa.Table, task: Task, *, labelled: bool = True) -> Columns:
@@ -52,7 +60,8 @@ def to_columns(table: pa.Table, task: Task, *, labelled: bool = True) -> Columns
     missing = [name for name in wanted if name not in table.column_names]
     if missing:
         raise ModelError(
-            f"the data lacks the columns {', '.join(missing)}", f"the {task.name} model needs: {', '.join(wanted)}"
+            f"the data lacks the columns {', '.join(missing)}",
+            f"the {task.name} model needs: {', '.join(wanted)}",
         )
     found: Columns = {}
     for name in wanted:
@@ -63,7 +72,9 @@ def to_columns(table: pa.Table, task: Task, *, labelled: bool = True) -> Columns
             elif name in task.numbers or name == task.label:
                 if pa.types.is_boolean(column.type):
                     column = column.cast(pa.int8())
-                found[name] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
+                found[name] = (
+                    column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
+                )
             else:
                 found[name] = np.array(column.cast(pa.string()).to_pylist(), dtype=object)
         except pa.ArrowException as error:

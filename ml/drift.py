@@ -1,8 +1,9 @@
 """Whether data still looks like what a model was trained on: the population stability index.
 
-``PSI = sum((now - then) * ln(now / then))`` over bins, deciles of training for numbers and values for categories, with
-missing values as a bin of their own. Under 0.1 nothing has changed, from 0.25 on the population is another one (Siddiqi,
-Credit Risk Scorecards, 2006); in between, a warning is given from 0.2 on.
+``PSI = sum((now - then) * ln(now / then))`` over bins, deciles of training for numbers and values for
+categories, with missing values as a bin of their own. Under 0.1 nothing has changed, from 0.25 on the
+population is another one (Siddiqi, Credit Risk Scorecards, 2006); in between, a warning is given from 0.2
+on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How good predictions are, and how sure that is.
 
-Intervals are percentiles of a bootstrap (Efron, Bootstrap methods: another look at the jackknife, 1979) that draws
-groups of rows, such as all rows of a loan, because they are not independent of each other.
+Intervals are percentiles of a bootstrap (Efron, Bootstrap methods: another look at the jackknife, 1979)
+that draws groups of rows, such as all rows of a loan, because they are not independent of each other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from ml.data import Floats
 
@@ -146,9 +152,7 @@ class Segment:
     ratio: float
 
 
-def fairness(
-    truth: Floats, predicted: Floats, segment: npt.NDArray[Any], threshold: float
-) -> list[Segment]:
+def fairness(truth: Floats, predicted: Floats, segment: npt.NDArray[Any], threshold: float) -> list[Segment]:
     """Rates and AUC by group; rows without a group are one as well."""
     names = np.array(["unknown" if value is None else str(value) for value in segment], dtype=object)
     flagged = predicted >= threshold

@@ -2,10 +2,10 @@
 
     python ml/train.py --model default --training features/ --model-dir model/
 
-SageMaker's scikit-learn image runs this file with hyperparameters as arguments, and says by environment variables
-where things are: ``SM_CHANNEL_TRAINING`` (features), ``SM_MODEL_DIR`` (what becomes model.tar.gz) and
-``SM_OUTPUT_DATA_DIR`` (what becomes output.tar.gz). For serving, the image calls ``model_fn``, ``input_fn``,
-``predict_fn`` and ``output_fn``; the code goes into the model's ``code`` folder for that.
+SageMaker's scikit-learn image runs this file with hyperparameters as arguments, and says by environment
+variables where things are: ``SM_CHANNEL_TRAINING`` (features), ``SM_MODEL_DIR`` (what becomes model.tar.gz)
+and ``SM_OUTPUT_DATA_DIR`` (what becomes output.tar.gz). For serving, the image calls ``model_fn``,
+``input_fn``, ``predict_fn`` and ``output_fn``; the code goes into the model's ``code`` folder for that.
 
 Exit codes: 0 the model is written; 1 it could not be trained.
 """
@@ -68,8 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=sorted(TASKS), default="default")
-    parser.add_argument("--knots", type=int, default=5, help="bends of each curve; 0: a plain logistic regression")
-    parser.add_argument("--test-share", type=float, default=0.25, help="least share of rows that are tested on")
+    parser.add_argument(
+        "--knots", type=int, default=5, help="bends of each curve; 0: a plain logistic regression"
+    )
+    parser.add_argument(
+        "--test-share", type=float, default=0.25, help="least share of rows that are tested on"
+    )
     parser.add_argument("--draws", type=int, default=200, help="draws of the bootstrap")
     parser.add_argument("--seed", type=int, default=0)
     folders = {
@@ -92,7 +96,7 @@ def _bring_code(folder: Path) -> None:
     shutil.copytree(here, folder / here.name, dirs_exist_ok=True, ignore=ignored)
 
 
-# --- what the inference container calls ------------------------------------------------------------------------------
+# --- what the inference container calls ---------------------------------------------------------------
 
 
 def model_fn(model_dir: str) -> AdditiveModel:

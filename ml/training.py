@@ -84,7 +84,9 @@ class Trained:
                 for name, found in self.metrics.items()
             },
             "threshold": self.threshold,
-            "fairness": {name: [asdict(segment) for segment in found] for name, found in self.fairness.items()},
+            "fairness": {
+                name: [asdict(segment) for segment in found] for name, found in self.fairness.items()
+            },
             "drift": self.drift,
             "importance": self.importance,
         }
@@ -161,7 +163,9 @@ def train(
         fairness={name: fairness(truth, predicted, unseen[name], threshold) for name in task.segments},
         threshold=threshold,
         drift=psi(unseen, predicted, model.reference),
-        importance=dict(sorted(zip(model.features, map(float, size), strict=True), key=lambda pair: -pair[1])),
+        importance=dict(
+            sorted(zip(model.features, map(float, size), strict=True), key=lambda pair: -pair[1])
+        ),
     )
 
 
@@ -189,8 +193,8 @@ def split_by_time(columns: Columns, task: Task, test_share: float) -> Split:
         events, others = int((truth[rows] == 1).sum()), int((truth[rows] == 0).sum())
         if min(events, others) < LEAST_EVENTS:
             raise ModelError(
-                f"there is too little to learn from: {name} would have {events} events in {events + others} rows, "
-                f"and at least {LEAST_EVENTS} are needed, and as many rows without",
+                f"there is too little to learn from: {name} would have {events} events in "
+                f"{events + others} rows, and at least {LEAST_EVENTS} are needed, and as many rows without",
                 _more(task),
             )
     return Split(train, test, str(first), str(day[train].max()))
@@ -235,7 +239,7 @@ def _boosted(learned: Columns, unseen: Columns, task: Task, seed: int) -> Floats
 def reasons(
     model: AdditiveModel, columns: Columns, parts: Floats, *, most: int = 3
 ) -> list[list[dict[str, Any]]]:
-    """What raised each prediction above what is usual: features, their values and parts, the largest first."""
+    """What raised each prediction above what is usual: features, values and parts, the largest first."""
     order = np.argsort(-parts, axis=1)[:, :most]
     found = []
     for row, places in enumerate(order.tolist()):
@@ -244,7 +248,11 @@ def reasons(
             if parts[row, place] > 0.01:
                 value = columns[model.features[place]][row]
                 named.append(
-                    {"feature": model.features[place], "value": _plain(value), "adds": round(float(parts[row, place]), 3)}
+                    {
+                        "feature": model.features[place],
+                        "value": _plain(value),
+                        "adds": round(float(parts[row, place]), 3),
+                    }
                 )
         found.append(named)
     return found

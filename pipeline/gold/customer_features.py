@@ -122,7 +122,8 @@ def _loans(silver: dict[str, DataFrame], spine: DataFrame) -> DataFrame:
     overdue = (
         loans.join(payments, "loan_id")
         .where(
-            "due_date < as_of_date AND NOT (amount_paid >= amount_due AND coalesce(paid_date <= as_of_date, false))"
+            "due_date < as_of_date"
+            " AND NOT (amount_paid >= amount_due AND coalesce(paid_date <= as_of_date, false))"
         )
         .groupBy("customer_id", "as_of_date")
         .agg(

@@ -8,17 +8,17 @@ with ``activity_date``, never ahead and at most 30; all others are of the day al
 
 A sign is a reason to look, not a verdict. Where each comes from:
 
-- ``is_structuring``: cash paid in just below the sum that has to be reported, several times within days (31 CFR
-  1010.311 and 1010.314; Financial Action Task Force, typology "smurfing").
+- ``is_structuring``: cash paid in just below the sum that has to be reported, several times within days (31
+  CFR 1010.311 and 1010.314).
 - ``is_fan_in``, ``is_fan_out``: many senders to, or receivers from, one account within days, and
   ``is_pass_through``: what comes in goes out again, as on the inner accounts of a cycle or of scatter-gather
   (Altman et al., Realistic Synthetic Financial Transactions for Anti-Money Laundering Models, NeurIPS 2023).
-- ``is_card_testing``: many tiny payments online, by which stolen card numbers are tried (Visa, Anti-Enumeration
-  and Account Testing Best Practices for Merchants).
+- ``is_card_testing``: many tiny payments online, by which stolen card numbers are tried (Visa,
+  Anti-Enumeration and Account Testing Best Practices for Merchants).
 - ``is_account_takeover``: several transfers out in one night (European Payments Council, Payment Threats and
   Fraud Trends Report).
-- ``is_velocity``: far more transactions than the account's own days before (FFIEC, BSA/AML Examination Manual,
-  appendix F: activity inconsistent with the customer's business).
+- ``is_velocity``: far more transactions than the account's own days before (FFIEC, BSA/AML Examination
+  Manual, appendix F: activity inconsistent with the customer's business).
 
 Thresholds are assumptions; they stand at the top of the module.
 Sources: silver.transactions, silver.accounts (for the currency).
@@ -64,7 +64,9 @@ COLUMNS = (
     ),
     TableColumn("small_online_card_count", "bigint", f"Card payments online of at most {SMALL} in currency."),
     TableColumn("largest_online_card_amount", "decimal(28,2)", "Largest card payment online, in currency."),
-    TableColumn("night_transfer_out_count", "bigint", f"Transfers out from midnight to {NIGHT_ENDS} o'clock UTC."),
+    TableColumn(
+        "night_transfer_out_count", "bigint", f"Transfers out from midnight to {NIGHT_ENDS} o'clock UTC."
+    ),
     TableColumn("night_transfer_out_amount", "decimal(28,2)", "Their sum, in currency, positive."),
     TableColumn("transaction_count_7d", "bigint", "Transactions of the 7 days to activity_date."),
     TableColumn("transaction_count_30d", "bigint", "Transactions of the 30 days to activity_date."),
@@ -75,7 +77,9 @@ COLUMNS = (
     TableColumn("transfer_out_amount_7d", "decimal(28,2)", "Outgoing transfers of 7 days, in currency."),
     TableColumn("small_online_card_count_2d", "bigint", "small_online_card_count of 2 days."),
     TableColumn(
-        "is_structuring", "boolean", f"At least {STRUCTURED_DEPOSITS} deposits just below the threshold in 10 days."
+        "is_structuring",
+        "boolean",
+        f"At least {STRUCTURED_DEPOSITS} deposits just below the threshold in 10 days.",
     ),
     TableColumn("is_fan_in", "boolean", f"At least {FANNED} senders in 3 days."),
     TableColumn("is_fan_out", "boolean", f"At least {FANNED} receivers in 3 days."),
@@ -152,7 +156,9 @@ def _of_the_day() -> list[Column]:
 
 
 def _looking_back() -> dict[str, Column]:
-    in_time = Window.partitionBy("account_id").orderBy(F.datediff("activity_date", F.lit("1970-01-01").cast("date")))
+    in_time = Window.partitionBy("account_id").orderBy(
+        F.datediff("activity_date", F.lit("1970-01-01").cast("date"))
+    )
 
     def over(column: Column, days: int) -> Column:
         return column.over(in_time.rangeBetween(1 - days, 0))

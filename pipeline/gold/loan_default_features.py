@@ -3,17 +3,18 @@
 Grain: one row per loan and quarter's end (``observation_date``) on which the loan was performing.
 Units: amounts in ``currency``, the loan's; ratios are fractions, null where there is nothing to divide by.
 
-A loan is in default while an instalment is unpaid more than 90 days after it was due (definition of default of
-Regulation (EU) No 575/2013, Article 178). It is performing on a day when something is owed, and it was not in
-default on that day nor on the 90 days before (the probation period of EBA/GL/2016/07, paragraph 71).
+A loan is in default while an instalment is unpaid more than 90 days after it was due (definition of default
+of Regulation (EU) No 575/2013, Article 178). It is performing on a day when something is owed, and it was
+not in default on that day nor on the 90 days before (the probation period of EBA/GL/2016/07, paragraph 71).
 
 Label: ``default_within_12_months`` says whether the loan came into default in the 12 months after
-``observation_date``. It is null while these are not over by the data's own clock, the day of the newest version in
-loans and payments.
+``observation_date``. It is null while these are not over by the data's own clock, the day of the newest
+version in loans and payments.
 
-Point in time: no feature knows what came after ``observation_date``. An instalment counts as paid only from its
-paid_date on; an amount that is paid twice over time is known with its last date alone, so before it counts as
-unpaid. Terms of a loan never change. Its status and outstanding principal, which Silver knows as of today, are not
+Point in time: no feature knows what came after ``observation_date``. An instalment counts as paid only from
+its paid_date on; an amount that is paid twice over time is known with its last date alone, so before it
+counts as unpaid. Terms of a loan never change. Its status and outstanding principal, which Silver knows as
+of today, are not
 used: the principal follows from the instalments paid by then. The customer is the version in
 silver.customers_history that held at the end of that day; where the bank knew none, its columns are null.
 Sources: silver.loans, silver.payments, silver.customers_history.
@@ -65,7 +66,9 @@ COLUMNS = (
     TableColumn("country", "string", "Borrower's country of residence, ISO 3166-1 alpha-2."),
     TableColumn("kyc_status", "string", "State of the borrower's know-your-customer check."),
     TableColumn("credit_score", "int", "Borrower's credit score on the FICO scale."),
-    TableColumn("annual_income", "decimal(18,2)", "Borrower's declared yearly income, in the customer's currency."),
+    TableColumn(
+        "annual_income", "decimal(18,2)", "Borrower's declared yearly income, in the customer's currency."
+    ),
     TableColumn("tenure_days", "int", "Days since the borrower became a customer."),
     TableColumn(
         "default_within_12_months", "boolean", "Label: came into default within 12 months; null while open."
@@ -190,7 +193,9 @@ def _features(known: DataFrame) -> DataFrame:
             "months_left": F.greatest(_months("observation_date", "maturity_date"), F.lit(0)),
             "outstanding_principal": left,
             "repaid_share": F.expr("repaid / nullif(principal, 0)"),
-            "loan_to_value": F.expr("try_cast((principal - repaid) / nullif(collateral_value, 0) AS decimal(18,6))"),
+            "loan_to_value": F.expr(
+                "try_cast((principal - repaid) / nullif(collateral_value, 0) AS decimal(18,6))"
+            ),
             "installment_to_income": F.when(
                 same_currency,
                 F.expr("try_cast(12 * monthly_installment / nullif(annual_income, 0) AS decimal(18,6))"),
