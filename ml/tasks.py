@@ -80,7 +80,7 @@ DEFAULT = Task(
         {"loan_to_value", "installment_to_income", "annual_income", "days_past_due",
          "worst_days_past_due", "worst_days_past_due_12m"}
     ),
-    categories=("product", "repayment_type", "collateral_type", "kyc_status"),
+    categories=("product", "repayment_type", "collateral_type", "credit_band"),
     segments=("segment", "country"),
     horizon_months=12,
     gap_days=0,

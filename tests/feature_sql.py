@@ -188,7 +188,10 @@ LOAN_DEFAULT_FEATURES = """
                days_past_due,
            CAST(worst_days_past_due_12m AS INT) AS worst_days_past_due_12m,
            CAST(worst_days_past_due AS INT) AS worst_days_past_due,
-           late_installments_12m, has_repaid_extra, segment, country, kyc_status, credit_score, annual_income,
+           late_installments_12m, has_repaid_extra, segment, country, kyc_status, credit_score,
+           CASE WHEN credit_score < 580 THEN 'poor' WHEN credit_score < 670 THEN 'fair'
+                WHEN credit_score < 740 THEN 'good' WHEN credit_score < 800 THEN 'very_good'
+                WHEN credit_score >= 800 THEN 'exceptional' END AS credit_band, annual_income,
            CAST(day - onboarding_date AS INT) AS tenure_days,
            CASE WHEN day + INTERVAL 12 MONTH <= (SELECT today FROM clock) THEN goes_bad END
                AS default_within_12_months

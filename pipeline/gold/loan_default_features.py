@@ -66,6 +66,7 @@ COLUMNS = (
     TableColumn("country", "string", "Borrower's country of residence, ISO 3166-1 alpha-2."),
     TableColumn("kyc_status", "string", "State of the borrower's know-your-customer check."),
     TableColumn("credit_score", "int", "Borrower's credit score on the FICO scale."),
+    TableColumn("credit_band", "string", "FICO's name for the range of the credit score."),
     TableColumn(
         "annual_income", "decimal(18,2)", "Borrower's declared yearly income, in the customer's currency."
     ),
@@ -93,6 +94,7 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
             "country",
             "kyc_status",
             "credit_score",
+            "credit_band",
             "annual_income",
             F.col("currency").alias("customer_currency"),
             "onboarding_date",
