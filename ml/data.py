@@ -45,6 +45,12 @@ def read_folder(folder: Path) -> pa.Table:
         ) from error
 
 
+def _read_csv(file: Path) -> pa.Table:
+    """A CSV file in which nothing means null, in columns of texts as well."""
+    nothing = pyarrow.csv.ConvertOptions(null_values=[""], strings_can_be_null=True)
+    return pyarrow.csv.read_csv(file, convert_options=nothing)
+
+
 def to_columns(table: pa.Table, task: Task, *, labelled: bool = True) -> Columns:
     """Columns of a task from an Arrow table.
 

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             test_share=options.test_share,
             draws=options.draws,
             seed=options.seed,
+            challenger=bool(options.challenger),
         )
     except ModelError as error:
         print(f"Error: {error}" + (f"; {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201 - a script
@@ -76,6 +77,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--draws", type=int, default=200, help="draws of the bootstrap")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--challenger", type=int, choices=(0, 1), default=1, help="1: train gradient boosting too"
+    )
     folders = {
         "--training": ("SM_CHANNEL_TRAINING", "folder of features, Parquet or CSV with a header"),
         "--model-dir": ("SM_MODEL_DIR", "folder for the model"),

@@ -100,6 +100,7 @@ def train(
     test_share: float = 0.25,
     draws: int = 200,
     seed: int = 0,
+    challenger: bool = True,
 ) -> Trained:
     """Train and evaluate a model.
 
@@ -110,6 +111,7 @@ def train(
         test_share: Least share of labelled rows that the test takes, the newest days.
         draws: Draws of the bootstrap for intervals.
         seed: Seed of all that is drawn.
+        challenger: Whether gradient boosting is trained as well, to see what an additive model misses.
 
     Raises:
         ModelError: There is too little to learn from.
@@ -125,8 +127,9 @@ def train(
         "prevalence": np.full(len(truth), events),
         "logistic": linear.probability(unseen),
         "additive": predicted,
-        "boosting": _boosted(learned, unseen, task, seed),
     }
+    if challenger:
+        candidates["boosting"] = _boosted(learned, unseen, task, seed)
     metrics = {
         name: evaluate(truth, found, unseen[task.group], draws=draws, seed=seed)
         for name, found in candidates.items()
@@ -229,7 +232,7 @@ def _boosted(learned: Columns, unseen: Columns, task: Task, seed: int) -> Floats
 
     mask = [False] * len(task.numbers) + [True] * len(task.categories)
     model = HistGradientBoostingClassifier(
-        categorical_features=mask, early_stopping=False, max_iter=150, learning_rate=0.06, max_leaf_nodes=15,
+        categorical_features=mask, early_stopping=False, max_iter=100, learning_rate=0.08, max_leaf_nodes=15,
         l2_regularization=1.0, random_state=seed,
     )  # fmt: skip
     found: Floats = model.fit(matrix(learned), learned[task.label]).predict_proba(matrix(unseen))[:, 1]

@@ -41,6 +41,9 @@ def train_command(
         int, typer.Option(min=0, max=10_000, help="Draws of the bootstrap for intervals.")
     ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
+    challenger: Annotated[
+        bool, typer.Option("--challenger/--no-challenger", help="Whether to try gradient boosting as well.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on Gold, and keep it with its metrics and its card.
@@ -62,6 +65,7 @@ def train_command(
         knots=knots,
         draws=draws,
         seed=seed,
+        challenger=challenger,
     )
     report = kept.trained.report() | {"uri": kept.uri, "card": f"{kept.uri}/card.html"}
     if as_json:
