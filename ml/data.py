@@ -35,9 +35,7 @@ def read_folder(folder: Path) -> pa.Table:
             f"there is no file in {folder}", "it holds Parquet files, or CSV files with a header"
         )
     try:
-        tables = [
-            pyarrow.csv.read_csv(f) if ".csv" in f.name else pyarrow.parquet.read_table(f) for f in files
-        ]
+        tables = [_read_csv(f) if ".csv" in f.name else pyarrow.parquet.read_table(f) for f in files]
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise ModelError(
