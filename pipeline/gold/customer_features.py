@@ -180,4 +180,6 @@ MART = Mart(
     ("customers_history", "accounts", "transactions", "loans", "payments"),
     COLUMNS,
     build,
+    key=("customer_id", "as_of_date"),
+    cluster_by=("as_of_date",),
 )

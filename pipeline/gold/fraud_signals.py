@@ -20,7 +20,7 @@ A sign is a reason to look, not a verdict. Where each comes from:
 - ``is_velocity``: far more transactions than the account's own days before (FFIEC, BSA/AML Examination
   Manual, appendix F: activity inconsistent with the customer's business).
 
-Thresholds are assumptions; they stand at the top of the module.
+Thresholds are assumptions; they stand at the top of the module. Money is added up as whole cents.
 Sources: silver.transactions, silver.accounts (for the currency).
 """
 
@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.mart import Mart
+from pipeline.gold.increments import Slices
+from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -40,15 +41,18 @@ if TYPE_CHECKING:
 REPORTED_FROM = {"EUR": 10_000, "USD": 10_000, "GBP": 8_300, "CHF": 9_400, "PLN": 43_000}
 """Cash from which a deposit has to be reported, by currency: 10,000 euros or dollars, and about as much."""
 REPORTED_FROM_ELSEWHERE = 10_000
-JUST_BELOW = "0.8"
-"""Share of that sum from which a deposit is just below it."""
+JUST_BELOW = 80
+"""Percent of that sum from which a deposit is just below it."""
 SMALL = 10
 """Online card payments up to this amount may be trials."""
 NIGHT_ENDS = 5
 """Hour (UTC) at which the night that began at midnight ends."""
 
 STRUCTURED_DEPOSITS, FANNED, TRIALS, NIGHT_TRANSFERS, BURST, TIMES_USUAL = 3, 5, 5, 3, 5, 4
-PASSED_FROM, PASSED_AT_LEAST, PASSED_AT_MOST = 500, "0.9", "1.1"
+PASSED_FROM, PASSED_AT_LEAST, PASSED_AT_MOST = 500, 90, 110
+
+MONEY = "decimal(28,2)"
+WIDE = "decimal(22,0)"
 
 COLUMNS = (
     TableColumn("account_id", "string", "Account."),
@@ -97,6 +101,20 @@ COLUMNS = (
     ),
     TableColumn("signal_count", "int", "How many of the signs are there."),
 )
+READS = {
+    "transactions": (
+        "account_id",
+        "transaction_date",
+        "transaction_at",
+        "transaction_type",
+        "channel",
+        "direction",
+        "amount",
+        "currency",
+        "counterparty_iban",
+    ),
+    "accounts": ("account_id", "currency"),
+}
 SIGNALS = tuple(column.name for column in COLUMNS if column.name.startswith("is_"))
 
 
@@ -122,23 +140,25 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
         )
         .repartition("account_id")
         .join(own, "account_id", "left")
-        .withColumn("own_amount", F.when(F.col("paid_currency") == F.col("own_currency"), F.col("amount")))
+        .withColumn("cents", F.when(F.col("paid_currency") == F.col("own_currency"), _cents("amount")))
     )
     by_day = moves.groupBy("account_id", "activity_date", F.col("own_currency").alias("currency")).agg(
         *_of_the_day()
     )
-    return _signals(by_day.withColumns(_looking_back()))
+    return _signals(by_day.withColumns(_looking_back())).select(
+        *[_money(column.name) if column.type == MONEY else column.name for column in COLUMNS]
+    )
 
 
 def _of_the_day() -> list[Column]:
-    kind, amount = F.col("transaction_type"), F.col("own_amount")
+    kind, cents = F.col("transaction_type"), F.col("cents")
     into, out = kind == "transfer_in", kind == "transfer_out"
     card_online = (kind == "card_payment") & (F.col("channel") == "online")
     by_night = out & (F.col("hour") < NIGHT_ENDS)
     threshold = F.lit(REPORTED_FROM_ELSEWHERE)
     for currency, sum_ in REPORTED_FROM.items():
         threshold = F.when(F.col("own_currency") == currency, F.lit(sum_)).otherwise(threshold)
-    just_below = (amount < threshold) & (amount >= threshold * F.lit(JUST_BELOW).cast("decimal(2,1)"))
+    just_below = (cents < 100 * threshold) & (cents >= JUST_BELOW * threshold)
     return [
         F.count("*").alias("transaction_count"),
         _sum(F.col("direction") == "credit").alias("credit_amount"),
@@ -146,8 +166,8 @@ def _of_the_day() -> list[Column]:
         _sum(into).alias("transfer_in_amount"),
         _sum(out).alias("transfer_out_amount"),
         _count((kind == "cash_deposit") & just_below).alias("near_threshold_cash_count"),
-        _count(card_online & (amount <= SMALL)).alias("small_online_card_count"),
-        F.coalesce(F.max(F.when(card_online, amount)), F.lit(0)).alias("largest_online_card_amount"),
+        _count(card_online & (cents <= 100 * SMALL)).alias("small_online_card_count"),
+        F.coalesce(F.max(F.when(card_online, cents)), F.lit(0)).alias("largest_online_card_amount"),
         _count(by_night).alias("night_transfer_out_count"),
         _sum(by_night).alias("night_transfer_out_amount"),
         F.collect_set(F.when(into, F.col("counterparty_iban"))).alias("_senders"),
@@ -173,24 +193,24 @@ def _looking_back() -> dict[str, Column]:
         "near_threshold_cash_count_10d": over(F.sum("near_threshold_cash_count"), 10),
         "sender_count_3d": distinct("_senders", 3),
         "receiver_count_3d": distinct("_receivers", 3),
-        "transfer_in_amount_7d": over(F.sum("transfer_in_amount"), 7),
-        "transfer_out_amount_7d": over(F.sum("transfer_out_amount"), 7),
+        "transfer_in_amount_7d": over(F.try_sum("transfer_in_amount"), 7),
+        "transfer_out_amount_7d": over(F.try_sum("transfer_out_amount"), 7),
         "small_online_card_count_2d": over(F.sum("small_online_card_count"), 2),
     }
 
 
 def _signals(days: DataFrame) -> DataFrame:
     col = F.col
-    came, went = col("transfer_in_amount_7d"), col("transfer_out_amount_7d")
+    came, went = (col(f"transfer_{way}_amount_7d").cast(WIDE) for way in ("in", "out"))
     before = col("transaction_count_30d") - col("transaction_count")
-    decimal = "decimal(3,1)"
     found = {
         "is_structuring": col("near_threshold_cash_count_10d") >= STRUCTURED_DEPOSITS,
         "is_fan_in": col("sender_count_3d") >= FANNED,
         "is_fan_out": col("receiver_count_3d") >= FANNED,
-        "is_pass_through": (came >= PASSED_FROM)
-        & (went >= came * F.lit(PASSED_AT_LEAST).cast(decimal))
-        & (went <= came * F.lit(PASSED_AT_MOST).cast(decimal)),
+        "is_pass_through": (came >= 100 * PASSED_FROM)
+        & (100 * went.cast(WIDE)).between(
+            PASSED_AT_LEAST * came.cast(WIDE), PASSED_AT_MOST * came.cast(WIDE)
+        ),
         "is_card_testing": col("small_online_card_count_2d") >= TRIALS,
         "is_account_takeover": col("night_transfer_out_count") >= NIGHT_TRANSFERS,
         "is_velocity": (col("transaction_count") >= BURST)
@@ -200,16 +220,23 @@ def _signals(days: DataFrame) -> DataFrame:
     count = F.lit(0)
     for name in SIGNALS:
         count = count + col(name).cast("int")
-    return signed.withColumn("signal_count", count).select(*[column.name for column in COLUMNS])
+    return signed.withColumn("signal_count", count)
 
 
 def _sum(condition: Column) -> Column:
-    # Bounded, so that sums of it over windows stay within what a DECIMAL can hold.
-    return F.coalesce(F.sum(F.when(condition, F.col("own_amount"))), F.lit(0)).cast("decimal(26,2)")
+    return F.try_sum(F.coalesce(F.when(condition, F.col("cents")), F.lit(0)))
 
 
 def _count(condition: Column) -> Column:
     return F.count(F.when(condition, 1))
+
+
+def _cents(name: str) -> Column:
+    return (F.col(name) * 100).cast("bigint")
+
+
+def _money(cents: str) -> Column:
+    return (F.col(cents).cast("decimal(20,0)") * F.expr("0.01bd")).cast(MONEY).alias(cents)
 
 
 MART = Mart(
@@ -218,4 +245,9 @@ MART = Mart(
     ("transactions", "accounts"),
     COLUMNS,
     build,
+    key=("account_id", "activity_date"),
+    increment=Slices("account_id", READS),
+    totals=(Total("sum(transaction_count)", "transactions", "count(*)"),),
+    cluster_by=("activity_date",),
+    is_large=True,
 )

@@ -219,4 +219,6 @@ MART = Mart(
     ("loans", "payments", "customers_history"),
     COLUMNS,
     build,
+    key=KEY,
+    cluster_by=("observation_date",),
 )
