@@ -324,7 +324,7 @@ def _levels(name: str, values: npt.NDArray[Any]) -> Levels:
     known = levels(values)
     code = codes(values, known)
     counts = np.bincount(code[code >= 0], minlength=len(known))
-    used = tuple(level for level, count in zip(known, counts, strict=True) if count >= LEAST_ROWS)
+    used = tuple(level for level, count in zip(known, counts) if count >= LEAST_ROWS)
     there = np.isin(code, [known.index(level) for level in used]).sum()
     mean = tuple(float(counts[known.index(level)] / max(there, 1)) for level in used)
     return Levels(name, tuple(known), used, mean)

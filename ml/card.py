@@ -101,7 +101,7 @@ def shapes(model: AdditiveModel, features: Sequence[str]) -> list[Plot]:
         width = len(curve.mean)
         values = np.linspace(curve.low, curve.high, 80)
         added = model.slope * (curve.design(values) @ weights[at : at + width])
-        points = list(zip(values.tolist(), added.tolist(), strict=True))
+        points = list(zip(values.tolist(), added.tolist()))
         drawn[curve.name] = plot(curve.name, points, "value", "adds to log-odds")
         at += width
     for name in features:

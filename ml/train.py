@@ -98,6 +98,7 @@ def _bring_code(folder: Path) -> None:
     here = Path(__file__).resolve().parent
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(here, folder / here.name, dirs_exist_ok=True, ignore=ignored)
+    shutil.copy(here / "inference.py", folder)
 
 
 # --- what the inference container calls ---------------------------------------------------------------
@@ -142,7 +143,7 @@ def predict_fn(rows: list[dict[str, Any]], model: AdditiveModel) -> list[dict[st
             "model_version": version_of(model),
         }
         for probability, why, unknown in zip(
-            scored.probability, reasons(model, columns, scored.parts), scored.doubtful, strict=True
+            scored.probability, reasons(model, columns, scored.parts), scored.doubtful
         )
     ]
 

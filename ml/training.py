@@ -166,9 +166,7 @@ def train(
         fairness={name: fairness(truth, predicted, unseen[name], threshold) for name in task.segments},
         threshold=threshold,
         drift=psi(unseen, predicted, model.reference),
-        importance=dict(
-            sorted(zip(model.features, map(float, size), strict=True), key=lambda pair: -pair[1])
-        ),
+        importance=dict(sorted(zip(model.features, map(float, size)), key=lambda pair: -pair[1])),
     )
 
 
@@ -188,7 +186,7 @@ def split_by_time(columns: Columns, task: Task, test_share: float) -> Split:
         raise ModelError("there is no row whose label is known", _more(task))
     days = np.unique(day)
     newest = [int((day >= one).sum()) for one in days]
-    enough = [one for one, rows in zip(days, newest, strict=True) if rows >= test_share * len(day)]
+    enough = [one for one, rows in zip(days, newest) if rows >= test_share * len(day)]
     first = enough[-1]
     known_by = add_months(day, task.horizon_months) + np.timedelta64(task.gap_days, "D")
     train, test = (known_by < first) if task.gap_days else (known_by <= first), day >= first

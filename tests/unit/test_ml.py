@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -259,12 +261,15 @@ def test_a_model_serves_itself_from_the_code_that_it_brings(job, table):
     plain = [{name: _json(value) for name, value in row.items()} for row in rows]
     plain[1]["product"] = "crypto"
     serve = (
-        "import sys; sys.path.insert(0, sys.argv[1] + '/code'); from ml import train as t; "
-        "m = t.model_fn(sys.argv[1]); r = t.input_fn(sys.stdin.read(), 'application/json'); "
-        "print(t.output_fn(t.predict_fn(r, m), 'application/json')); print(t.__file__)"
+        "import importlib.util as u, sys; model, clone = sys.argv[1:]; "
+        "sys.path = [p for p in sys.path if p != clone]; "
+        "s = u.spec_from_file_location('x', model + '/code/inference.py'); "
+        "t = u.module_from_spec(s); s.loader.exec_module(t); m = t.model_fn(model); "
+        "r = t.input_fn(sys.stdin.read(), 'application/json'); "
+        "print(t.output_fn(t.predict_fn(r, m), 'application/json')); print(sys.modules['ml'].__file__)"
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-c", serve, folder / "model"],
+        [sys.executable, "-I", "-c", serve, folder / "model", ROOT],
         input=json.dumps(plain), cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -281,6 +286,21 @@ def test_a_training_job_without_data_says_so(tmp_path, monkeypatch, capsys):
     assert script.main(["--model", "default"]) == 1
     assert "there is no file" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_the_code_runs_on_the_pythons_of_sagemakers_image():
+    for file in sorted((ROOT / "ml").glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        ast.parse(text, feature_version=(3, 9))
+        assert "strict=" not in text, f"{file.name}: zip knows no strict before Python 3.10"
+        assert "from __future__ import annotations" in text
+
+
+def test_what_terraform_selects_for_training_is_what_the_model_needs():
+    variables = (ROOT / "terraform" / "modules" / "sagemaker" / "variables.tf").read_text(encoding="utf-8")
+    query = re.search(r"<<-SQL\n(.*?)\n\s*SQL\n", variables, flags=re.DOTALL)[1]
+    selected = re.search(r"SELECT(.*?)FROM loan_default_features", query, flags=re.DOTALL)[1]
+    assert [name.strip() for name in selected.split(",")] == list(DEFAULT.columns)
 
 
 def test_requests_that_lack_features_are_refused(job):
