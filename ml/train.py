@@ -70,7 +70,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=sorted(TASKS), default="default")
     parser.add_argument(
-        "--knots", type=int, default=5, help="bends of each curve; 0: a plain logistic regression"
+        "--knots", type=int, default=3, help="bends of each curve; 0: a plain logistic regression"
     )
     parser.add_argument(
         "--test-share", type=float, default=0.25, help="least share of rows that are tested on"

@@ -96,7 +96,7 @@ def train(
     columns: Columns,
     task: Task,
     *,
-    knots: int = 5,
+    knots: int = 3,
     test_share: float = 0.25,
     draws: int = 200,
     seed: int = 0,

@@ -36,7 +36,7 @@ def train_command(
     ] = 0.25,
     knots: Annotated[
         int, typer.Option(min=0, max=20, help="Bends of each curve; 0: plain logistic regression.")
-    ] = 5,
+    ] = 3,
     draws: Annotated[
         int, typer.Option(min=0, max=10_000, help="Draws of the bootstrap for intervals.")
     ] = 200,
