@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.mart import Mart
+from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -181,5 +181,9 @@ MART = Mart(
     COLUMNS,
     build,
     key=("customer_id", "as_of_date"),
+    totals=(
+        # Nobody twice on a day: versions of a customer would overlap.
+        Total("count(*) - count(DISTINCT concat(customer_id, ' ', as_of_date))", "accounts", "0 * count(*)"),
+    ),
     cluster_by=("as_of_date",),
 )

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.gold.customer_features import held_at_end_of
-from pipeline.gold.mart import Mart
+from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -220,5 +220,10 @@ MART = Mart(
     COLUMNS,
     build,
     key=KEY,
+    totals=(
+        # No loan twice on a day: versions of its borrower would overlap.
+        Total("count(*) - count(DISTINCT concat(loan_id, ' ', observation_date))", "loans", "0 * count(*)"),
+        Total(f"count(CASE WHEN days_past_due > {DEFAULT_AFTER_DAYS} THEN 1 END)", "loans", "0 * count(*)"),
+    ),
     cluster_by=("observation_date",),
 )
