@@ -44,7 +44,7 @@ data "aws_sagemaker_prebuilt_ecr_image" "scikit_learn" {
 }
 
 resource "aws_s3_object" "code" {
-  for_each = local.files
+  for_each = var.state_machine ? local.files : {}
 
   bucket      = var.buckets.scripts
   key         = "${local.code}/ml/${each.key}"
