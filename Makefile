@@ -8,7 +8,7 @@ PY      := $(VENV)/bin/python
 STAMP   := $(VENV)/.installed
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 WHEEL   := dist/finlake-$(VERSION)-py3-none-any.whl
-SOURCES := $(shell find contracts datagen pipeline emulator -type f -not -name '*.pyc')
+SOURCES := $(shell find contracts datagen pipeline ml emulator -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -109,5 +109,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "'apt install python3-venv' (or python3.11-venv, after the version of $(PYTHON))." >&2; exit 1; }
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lakehouse,connect,dashboard,emulator,dev]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lakehouse,connect,dashboard,emulator,ml,dev]'
 	@touch $@

@@ -26,6 +26,7 @@ from pipeline.deploy import deploy_command
 from pipeline.doctor import doctor
 from pipeline.errors import FinlakeError, UsageError, explain
 from pipeline.infra import infra_app
+from pipeline.models_cli import score_command, train_command
 from pipeline.present import (
     OUTCOMES,
     err,
@@ -41,6 +42,7 @@ from pipeline.present import (
 from pipeline.quarantine_cli import quarantine_app
 
 MANAGED = "FINLAKE_SPARK_MANAGED"  # set by the Glue job's script
+EXTRAS = {"aiohttp": "lakehouse,dashboard", "sklearn": "lakehouse,ml", "scipy": "lakehouse,ml"}
 INTERRUPTED = 130  # what shells use for a command that Ctrl-C has ended
 
 app = typer.Typer(
@@ -55,6 +57,8 @@ app.add_typer(infra_app, name="infra")
 app.command("deploy")(deploy_command)
 app.command()(dashboard)
 app.add_typer(quarantine_app, name="quarantine")
+app.command("train")(train_command)
+app.command("score")(score_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
@@ -419,9 +423,9 @@ def guarded(command: Callable[[], object]) -> None:
     except FinlakeError as error:
         fail(error)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("contracts", "datagen", "pipeline", "emulator"):
+        if (error.name or "").split(".")[0] in ("contracts", "datagen", "pipeline", "ml", "emulator"):
             raise
-        extras = "lakehouse,dashboard" if (error.name or "").startswith("aiohttp") else "lakehouse"
+        extras = EXTRAS.get((error.name or "").split(".")[0], "lakehouse")
         fail(
             FinlakeError(
                 f"this command needs the package {error.name!r}, which is not installed",

@@ -230,6 +230,7 @@ module "sagemaker" {
   buckets       = module.s3.buckets
   database      = module.glue.databases.gold
   workgroup     = one(module.athena[*].workgroup)
+  code_path     = "${local.repository}/ml"
   image         = var.sagemaker.image
   instance_type = var.sagemaker.instance_type
   state_machine = var.sagemaker.state_machine

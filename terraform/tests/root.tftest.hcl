@@ -137,7 +137,7 @@ run "everything_optional_fits_together" {
     bucket_suffix  = "123456789012"
     lake_formation = { tag_columns = true }
     quicksight     = { owner_arn = "arn:aws:quicksight:eu-central-1:123456789012:group/default/authors" }
-    sagemaker      = { image = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-xgboost:1.7-1" }
+    sagemaker      = { image = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3" }
     databricks     = { external_id = "11111111-2222-3333-4444-555555555555" }
     network = {
       vpc_id          = "vpc-1"

@@ -10,7 +10,8 @@ variables {
   buckets    = { gold = "lake-gold", athena = "lake-athena", scripts = "lake-scripts" }
   database   = "lake_dev_gold"
   workgroup  = "lake-dev"
-  image      = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+  code_path  = "../ml"
+  image      = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
   account_id = "123456789012"
   region     = "eu-central-1"
 }
@@ -22,11 +23,21 @@ run "a_model_comes_from_gold_and_waits_for_approval" {
 
   assert {
     condition = (
-      strcontains(jsondecode(aws_sfn_state_machine.training[0].definition).States["Select features"].Parameters["QueryString.$"], "FROM customer_360")
+      strcontains(jsondecode(aws_sfn_state_machine.training[0].definition).States["Select features"].Parameters["QueryString.$"], "FROM loan_default_features")
       && strcontains(jsondecode(aws_sfn_state_machine.training[0].definition).States["Select features"].Parameters["QueryString.$"], "s3://lake-athena/training/{}/")
       && jsondecode(aws_sfn_state_machine.training[0].definition).States["Train"].Parameters.InputDataConfig[0].DataSource.S3DataSource["S3Uri.$"] == "States.Format('s3://lake-athena/training/{}/', $.run.id)"
     )
     error_message = "Training must read what the query has written."
+  }
+
+  assert {
+    condition = (
+      alltrue([for name in ["train.py", "inference.py", "card.html.j2"] : contains(keys(aws_s3_object.code), name)])
+      && alltrue([for file in aws_s3_object.code : file.bucket == "lake-scripts" && startswith(file.key, "ml/")])
+      && jsondecode(aws_sfn_state_machine.training[0].definition).States["Train"].Parameters.InputDataConfig[1].DataSource.S3DataSource.S3Uri == "s3://lake-scripts/${split("/ml/", aws_s3_object.code["train.py"].key)[0]}/"
+      && jsondecode(aws_sfn_state_machine.training[0].definition).States["Train"].Parameters.HyperParameters == { model = "default", sagemaker_program = "ml/train.py", sagemaker_submit_directory = "/opt/ml/input/data/code" }
+    )
+    error_message = "What trains must be the package that was uploaded, in script mode."
   }
 
   assert {
@@ -66,7 +77,7 @@ run "a_model_comes_from_gold_and_waits_for_approval" {
   assert {
     condition = [
       for statement in jsondecode(aws_iam_role_policy.training.policy).Statement : statement.Resource if statement.Sid == "PullImage"
-    ] == [["arn:aws:ecr:eu-central-1:492215442770:repository/sagemaker-xgboost"]]
+    ] == [["arn:aws:ecr:eu-central-1:492215442770:repository/sagemaker-scikit-learn"]]
     error_message = "Only the one image may be pulled."
   }
 }
@@ -77,7 +88,7 @@ run "quotes_in_the_query_survive" {
   }
 
   variables {
-    feature_query = "SELECT 1 FROM customer_360 WHERE segment = 'retail'"
+    feature_query = "SELECT 1 FROM loan_default_features WHERE segment = 'retail'"
   }
 
   assert {
@@ -114,9 +125,10 @@ run "what_would_break_the_state_machine_is_refused" {
   }
 
   variables {
-    feature_query = "DELETE FROM customer_360"
-    image         = "xgboost"
+    feature_query = "DELETE FROM loan_default_features"
+    image         = "scikit-learn"
+    code_path     = "../pipeline"
   }
 
-  expect_failures = [var.feature_query, var.image]
+  expect_failures = [var.feature_query, var.image, var.code_path]
 }

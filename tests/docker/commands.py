@@ -20,7 +20,7 @@ from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 # What the images are built from.
-SOURCES = ("contracts", "datagen", "docker", "emulator", "pipeline")
+SOURCES = ("contracts", "datagen", "docker", "emulator", "ml", "pipeline")
 FILES = (".dockerignore", "docker-compose.yml", "LICENSE", "README.md", "constraints.txt", "pyproject.toml")
 PORT_VARIABLES = ("FINLAKE_PORT", "FINLAKE_SPARK_PORT", "FINLAKE_SPARK_UI_PORT")
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.emulator, pytest.mark.spark, pytest.m
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 # Run for real by tests/emulator; here only their names and options are checked.
-INFRASTRUCTURE = ("finlake infra", "finlake deploy")
+INFRASTRUCTURE = ("finlake infra", "finlake deploy", "finlake train", "finlake score")
 AWS = "aws "  # run by tests/emulator/test_terraform.py
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", flags=re.MULTILINE | re.DOTALL)
 PIPE = " | finlake "

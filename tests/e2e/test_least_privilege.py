@@ -121,7 +121,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 def make_roles(clone: Path, lake: Lakehouse) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     """Roles as Terraform makes them, and credentials of each. The test takes Glue's place in their trust."""
-    for folder in ("terraform", "contracts", "datagen", "emulator", "pipeline"):
+    for folder in ("terraform", "contracts", "datagen", "emulator", "ml", "pipeline"):
         shutil.copytree(
             ROOT / folder, clone / folder, ignore=shutil.ignore_patterns(".terraform", "__pycache__")
         )

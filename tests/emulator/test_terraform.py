@@ -30,7 +30,7 @@ pytestmark = pytest.mark.emulator
 
 PROJECT = Path(__file__).parents[2]
 # Everything that a clone needs for Terraform and the wheel that it uploads.
-NEEDED = ("terraform", "contracts", "datagen", "emulator", "pipeline")
+NEEDED = ("terraform", "contracts", "datagen", "emulator", "ml", "pipeline")
 NEEDED_FILES = ("pyproject.toml", "constraints.txt", "README.md", "LICENSE")
 ENTITIES = ("accounts", "customers", "loans", "payments", "transactions")
 LAYERS = ("bronze", "silver", "gold", "scripts")
@@ -93,6 +93,7 @@ def initialised(clone: Path, provider: tf.ProviderSource, tmp_path_factory: pyte
     shutil.copy(clone / "constraints.txt", folder.parent)
     (folder.parent / "pipeline").mkdir()  # the job script, for the example of the module glue
     shutil.copy(clone / "pipeline" / "glue_job.py", folder.parent / "pipeline")
+    shutil.copytree(clone / "ml", folder.parent / "ml")  # the training script, for the module sagemaker
     mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
     done = terraform(folder, "init", "-input=false", "-no-color", *mirror)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -101,7 +101,8 @@ module "sagemaker" {{
   buckets       = {{ gold = "lake-gold", athena = "lake-athena", scripts = "lake-scripts" }}
   database      = "lake_gold"
   workgroup     = "lake"
-  image         = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+  code_path     = "{code}"
+  image         = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
   state_machine = false
   account_id    = "{account}"
   region        = "eu-central-1"
@@ -138,7 +139,9 @@ def root(
     """A root module with all of them, applied. moto never forgets a removed endpoint, so it is left there."""
     folder = tmp_path_factory.mktemp("moto")
     endpoints = "\n".join(f'    {service} = "{moto}"' for service in SERVICES)
-    (folder / "main.tf").write_text(ROOT.format(endpoints=endpoints, modules=MODULES, account=ACCOUNT))
+    (folder / "main.tf").write_text(
+        ROOT.format(endpoints=endpoints, modules=MODULES, account=ACCOUNT, code=MODULES.parents[1] / "ml")
+    )
     mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
     for command in (["init", *mirror], ["apply", "-auto-approve"]):
         done = terraform(folder, command[0], "-input=false", "-no-color", *command[1:])

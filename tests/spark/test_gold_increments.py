@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import pytest
@@ -43,7 +43,8 @@ def only_marts_that_follow():
 ACCOUNTS = "account_id string, customer_id string, branch_code string, currency string, balance decimal(18,2)"
 TRANSACTIONS = (
     "transaction_id string, account_id string, booking_date date, transaction_date date, channel string, "
-    "transaction_type string, direction string, currency string, amount decimal(18,2), status string"
+    "transaction_type string, direction string, currency string, amount decimal(18,2), status string, "
+    "transaction_at timestamp, counterparty_iban string"
 )
 GONE = "_deleted_at timestamp"
 days = st.dates(date(2024, 1, 30), date(2024, 2, 2))
@@ -62,11 +63,13 @@ transactions = st.fixed_dictionaries(
         "booking_date": st.none() | days,
         "transaction_date": days,
         "channel": st.sampled_from(["pos", "atm"]),
-        "transaction_type": st.just("card_payment"),
+        "transaction_type": st.sampled_from(["card_payment", "transfer_in", "transfer_out"]),
         "direction": st.sampled_from(["debit", "credit"]),
         "currency": st.sampled_from(["EUR", "USD"]),
         "amount": st.decimals("0.01", "9999999999999999.99", places=2) | st.just(Decimal("0.01")),
         "status": st.sampled_from(["booked", "failed", "pending"]),
+        "transaction_at": st.sampled_from([datetime(2024, 1, 31, 4), datetime(2024, 1, 31, 23)]),
+        "counterparty_iban": st.none() | st.sampled_from(["X1", "X2"]),
         "gone": st.booleans(),
     }
 )
@@ -125,7 +128,9 @@ def play(history):
     return before, after, feeds
 
 
-@pytest.mark.parametrize("name", ["daily_transactions", "monthly_cash_flow", "account_balances_daily"])
+@pytest.mark.parametrize(
+    "name", ["daily_transactions", "monthly_cash_flow", "account_balances_daily", "fraud_signals"]
+)
 @settings(
     max_examples=int(os.environ.get("FINLAKE_GOLD_EXAMPLES", "4")),
     deadline=None,

@@ -67,7 +67,7 @@ def test_an_environment_variable_does_not_choose_what_is_deployed_to(target: str
 def clone(tmp_path: Path) -> Path:
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("contracts", "datagen", "pipeline", "emulator"):
+    for name in ("contracts", "datagen", "pipeline", "ml", "emulator"):
         (tmp_path / name).mkdir()
     return tmp_path
 

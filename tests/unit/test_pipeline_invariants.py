@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("contracts", "datagen", "pipeline", "emulator")
+PACKAGES = ("contracts", "datagen", "pipeline", "ml", "emulator")
 
 
 def sources(package):
@@ -92,6 +92,10 @@ def test_contracts_stand_on_nothing_else_of_the_project():
 
 def test_the_generator_stands_on_the_contracts_alone():
     assert not imports_of("datagen", "pipeline", "emulator")
+
+
+def test_models_stand_alone_and_on_what_sagemakers_image_has():
+    assert not imports_of("ml", "contracts", "datagen", "pipeline", "emulator", "polars", "duckdb", "pyspark")
 
 
 def test_the_emulator_stands_alone():

@@ -1,6 +1,6 @@
 # A model trained on a Gold table, by a state machine: Athena selects the features (it knows which files of a
-# Delta table are current; SageMaker does not), SageMaker trains on them, and the model is registered, where a
-# person approves it. Nothing is deployed.
+# Delta table are current; SageMaker does not), SageMaker trains on them with the script that also trains on the
+# laptop, and the model is registered, where a person approves it. Nothing is deployed.
 locals {
   partition_arn = "arn:${var.partition}"
   buckets       = { for bucket in ["gold", "athena", "scripts"] : bucket => "${local.partition_arn}:s3:::${var.buckets[bucket]}" }
@@ -10,7 +10,12 @@ locals {
   features      = "training" # folder of the Athena bucket: expires as query results do
   models        = "models"   # folder of the scripts bucket: stays
 
-  image      = var.image != null ? var.image : data.aws_sagemaker_prebuilt_ecr_image.xgboost[0].registry_path
+  # The package of the script; each state of it has a folder of its own, as Glue's code has.
+  files       = { for name in fileset(var.code_path, "*.{py,j2}") : name => filesha256("${var.code_path}/${name}") }
+  code        = "ml/${substr(sha256(jsonencode(local.files)), 0, 16)}"
+  code_folder = "/opt/ml/input/data/code" # where SageMaker puts the channel of that name
+
+  image      = var.image != null ? var.image : data.aws_sagemaker_prebuilt_ecr_image.scikit_learn[0].registry_path
   image_part = regex("^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.[a-z.]+/(?P<repository>[^:@]+)", local.image)
   image_arn  = "${local.partition_arn}:ecr:${local.image_part.region}:${local.image_part.account}:repository/${local.image_part.repository}"
 
@@ -25,17 +30,26 @@ locals {
   unload = join("", [
     "UNLOAD (${replace(trimspace(var.feature_query), "'", "\\'")}) ",
     "TO \\'s3://${var.buckets.athena}/${local.features}/{}/\\' ",
-    "WITH (format = \\'TEXTFILE\\', field_delimiter = \\',\\', compression = \\'NONE\\')",
+    "WITH (format = \\'PARQUET\\')",
   ])
 }
 
-# AWS's own XGBoost image of the region, unless another one is named.
-data "aws_sagemaker_prebuilt_ecr_image" "xgboost" {
+# AWS's own scikit-learn image of the region, unless another one is named.
+data "aws_sagemaker_prebuilt_ecr_image" "scikit_learn" {
   count = var.image == null ? 1 : 0
 
-  repository_name = "sagemaker-xgboost"
-  image_tag       = "1.7-1"
+  repository_name = "sagemaker-scikit-learn"
+  image_tag       = "1.2-1-cpu-py3"
   region          = var.region
+}
+
+resource "aws_s3_object" "code" {
+  for_each = var.state_machine ? local.files : {}
+
+  bucket      = var.buckets.scripts
+  key         = "${local.code}/ml/${each.key}"
+  source      = "${var.code_path}/${each.key}"
+  source_hash = filemd5("${var.code_path}/${each.key}")
 }
 
 resource "aws_sagemaker_model_package_group" "this" {
@@ -81,6 +95,19 @@ resource "aws_iam_role_policy" "training" {
           Action    = ["s3:ListBucket"]
           Resource  = [local.buckets.athena]
           Condition = { StringLike = { "s3:prefix" = ["${local.features}/*"] } }
+        },
+        {
+          Sid      = "ReadCode"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject"]
+          Resource = ["${local.buckets.scripts}/ml/*"]
+        },
+        {
+          Sid       = "ListCode"
+          Effect    = "Allow"
+          Action    = ["s3:ListBucket"]
+          Resource  = [local.buckets.scripts]
+          Condition = { StringLike = { "s3:prefix" = ["ml/*"] } }
         },
         {
           Sid      = "WriteModels"
@@ -162,19 +189,38 @@ resource "aws_sfn_state_machine" "training" {
           AlgorithmSpecification = {
             TrainingImage     = local.image
             TrainingInputMode = "File"
+            # What the script prints of its test.
+            MetricDefinitions = [
+              for name in ["test_auc", "test_pr_auc", "test_brier", "test_ks"] : { Name = name, Regex = "${name}=([0-9.]+);" }
+            ]
           }
-          HyperParameters = var.hyperparameters
-          InputDataConfig = [{
-            ChannelName = "train"
-            ContentType = "text/csv"
-            DataSource = {
-              S3DataSource = {
-                S3DataType             = "S3Prefix"
-                "S3Uri.$"              = "States.Format('s3://${var.buckets.athena}/${local.features}/{}/', $.run.id)"
-                S3DataDistributionType = "FullyReplicated"
+          # SageMaker's script mode: these two name the script, all others become its arguments.
+          HyperParameters = merge(var.hyperparameters, {
+            sagemaker_program          = "ml/train.py"
+            sagemaker_submit_directory = local.code_folder
+          })
+          InputDataConfig = [
+            {
+              ChannelName = "training"
+              DataSource = {
+                S3DataSource = {
+                  S3DataType             = "S3Prefix"
+                  "S3Uri.$"              = "States.Format('s3://${var.buckets.athena}/${local.features}/{}/', $.run.id)"
+                  S3DataDistributionType = "FullyReplicated"
+                }
               }
-            }
-          }]
+            },
+            {
+              ChannelName = "code"
+              DataSource = {
+                S3DataSource = {
+                  S3DataType             = "S3Prefix"
+                  S3Uri                  = "s3://${var.buckets.scripts}/${local.code}/"
+                  S3DataDistributionType = "FullyReplicated"
+                }
+              }
+            },
+          ]
           OutputDataConfig = merge(
             { S3OutputPath = "s3://${var.buckets.scripts}/${local.models}/" },
             var.kms_key_arn == null ? {} : { KmsKeyId = var.kms_key_arn },
@@ -201,9 +247,14 @@ resource "aws_sfn_state_machine" "training" {
             Containers = [{
               Image            = local.image
               "ModelDataUrl.$" = "$.training.ModelArtifacts.S3ModelArtifacts"
+              # The model brings its code.
+              Environment = {
+                SAGEMAKER_PROGRAM          = "inference.py"
+                SAGEMAKER_SUBMIT_DIRECTORY = "/opt/ml/model/code"
+              }
             }]
-            SupportedContentTypes      = ["text/csv"]
-            SupportedResponseMIMETypes = ["text/csv"]
+            SupportedContentTypes      = ["application/json"]
+            SupportedResponseMIMETypes = ["application/json"]
           }
         }
         End = true

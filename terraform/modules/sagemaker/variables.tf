@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "buckets" {
-  description = "Bucket names: gold (read), athena (features go to training/), scripts (models go to models/)."
+  description = "Bucket names: gold (read), athena (features go to training/), scripts (code goes to ml/, models to models/)."
   type        = map(string)
 }
 
@@ -21,23 +21,40 @@ variable "workgroup" {
 variable "feature_tables" {
   description = "Gold tables that feature_query reads."
   type        = list(string)
-  default     = ["customer_360"]
+  default     = ["loan_default_features"]
 }
 
 variable "feature_query" {
-  description = "SELECT on Gold: the label first, then the features, all numbers and none null; no braces. The default asks whether a borrower has missed an instalment."
+  description = "SELECT on Gold that gives the columns which the script's model needs; no braces. The default is what the model of default needs."
   type        = string
   default     = <<-SQL
     SELECT
-      CASE WHEN missed_payment_count > 0 THEN 1 ELSE 0 END,
-      account_count,
-      active_account_count,
-      loan_count,
-      transaction_count_90d,
-      coalesce(CAST(outflow_90d AS double) / nullif(CAST(inflow_90d AS double), 0), 0),
-      coalesce(CAST(outstanding_principal AS double) / nullif(CAST(total_balance AS double), 0), 0)
-    FROM customer_360
-    WHERE loan_count > 0
+      loan_id,
+      observation_date,
+      default_within_12_months,
+      annual_rate,
+      term_months,
+      months_on_book,
+      months_left,
+      repaid_share,
+      loan_to_value,
+      installment_to_income,
+      overdue_installments,
+      days_past_due,
+      worst_days_past_due_12m,
+      worst_days_past_due,
+      late_installments_12m,
+      has_repaid_extra,
+      credit_score,
+      annual_income,
+      product,
+      repayment_type,
+      collateral_type,
+      credit_band,
+      segment,
+      country
+    FROM loan_default_features
+    WHERE default_within_12_months IS NOT NULL
   SQL
 
   validation {
@@ -46,14 +63,24 @@ variable "feature_query" {
   }
 }
 
+variable "code_path" {
+  description = "Folder of the package whose train.py trains: the repository's ml/."
+  type        = string
+
+  validation {
+    condition     = fileexists("${var.code_path}/train.py")
+    error_message = "code_path is the folder that holds train.py."
+  }
+}
+
 variable "hyperparameters" {
-  description = "XGBoost's settings, as texts."
+  description = "Arguments of the script, by their names without dashes in front, as texts; see ml/train.py --help."
   type        = map(string)
-  default     = { objective = "binary:logistic", num_round = "100", max_depth = "4", eta = "0.2", eval_metric = "auc" }
+  default     = { model = "default" }
 }
 
 variable "image" {
-  description = "Training image in ECR; null takes AWS's own XGBoost 1.7 of the region."
+  description = "Training image in ECR; null takes AWS's own scikit-learn 1.2-1 of the region."
   type        = string
   default     = null
 

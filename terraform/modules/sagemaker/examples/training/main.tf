@@ -22,7 +22,8 @@ module "sagemaker" {
   buckets    = { gold = "my-lake-gold", athena = "my-lake-athena", scripts = "my-lake-scripts" }
   database   = "my_lake_gold"
   workgroup  = "my-lake"
-  image      = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+  code_path  = "${path.module}/../../../../../ml"
+  image      = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
   account_id = data.aws_caller_identity.current.account_id
   region     = "eu-central-1"
 }

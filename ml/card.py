@@ -1,0 +1,157 @@
+"""The model card: one HTML file that shows what a model is for and how good it is, without the network.
+
+What it tells is what Mitchell et al. ask for (Model Cards for Model Reporting, 2019).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from ml.drift import SCORE, WARN_FROM
+from ml.metrics import FAIR_FROM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml.additive import AdditiveModel
+    from ml.training import Trained
+
+WIDTH, HEIGHT, EDGE = 320, 240, 34
+METRIC_NAMES = {"auc": "AUC", "pr_auc": "PR-AUC", "brier": "Brier score", "ks": "KS"}
+CANDIDATES = {
+    "prevalence": "prevalence: the same probability for all",
+    "logistic": "logistic regression",
+    "additive": "additive model (this one)",
+    "boosting": "gradient boosting (challenger, not kept)",
+}
+SHAPES = 8
+"""How many features are drawn, those with the largest parts."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of lines and dots in a box; coordinates are those of SVG.
+
+    Attributes:
+        title: What it shows.
+        x_label: What goes to the right.
+        y_label: What goes up.
+        line: Points of the line, as SVG writes them.
+        dots: Points.
+        diagonal: Ends of a line of comparison, as SVG writes them, or nothing.
+        x_ends: Least and greatest value to the right.
+        y_ends: Least and greatest value upwards.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    line: str
+    dots: tuple[tuple[float, float], ...]
+    diagonal: str
+    x_ends: tuple[str, str]
+    y_ends: tuple[str, str]
+
+
+def render(trained: Trained) -> str:
+    """The card of a training."""
+    found = trained.curves
+    top = max((max(mean, share) for mean, share, _ in found.calibration), default=0.0) or 1.0
+    calibration = [(mean, share) for mean, share, _ in found.calibration]
+    plots = [
+        plot("ROC", found.roc, "false positive rate", "true positive rate", ((0, 1), (0, 1)), diagonal=True),
+        plot("Precision and recall", found.pr, "recall", "precision", ((0, 1), (0, 1))),
+        plot(
+            "Calibration, by tenths",
+            calibration,
+            "mean prediction",
+            "share of events",
+            ((0, top), (0, top)),
+            diagonal=True,
+            dotted=True,
+        ),
+    ]
+    return _template().render(
+        trained=trained,
+        training=trained.model.training,
+        metric_names=METRIC_NAMES,
+        candidates=CANDIDATES,
+        plots=plots,
+        shapes=shapes(trained.model, list(trained.importance)),
+        overall=SCORE,
+        warn_from=WARN_FROM,
+        fair_from=FAIR_FROM,
+        size=(WIDTH, HEIGHT, EDGE),
+    )
+
+
+def shapes(model: AdditiveModel, features: Sequence[str]) -> list[Plot]:
+    """What each feature adds to the log-odds, by its value."""
+    found: list[Plot] = []
+    at = 0
+    weights = np.array(model.weights)
+    drawn = {}
+    for curve in model.curves:
+        width = len(curve.mean)
+        values = np.linspace(curve.low, curve.high, 80)
+        added = model.slope * (curve.design(values) @ weights[at : at + width])
+        points = list(zip(values.tolist(), added.tolist()))
+        drawn[curve.name] = plot(curve.name, points, "value", "adds to log-odds")
+        at += width
+    for name in features:
+        if name in drawn and len(found) < SHAPES:
+            found.append(drawn[name])
+    return found
+
+
+def plot(
+    title: str,
+    points: Sequence[tuple[float, float]],
+    x_label: str,
+    y_label: str,
+    ends: tuple[tuple[float, float], tuple[float, float]] | None = None,
+    *,
+    diagonal: bool = False,
+    dotted: bool = False,
+) -> Plot:
+    """Put points into a box."""
+    if ends is None:
+        x, y = [point[0] for point in points] or [0.0], [point[1] for point in points] or [0.0]
+        ends = (min(x), max(x)), (min(y), max(y))
+    (left, right), (bottom, top) = ends
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = EDGE + (WIDTH - EDGE - 8) * (x - left) / ((right - left) or 1)
+        up = (HEIGHT - EDGE) - (HEIGHT - EDGE - 8) * (y - bottom) / ((top - bottom) or 1)
+        return round(across, 1), round(up, 1)
+
+    placed = [place(*point) for point in points]
+    corners = [place(left, bottom), place(right, top)] if diagonal else []
+    return Plot(
+        title,
+        x_label,
+        y_label,
+        " ".join(f"{x},{y}" for x, y in placed),
+        tuple(placed) if dotted else (),
+        " ".join(f"{x},{y}" for x, y in corners),
+        (f"{left:.3g}", f"{right:.3g}"),
+        (f"{bottom:.3g}", f"{top:.3g}"),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("card.html.j2")
