@@ -185,9 +185,9 @@ class Measured:
     seconds: float
 
 
-def measure_default(customers: int, days: int, draws: int) -> Measured:
+def measure_default(customers: int, days: int, draws: int, seed: int) -> Measured:
     """Probability of default, in a bank as it stands after some days."""
-    plan = Plan(42, customers)
+    plan = Plan(seed, customers)
     connection = bank(plan, days, ["loans", "payments"])
     columns = to_columns(connection.execute(LOAN_DEFAULT_FEATURES).to_arrow_table(), DEFAULT)
     begun = time.perf_counter()
@@ -205,9 +205,9 @@ def measure_default(customers: int, days: int, draws: int) -> Measured:
     return Measured(trained, bounds, seconds)
 
 
-def measure_fraud(customers: int, share: float, draws: int, folder: Path) -> Measured:
+def measure_fraud(customers: int, share: float, draws: int, folder: Path, *, seed: int) -> Measured:
     """Fraud, in the initial load of a bank of which some share of transactions is fraud."""
-    plan = Plan(42, customers, override(load(), {"fraud": str(share)}))
+    plan = Plan(seed, customers, override(load(), {"fraud": str(share)}))
     connection = bank(plan, 0, ["accounts", "transactions"])
     connection.register("customers", connection.execute("SELECT * FROM customers_history").to_arrow_table())
     connection.execute("CREATE SCHEMA silver; CREATE SCHEMA gold")
@@ -247,7 +247,7 @@ def page(found: list[Measured], command: str) -> str:
         command,
         "```",
         "",
-        f"Python {platform.python_version()}, seed 42. 95 % intervals by a bootstrap over loans or accounts. "
+        f"Python {platform.python_version()}. 95 % intervals by a bootstrap over loans or accounts. "
         "Trained on the past, tested on the newest days; all of training was known before the first of them.",
     ]
     for one in found:
@@ -293,16 +293,20 @@ def main() -> None:
     parser.add_argument("--fraud-customers", type=int, default=6_000)
     parser.add_argument("--fraud", type=float, default=0.005, help="share of transactions that are fraud")
     parser.add_argument("--draws", type=int, default=200, help="draws of the bootstrap")
+    parser.add_argument("--seed", type=int, default=42, help="another one is another bank")
     parser.add_argument("--page", type=Path, help="write the results here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = [
-            measure_default(options.customers, options.days, options.draws),
-            measure_fraud(options.fraud_customers, options.fraud, options.draws, Path(folder)),
+            measure_default(options.customers, options.days, options.draws, options.seed),
+            measure_fraud(
+                options.fraud_customers, options.fraud, options.draws, Path(folder), seed=options.seed
+            ),
         ]
     command = (
         f"python -m bench.ml --customers {options.customers} --days {options.days} "
-        f"--fraud-customers {options.fraud_customers} --fraud {options.fraud} --draws {options.draws}"
+        f"--fraud-customers {options.fraud_customers} --fraud {options.fraud} --draws {options.draws} "
+        f"--seed {options.seed}"
     )
     text = page(found, command)
     print(text)

@@ -99,6 +99,7 @@ def render_contracts() -> str:
     }
     marts = {
         mart.name: {
+            "inputs": sorted(set(mart.inputs) - {f"gold.{name}" for name in mart.input_marts}),
             "columns": [
                 {"name": column.name, "type": column.type}
                 | ({"pii": column.pii_class} if column.pii_class else {})

@@ -105,6 +105,7 @@ module "iam" {
 
   name             = local.name
   entities         = { for entity, value in var.entities : entity => value.parents }
+  gold_inputs      = sort(distinct(flatten([for mart in values(var.gold_marts) : mart.inputs])))
   buckets          = local.buckets
   public_buckets   = local.public_buckets
   databases        = local.databases

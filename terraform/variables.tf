@@ -74,8 +74,9 @@ variable "entities" {
 }
 
 variable "gold_marts" {
-  description = "Gold tables, each a folder of the Gold bucket, and their columns in order. Written by `finlake infra sync` as well."
+  description = "Gold tables, each a folder of the Gold bucket, their columns in order, and the Silver tables that they read. Written by `finlake infra sync` as well."
   type = map(object({
+    inputs  = optional(list(string), [])
     columns = list(object({ name = string, type = string, pii = optional(string) }))
   }))
 }

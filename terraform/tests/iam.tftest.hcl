@@ -13,6 +13,7 @@ variables {
     loans        = ["customers"]
     transactions = ["accounts"]
   }
+  gold_inputs = ["accounts", "customers", "customers_history", "loans", "transactions"]
   buckets = {
     bronze  = "lake-dev-bronze"
     silver  = "lake-dev-silver"
@@ -95,6 +96,13 @@ run "least_privilege" {
       for statement in jsondecode(aws_iam_role_policy.this["silver-accounts"].policy).Statement : statement.Resource if statement.Sid == "ReadData"
     ])) == toset(["arn:aws:s3:::lake-dev-bronze/accounts/*", "arn:aws:s3:::lake-dev-silver/customers/*"])
     error_message = "The accounts job must read its own Bronze files and its parents' Silver tables."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.this["gold"].policy).Statement : statement.Resource if statement.Sid == "ReadData"
+    ])) == toset([for table in var.gold_inputs : "arn:aws:s3:::lake-dev-silver/${table}/*"])
+    error_message = "The Gold job must read the Silver tables that its marts are built from, and no other."
   }
 
   assert {

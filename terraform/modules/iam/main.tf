@@ -45,7 +45,7 @@ locals {
     },
     {
       gold = {
-        read = { silver = local.entities }
+        read = { silver = var.gold_inputs }
         write = merge(
           { silver = [local.run_store], gold = [""] },
           contains(local.public_layers, "gold") ? { public_gold = [""] } : {},

@@ -8,6 +8,11 @@ variable "entities" {
   type        = map(list(string))
 }
 
+variable "gold_inputs" {
+  description = "Silver tables that the marts are built from: the Gold job may read these, and no other."
+  type        = list(string)
+}
+
 variable "buckets" {
   description = "Bucket name by layer: bronze, silver, gold, scripts."
   type        = map(string)

@@ -20,6 +20,7 @@ module "iam" {
 
   name             = "my-lake"
   entities         = { customers = [], accounts = ["customers"] }
+  gold_inputs      = ["accounts", "customers"]
   buckets          = { bronze = "my-lake-bronze", silver = "my-lake-silver", gold = "my-lake-gold", scripts = "my-lake-scripts" }
   databases        = { bronze = "my_lake_bronze", silver = "my_lake_silver", gold = "my_lake_gold", quarantine = "my_lake_quarantine", ops = "my_lake_ops" }
   log_group_prefix = "/aws-glue/jobs/my-lake"
