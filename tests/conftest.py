@@ -27,10 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         group = item.path.as_posix()
-        if item.get_closest_marker("spark"):
-            group = "spark"
-        elif "stack" in getattr(item, "fixturenames", ()):
+        if "stack" in getattr(item, "fixturenames", ()):
             group = "stack"
+        elif item.get_closest_marker("spark"):
+            group = "spark"
         item.add_marker(pytest.mark.xdist_group(group))
 
 
