@@ -66,7 +66,7 @@ INITIAL_LOAD = (
 )
 INCREMENT = (
     After("pipeline.silver:write_silver", "accounts"),
-    After("pipeline.run:refresh", "any"),
+    After("pipeline.refresh:refresh", "any"),
 )
 
 
