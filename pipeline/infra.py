@@ -104,7 +104,7 @@ def render_contracts() -> str:
                 {"name": column.name, "type": column.type}
                 | ({"pii": column.pii_class} if column.pii_class else {})
                 for column in mart.columns
-            ]
+            ],
         }
         for mart in sorted(MARTS, key=lambda mart: mart.name)
     }
@@ -159,6 +159,7 @@ def _artifacts(project: Path) -> list[str]:
         f"-var=wheel_path={build_wheel(project)}",
         f"-var=script_path={project / 'pipeline' / 'glue_job.py'}",
         f"-var=constraints_path={project / 'constraints.txt'}",
+        f"-var=models_path={project / 'ml'}",
     ]
 
 

@@ -50,6 +50,7 @@ locals {
 
   repository  = "${path.root}/.."
   script      = var.script_path != null ? var.script_path : "${local.repository}/pipeline/glue_job.py"
+  models      = var.models_path != null ? var.models_path : "${local.repository}/ml"
   constraints = var.constraints_path != null ? var.constraints_path : "${local.repository}/constraints.txt"
   built       = [for name in fileset("${local.repository}/dist", "finlake-*.whl") : "${local.repository}/dist/${name}"]
   wheel       = var.wheel_path != null ? var.wheel_path : try(one(local.built), null)
@@ -231,7 +232,7 @@ module "sagemaker" {
   buckets       = module.s3.buckets
   database      = module.glue.databases.gold
   workgroup     = one(module.athena[*].workgroup)
-  code_path     = "${local.repository}/ml"
+  code_path     = local.models
   image         = var.sagemaker.image
   instance_type = var.sagemaker.instance_type
   state_machine = var.sagemaker.state_machine

@@ -266,6 +266,12 @@ variable "constraints_path" {
   default     = null
 }
 
+variable "models_path" {
+  description = "The folder with the code that SageMaker trains by. Null takes ml/ of this repository."
+  type        = string
+  default     = null
+}
+
 # --- what a stage may have besides; all off -------------------------------------------------------
 
 variable "databricks" {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 from lakehouse import stack, story
 
+from emulator import native
 from pipeline.settings import Settings
 
 __all__ = ["stack", "story"]  # fixtures of the whole lakehouse, for every folder of tests
@@ -42,6 +43,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def writes(pytestconfig: pytest.Config) -> bool:
     """Whether this run writes the tables in the docs instead of comparing with them."""
     return bool(pytestconfig.getoption(WRITE_TABLE))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ports_of_this_worker(worker_id: str) -> Iterator[None]:
+    """Spark servers of workers side by side do not look for a free port at the same place."""
+    number = int(worker_id.removeprefix("gw")) + 1 if worker_id.startswith("gw") else 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "SPARK_PORT", native.SPARK_PORT + 100 * number)
+        patch.setattr(native, "SPARK_UI_PORT", native.SPARK_UI_PORT + 100 * number)
+        yield
 
 
 @pytest.fixture(scope="session")

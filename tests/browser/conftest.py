@@ -21,9 +21,12 @@ from pipeline.settings import Settings
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium: Playwright's own if it was installed, otherwise the system's, or Chrome."""
+    """Chromium: Playwright's own if it was installed, otherwise the system's, or Chrome.
+
+    It ends with the module: while Playwright is there, its event loop runs in this thread.
+    """
     with sync_playwright() as playwright:
         own = Path(playwright.chromium.executable_path)
         system = next(filter(None, map(shutil.which, NAMES)), None)
@@ -43,7 +46,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory, lake_at: Callable[[Path], Settings]) -> Iterator[Settings]:
     """A small bank, whose tables no test changes."""
     settings = lake_at(tmp_path_factory.mktemp("bank"))
@@ -53,7 +56,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory, lake_at: Callable[[Path], Set
         yield settings
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exported(bank: Settings, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The bank's page as a file, by its address."""
     file = tmp_path_factory.mktemp("exported") / "gold.html"

@@ -25,6 +25,7 @@ NOT_IN_JOBS = {
     "pipeline.dashboard.model",
     "pipeline.dashboard.server",
     "pipeline.e2e",
+    "pipeline.models",
     "pipeline.query",
     "pipeline.shell",
     "pipeline.terraform_docs",
