@@ -344,7 +344,10 @@ class Stamp:
 
     def __init__(self, terraform: Terraform) -> None:
         self._path = terraform.folder / "applied.json"
-        uploads = [Path(item.split("=", 2)[2]) for item in terraform.variables if "_path=" in item]
+        given = [Path(item.split("=", 2)[2]) for item in terraform.variables if "_path=" in item]
+        uploads = [
+            file for path in given for file in ([path] if path.is_file() else sorted(path.glob("*.*")))
+        ]
         files = [
             path
             for path in sorted(terraform.folder.rglob("*"))
