@@ -13,6 +13,7 @@ from pipeline.errors import FinlakeError
 from pipeline.gold.expectations import bad_counts, problems
 from pipeline.gold.increments import DELETED_AT, Slices, Sums
 from pipeline.gold.mart import GOLD, Mart, input_uri, provenance, versions_built_from
+from pipeline.report import REBUILT, UPDATED
 from pipeline.settings import Settings
 from pipeline.storage import delete_folder
 from pipeline.tables import (
@@ -28,8 +29,6 @@ from pipeline.tables import (
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-REBUILT, UPDATED = "rebuilt", "updated"
 
 
 def refresh(
@@ -52,8 +51,8 @@ def refresh(
     """
     uri = settings.table_uri(GOLD, mart.name)
     version, before = table_version(uri), newest_metadata(uri)
-    if not full and (since := _updatable(mart, versions, settings)):
-        _write(updated(spark, mart, since, versions, settings), mart, versions, settings)
+    if not full and (changed := _followable(mart, versions, settings)):
+        _write(updated(spark, mart, changed, versions, settings), mart, versions, settings)
         if not broken(spark, mart, versions, settings):
             return UPDATED
     _write(rebuilt(spark, mart, versions, settings), mart, versions, settings)
@@ -74,24 +73,30 @@ def rebuilt(spark: SparkSession, mart: Mart, versions: Mapping[str, int], settin
 def updated(
     spark: SparkSession,
     mart: Mart,
-    since: Mapping[str, int],
+    changed: Mapping[str, int],
     versions: Mapping[str, int],
     settings: Settings,
 ) -> DataFrame:
-    """The mart, from the stored one and what has changed since these versions of its inputs.
+    """The mart, from the stored one and what has changed.
+
+    Args:
+        spark: Session.
+        mart: The mart.
+        changed: Of inputs whose rows have changed, the versions that the stored mart was built from.
+        versions: Versions of all inputs.
+        settings: Where the tables are.
 
     Raises:
         ValueError: The mart is one that is always built anew.
     """
     stored = spark.read.format("delta").load(settings.table_uri(GOLD, mart.name))
     feeds = {
-        name: read_changes(spark, input_uri(name, settings), since[name] + 1, version)
-        for name, version in versions.items()
-        if version != since[name] and not rows_are_those_of(input_uri(name, settings), since[name])
+        name: read_changes(spark, input_uri(name, settings), since + 1, versions[name])
+        for name, since in changed.items()
     }
 
     def before(name: str) -> DataFrame:
-        return living(spark, name, since[name], settings)
+        return living(spark, name, changed.get(name, versions[name]), settings)
 
     def after(name: str) -> DataFrame:
         return living(spark, name, versions[name], settings)
@@ -126,21 +131,26 @@ def broken(spark: SparkSession, mart: Mart, versions: Mapping[str, int], setting
     return problems(mart, found, wanted, row["bad"])
 
 
-def _updatable(mart: Mart, versions: Mapping[str, int], settings: Settings) -> dict[str, int] | None:
-    """Versions that the stored mart was built from, if all that has changed since can be read."""
-    if mart.increment is None:
-        return None
-    since = versions_built_from(mart, settings)
+def _followable(mart: Mart, versions: Mapping[str, int], settings: Settings) -> dict[str, int] | None:
+    """Of inputs whose rows have changed, the versions that the stored mart was built from.
+
+    None if the mart cannot follow: it never does, it was built by another definition or from newer
+    versions, or what has changed since cannot be read.
+    """
+    since = versions_built_from(mart, settings) if mart.increment else None
     if since is None or min(since.values()) < 0:
         return None
+    changed = {}
     for name, version in since.items():
         uri = input_uri(name, settings)
         if version > versions[name]:
             return None
-        same = version == versions[name] or rows_are_those_of(uri, version)
-        if not same and not has_change_feed(uri, version, versions[name]):
+        if version == versions[name] or rows_are_those_of(uri, version):
+            continue
+        if not has_change_feed(uri, version, versions[name]):
             return None
-    return since
+        changed[name] = version
+    return changed
 
 
 def _write(rows: DataFrame, mart: Mart, versions: dict[str, int], settings: Settings) -> None:

@@ -56,6 +56,9 @@ class EntityReport:
         }
 
 
+REBUILT, UPDATED = "rebuilt", "updated"  # what a run may have done to a mart
+
+
 @dataclass
 class MartReport:
     """What a run did for one mart."""
@@ -97,7 +100,7 @@ class RunReport:
     def changed(self) -> bool:
         """Whether anything was loaded or rebuilt."""
         return any(entity.files or entity.read for entity in self.entities) or any(
-            mart.status in ("rebuilt", "updated") for mart in self.marts
+            mart.status in (REBUILT, UPDATED) for mart in self.marts
         )
 
     def as_dict(self) -> dict[str, Any]:

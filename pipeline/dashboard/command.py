@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from pathlib import Path
@@ -40,6 +39,8 @@ def dashboard(
     if export is not None:
         _export(settings, export, as_json=as_json)
         return
+    import asyncio
+
     from pipeline.dashboard.server import serve
 
     def ready(url: str) -> None:

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.gold.increments import Slices
 from pipeline.gold.mart import Mart, Total
+from pipeline.gold.money import from_minor_units, minor_units
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -61,12 +62,14 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
         "customer_id",
         "branch_code",
         F.col("currency").alias("own_currency"),
-        _cents("balance").alias("balance"),
+        minor_units(F.col("balance")).alias("balance"),
     )
     booked = silver["transactions"].where(F.col("status") == "booked")
     day = F.coalesce("booking_date", "transaction_date").alias("balance_date")
     daily = (
-        booked.select("account_id", "currency", day, "direction", _cents("amount").alias("amount"))
+        booked.select(
+            "account_id", "currency", day, "direction", minor_units(F.col("amount")).alias("amount")
+        )
         .repartition("account_id")  # once for all that follows
         .groupBy(*KEY)
         .agg(_sum_of("credit"), _sum_of("debit"), F.count("*").alias("transaction_count"))
@@ -85,25 +88,16 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
         *KEY,
         "customer_id",
         "branch_code",
-        _money("credit").alias("credit_amount"),
-        _money("debit").alias("debit_amount"),
+        from_minor_units(F.col("credit")).alias("credit_amount"),
+        from_minor_units(F.col("debit")).alias("debit_amount"),
         "transaction_count",
-        F.when(is_own, _money(F.col("balance") - F.col("moved_since"))).alias("closing_balance"),
+        F.when(is_own, from_minor_units(F.col("balance") - F.col("moved_since"))).alias("closing_balance"),
         "valid_until",
     )
 
 
 def _sum_of(direction: str) -> Column:
     return F.try_sum(F.when(F.col("direction") == direction, F.col("amount")).otherwise(0)).alias(direction)
-
-
-def _cents(name: str) -> Column:
-    return (F.col(name) * 100).cast("bigint")
-
-
-def _money(cents: Column | str) -> Column:
-    value = F.col(cents) if isinstance(cents, str) else cents
-    return (value.cast("decimal(20,0)") * F.expr("0.01bd")).cast("decimal(28,2)")
 
 
 MART = Mart(

@@ -33,6 +33,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.gold.increments import Slices
 from pipeline.gold.mart import Mart, Total
+from pipeline.gold.money import from_minor_units, minor_units
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -140,13 +141,18 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
         )
         .repartition("account_id")
         .join(own, "account_id", "left")
-        .withColumn("cents", F.when(F.col("paid_currency") == F.col("own_currency"), _cents("amount")))
+        .withColumn(
+            "cents", F.when(F.col("paid_currency") == F.col("own_currency"), minor_units(F.col("amount")))
+        )
     )
     by_day = moves.groupBy("account_id", "activity_date", F.col("own_currency").alias("currency")).agg(
         *_of_the_day()
     )
     return _signals(by_day.withColumns(_looking_back())).select(
-        *[_money(column.name) if column.type == MONEY else column.name for column in COLUMNS]
+        *[
+            from_minor_units(F.col(column.name)).alias(column.name) if column.type == MONEY else column.name
+            for column in COLUMNS
+        ]
     )
 
 
@@ -229,14 +235,6 @@ def _sum(condition: Column) -> Column:
 
 def _count(condition: Column) -> Column:
     return F.count(F.when(condition, 1))
-
-
-def _cents(name: str) -> Column:
-    return (F.col(name) * 100).cast("bigint")
-
-
-def _money(cents: str) -> Column:
-    return (F.col(cents).cast("decimal(20,0)") * F.expr("0.01bd")).cast(MONEY).alias(cents)
 
 
 MART = Mart(

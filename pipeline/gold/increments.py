@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
+from pipeline.gold.money import from_minor_units, minor_units
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Sums:
 
     def build(self, tables: Mapping[str, DataFrame], columns: Sequence[TableColumn]) -> DataFrame:
         """The whole mart, from all rows."""
-        rows = self._joined(tables[self.fact].select(*self.reads), tables)
+        rows = self._joined(tables[self.fact].select(*self.reads), tables.__getitem__)
         return self._finished(self._sums(rows, columns), columns)
 
     def update(
@@ -103,35 +104,30 @@ class Sums:
             # What a new key gives to look up can only matter to rows that have found nothing so far.
             unfound = reduce(and_, (F.col(name).isNull() for name in self.lookup.columns))
             orphans = not stored.where(unfound).isEmpty()
-            found = _changed_keys(feeds[self.lookup.table], self.lookup, orphans=orphans).persist()
+            found = _changed_keys(feeds[self.lookup.table], self.lookup, orphans=orphans)
             changed = None if found.isEmpty() else F.broadcast(found)
         if self.fact in feeds:
             fed = _weighted(_living(feeds[self.fact])).select(*self.reads, WEIGHT)
             if self.lookup and changed is not None:
                 fed = fed.join(changed, self.lookup.key, "left_anti")
-            parts.append(self._joined(fed, {name: after(name) for name in self._looked_up}))
+            parts.append(self._joined(fed, after))
         if self.lookup and changed is not None:
             for table, weight in ((before, -1), (after, 1)):
                 moved = table(self.fact).select(*self.reads).join(changed, self.lookup.key, "left_semi")
-                rows = moved.withColumn(WEIGHT, F.lit(weight))
-                parts.append(self._joined(rows, {name: table(name) for name in self._looked_up}))
+                parts.append(self._joined(moved.withColumn(WEIGHT, F.lit(weight)), table))
         if not parts:
             return stored
         change = reduce(lambda left, right: left.unionByName(right), parts)
         names = [*self.keys(), *self.measures()]
-        whole = [_minor_units(F.col(name), name, columns).alias(name) for name in self.measures()]
+        whole = [_whole(F.col(name), name, columns).alias(name) for name in self.measures()]
         state = stored.select(*self.keys(), *whole).unionByName(self._sums(change, columns).select(*names))
         summed = state.groupBy(*self.keys()).agg(*[F.try_sum(name).alias(name) for name in self.measures()])
         return self._finished(summed, columns)
 
-    @property
-    def _looked_up(self) -> tuple[str, ...]:
-        return (self.lookup.table,) if self.lookup else ()
-
-    def _joined(self, rows: DataFrame, tables: Mapping[str, DataFrame]) -> DataFrame:
+    def _joined(self, rows: DataFrame, table: Table) -> DataFrame:
         if self.lookup is None:
             return rows
-        found = tables[self.lookup.table].select(self.lookup.key, *self.lookup.columns)
+        found = table(self.lookup.table).select(self.lookup.key, *self.lookup.columns)
         return rows.join(found, self.lookup.key, "left")
 
     def _sums(self, rows: DataFrame, columns: Sequence[TableColumn]) -> DataFrame:
@@ -140,14 +136,14 @@ class Sums:
         weight = F.col(WEIGHT).cast("bigint") if WEIGHT in rows.columns else None
         sums = []
         for name, measure in self.measures().items():
-            whole = _minor_units(F.coalesce(measure, F.lit(0)), name, columns)
+            whole = _whole(F.coalesce(measure, F.lit(0)), name, columns)
             # Null when a sum is too great for 64 bits, which no expectation lets pass.
             sums.append(F.try_sum(whole if weight is None else whole * weight).alias(name))
         keyed = [column.alias(name) for name, column in self.keys().items()]
         return chosen.groupBy(*keyed).agg(*sums)
 
     def _finished(self, sums: DataFrame, columns: Sequence[TableColumn]) -> DataFrame:
-        money = {name: _as_decimal(F.col(name), name, columns) for name in self.measures()}
+        money = {name: _as_stored(F.col(name), name, columns) for name in self.measures()}
         is_there = reduce(or_, (F.coalesce(name, F.lit(1)) != 0 for name in self.counted))
         plain = sums.where(is_there).withColumns(money)
         return plain.withColumns(dict(self.derived())) if self.derived() else plain
@@ -186,7 +182,7 @@ class Slices:
             net_changes(feed, (self.key, *(c for c in self.reads[name] if c != self.key))).select(self.key)
             for name, feed in feeds.items()
         ]
-        keys = reduce(lambda left, right: left.union(right), changed).distinct().persist()
+        keys = reduce(lambda left, right: left.union(right), changed).distinct()
         tables = {name: after(name).join(keys, self.key, "left_semi") for name in self.reads}
         kept = stored.join(keys, self.key, "left_anti")
         return kept.select(*names).unionByName(build(tables).select(*names))
@@ -226,13 +222,12 @@ def _scale(name: str, columns: Sequence[TableColumn]) -> int:
     return int(found[1]) if found else 0
 
 
-def _minor_units(value: Column, name: str, columns: Sequence[TableColumn]) -> Column:
-    """A value of a mart's column as a whole number of its smallest unit (cents, for two places)."""
-    return (value * 10 ** _scale(name, columns)).cast("bigint") if _scale(name, columns) else value
-
-
-def _as_decimal(units: Column, name: str, columns: Sequence[TableColumn]) -> Column:
+def _whole(value: Column, name: str, columns: Sequence[TableColumn]) -> Column:
+    """A value of a mart's column as a whole number, money in its smallest unit."""
     places = _scale(name, columns)
-    if not places:
-        return units
-    return (units.cast("decimal(20,0)") * F.expr(f"1e-{places}bd")).cast(f"decimal(28,{places})")
+    return minor_units(value, places) if places else value
+
+
+def _as_stored(whole: Column, name: str, columns: Sequence[TableColumn]) -> Column:
+    places = _scale(name, columns)
+    return from_minor_units(whole, places) if places else whole

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from datetime import date
 
-import duckdb
+import marts
 import pytest
 from feature_sql import FEATURE_MARTS, RATIOS
-from makers import judged, row
+from makers import row
+from marts import compare, kept, silver_in, silver_of
 from pyspark.sql import functions as F  # noqa: N812
 
-from contracts import load_contract, load_contracts
 from datagen import generate
-from pipeline.entities import entity_module
 from pipeline.gold import customer_features, fraud_signals, loan_default_features
-from pipeline.history import VALIDITY
 
 pytestmark = pytest.mark.spark
 
@@ -40,54 +38,9 @@ def with_history(tables):
     return tables | {"customers_history": tables["customers"].withColumns(columns)}
 
 
-def silver_of(spark, rows):
-    """Silver tables of texts as they stand in Bronze: typed and with derived columns, not judged."""
-    tables = {}
-    for entity, contract in load_contracts().items():
-        frame = judged(spark, entity, rows.get(entity, ()))
-        tables[entity] = frame.withColumns(entity_module(entity).enrich()).select(
-            *[F.col(column.name).cast(column.physical_type) for column in contract.columns]
-        )
-    return with_history(tables)
-
-
 def build(silver, name):
     """A mart as it is stored."""
-    found = BY_NAME[name]
-    return found.build(silver).select(*[F.col(column.name).cast(column.type) for column in found.columns])
-
-
-def source_names(entity):
-    """Columns that the recompute may know."""
-    contract = load_contract(entity.removesuffix("_history"))
-    names = [column.name for column in contract.source_columns]
-    return names + ([column.name for column in VALIDITY] if entity.endswith("_history") else [])
-
-
-def compare(silver, name, folder):
-    """Build a mart by Spark and by DuckDB, and check that they hold the same rows; returns how many."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    for entity, frame in silver.items():
-        uri = folder / entity
-        frame.select(*source_names(entity)).coalesce(1).write.parquet(str(uri))
-        connection.execute(f"CREATE VIEW {entity} AS SELECT * FROM '{uri}/*.parquet'")
-    build(silver, name).coalesce(1).write.parquet(str(folder / name))
-    connection.execute(f"CREATE VIEW built AS SELECT * FROM '{folder / name}/*.parquet'")
-    connection.execute(f"CREATE TABLE other AS {FEATURE_MARTS[name]}")
-    columns = [column.name for column in BY_NAME[name].columns]
-    exact = ", ".join(column for column in columns if column not in RATIOS)
-    missing = connection.execute(f"SELECT {exact} FROM other EXCEPT ALL SELECT {exact} FROM built").fetchall()
-    extra = connection.execute(f"SELECT {exact} FROM built EXCEPT ALL SELECT {exact} FROM other").fetchall()
-    assert (missing[:3], extra[:3]) == ([], [])
-    for ratio in set(RATIOS) & set(columns):
-        off = connection.execute(
-            f"SELECT count(*) FROM built b JOIN other o USING ({', '.join(KEYS[name])}) "
-            f"WHERE (b.{ratio} IS NULL) <> (o.{ratio} IS NULL) "
-            f"OR abs(CAST(b.{ratio} AS DOUBLE) - o.{ratio}) > 0.000001"
-        ).fetchone()
-        assert off == (0,), ratio
-    return connection.execute("SELECT count(*) FROM built").fetchone()[0]
+    return marts.build(BY_NAME[name], silver)
 
 
 @pytest.fixture(scope="module")
@@ -98,18 +51,8 @@ def generated(spark, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bank")
     profile = override(load(), {"fraud": "0.02", "arrears": "4"})
     generate(folder, scale=300, seed=7, dirty=0, profile=profile)
-    tables = {}
-    for entity, contract in load_contracts().items():
-        raw = spark.read.option("header", True).csv(f"file://{folder}/{entity}")
-        typed = raw.select(*[F.col(c.name).cast(c.physical_type) for c in contract.source_columns])
-        tables[entity] = (
-            typed.withColumns(entity_module(entity).enrich())
-            .select(*[F.col(column.name).cast(column.physical_type) for column in contract.columns])
-            .persist()
-        )
-    yield with_history(tables)
-    for table in tables.values():
-        table.unpersist()
+    with kept(silver_in(spark, folder)) as tables:
+        yield with_history(tables)
 
 
 # What a generator makes too seldom: other currencies, edges of time, loans without payments.
@@ -172,25 +115,23 @@ EDGES = {
 
 @pytest.fixture(scope="module")
 def edges(spark):
-    tables = {entity: table.persist() for entity, table in silver_of(spark, EDGES).items()}
-    yield tables
-    for table in tables.values():
-        table.unpersist()
+    with kept(with_history(silver_of(spark, EDGES))) as tables:
+        yield tables
 
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_a_mart_equals_a_recompute_on_generated_data(generated, name, tmp_path):
-    assert compare(generated, name, tmp_path) > 50
+    assert compare(BY_NAME[name], generated, FEATURE_MARTS[name], RATIOS, tmp_path) > 50
 
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_a_mart_equals_a_recompute_on_rare_rows(edges, name, tmp_path):
-    assert compare(edges, name, tmp_path) > 3
+    assert compare(BY_NAME[name], edges, FEATURE_MARTS[name], RATIOS, tmp_path) > 3
 
 
 def test_marts_of_empty_tables_can_be_built_also_in_ansi_mode(spark, ansi):
     with ansi(True):
-        silver = silver_of(spark, {})
+        silver = with_history(silver_of(spark, {}))
         assert {name: build(silver, name).count() for name in BY_NAME} == dict.fromkeys(BY_NAME, 0)
 
 

@@ -7,15 +7,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-import duckdb
+import marts
 import pytest
 from feature_sql import FEATURE_MARTS
-from makers import judged, row
+from makers import row
+from marts import compare, kept, silver_in, silver_of
 from pyspark.sql import functions as F  # noqa: N812
 
-from contracts import load_contract, load_contracts
 from datagen import generate
-from pipeline.entities import entity_module
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS, mart
 from pipeline.gold.loan_portfolio import BUCKETS
@@ -198,51 +197,9 @@ RATIOS = (
 )
 
 
-def silver_of(spark, rows):
-    """Silver tables of texts as they stand in Bronze: typed and with derived columns, not judged."""
-    tables = {}
-    for entity, contract in load_contracts().items():
-        frame = judged(spark, entity, rows.get(entity, ()))
-        tables[entity] = frame.withColumns(entity_module(entity).enrich()).select(
-            *[F.col(column.name).cast(column.physical_type) for column in contract.columns]
-        )
-    return tables
-
-
 def build(silver, name):
     """A mart as it is stored."""
-    found = BY_NAME[name]
-    return found.build(silver).select(*[F.col(column.name).cast(column.type) for column in found.columns])
-
-
-def compare(silver, name, folder):
-    """Build a mart by Spark and by DuckDB, and check that they hold the same rows; returns how many."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    for entity, frame in silver.items():
-        names = [column.name for column in load_contract(entity).source_columns]
-        uri = folder / entity
-        if not uri.exists():
-            frame.select(*names).coalesce(1).write.parquet(str(uri))
-        connection.execute(f"CREATE VIEW {entity} AS SELECT * FROM '{uri}/*.parquet'")
-    build(silver, name).coalesce(1).write.parquet(str(folder / name))
-    connection.execute(f"CREATE VIEW built AS SELECT * FROM '{folder / name}/*.parquet'")
-    columns = [column.name for column in BY_NAME[name].columns]
-    exact = ", ".join(column for column in columns if column not in RATIOS)
-    key = [column for column in columns if column not in RATIOS]
-    connection.execute(f"CREATE TABLE other AS {RECOMPUTED[name]}")
-    missing = connection.execute(f"SELECT {exact} FROM other EXCEPT ALL SELECT {exact} FROM built").fetchall()
-    extra = connection.execute(f"SELECT {exact} FROM built EXCEPT ALL SELECT {exact} FROM other").fetchall()
-    assert (missing, extra) == ([], [])
-    for ratio in set(RATIOS) & set(columns):
-        same = " AND ".join(f"b.{column} IS NOT DISTINCT FROM o.{column}" for column in key)
-        off = connection.execute(
-            f"SELECT count(*) FROM built b JOIN other o ON {same} "
-            f"WHERE (b.{ratio} IS NULL) <> (o.{ratio} IS NULL) "
-            f"OR NOT coalesce(abs(CAST(b.{ratio} AS DOUBLE) - o.{ratio}), 0) <= 0.000001"
-        ).fetchone()
-        assert off == (0,), ratio
-    return connection.execute("SELECT count(*) FROM built").fetchone()[0]
+    return marts.build(BY_NAME[name], silver)
 
 
 @pytest.fixture(scope="module")
@@ -250,18 +207,8 @@ def generated(spark, tmp_path_factory):
     """Silver of a small bank, without dirt."""
     folder = tmp_path_factory.mktemp("bank")
     generate(folder, scale=50, seed=7, dirty=0)
-    tables = {}
-    for entity, contract in load_contracts().items():
-        raw = spark.read.option("header", True).csv(f"file://{folder}/{entity}")
-        typed = raw.select(*[F.col(c.name).cast(c.physical_type) for c in contract.source_columns])
-        tables[entity] = (
-            typed.withColumns(entity_module(entity).enrich())
-            .select(*[F.col(column.name).cast(column.physical_type) for column in contract.columns])
-            .persist()
-        )
-    yield tables
-    for table in tables.values():
-        table.unpersist()
+    with kept(silver_in(spark, folder)) as tables:
+        yield tables
 
 
 # What a generator makes too seldom: no accounts, no payments, failures only, other currencies, edges of time.
@@ -319,20 +266,18 @@ EDGES = {
 
 @pytest.fixture(scope="module")
 def edges(spark):
-    tables = {entity: table.persist() for entity, table in silver_of(spark, EDGES).items()}
-    yield tables
-    for table in tables.values():
-        table.unpersist()
+    with kept(silver_of(spark, EDGES)) as tables:
+        yield tables
 
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_a_mart_equals_a_recompute_on_generated_data(generated, name, tmp_path):
-    assert compare(generated, name, tmp_path) > 5
+    assert compare(BY_NAME[name], generated, RECOMPUTED[name], RATIOS, tmp_path) > 5
 
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_a_mart_equals_a_recompute_on_rare_rows(edges, name, tmp_path):
-    assert compare(edges, name, tmp_path) > 2
+    assert compare(BY_NAME[name], edges, RECOMPUTED[name], RATIOS, tmp_path) > 2
 
 
 def test_marts_of_empty_tables_can_be_built_also_in_ansi_mode(spark, ansi):
