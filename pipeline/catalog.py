@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -45,7 +44,6 @@ class CatalogTable:
     cluster_by: tuple[str, ...] = ()
 
 
-@cache
 def glue_client() -> GlueClient:
     """Client for Glue at the endpoint that the AWS SDKs' variables name."""
     # boto3 alone among the SDKs does not read AWS_REGION.
