@@ -99,14 +99,22 @@ class AthenaService:
 
     async def _start(self, context: Context, body: dict[str, Any]) -> dict[str, Any]:
         sql = _required(body, "QueryString")
-        if before := self._executions.of_token(context, body.get("ClientRequestToken")):
-            if before.request != digest(body):
-                raise RequestRefusedError("Idempotent parameters do not match", "INVALID_INPUT")
+        if before := self._started(context, body):
             return {"QueryExecutionId": before.id}
         tree = await asyncio.to_thread(transpile.parse, sql)
         execution = await self._execution(context, body, sql, tree)
+        # The same request may have come twice at once; between here and the start nothing else runs.
+        if before := self._started(context, body):
+            return {"QueryExecutionId": before.id}
         self._executions.start(execution)
         return {"QueryExecutionId": execution.id}
+
+    def _started(self, context: Context, body: dict[str, Any]) -> Execution | None:
+        """The execution that a request's token has started already."""
+        before = self._executions.of_token(context, body.get("ClientRequestToken"))
+        if before and before.request != digest(body):
+            raise RequestRefusedError("Idempotent parameters do not match", "INVALID_INPUT")
+        return before
 
     async def _execution(self, context: Context, body: dict[str, Any], sql: str, tree: exp.Expr) -> Execution:
         name = body.get("WorkGroup") or "primary"

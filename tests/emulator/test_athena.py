@@ -7,6 +7,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from http.client import HTTPConnection
@@ -224,6 +225,20 @@ def test_a_token_starts_a_query_only_once(athena: Athena) -> None:
     assert athena.start("SELECT 1", ClientRequestToken=token) == first
     with pytest.raises(ClientError, match="Idempotent parameters do not match"):
         athena.start("SELECT 2", ClientRequestToken=token)
+
+
+def test_a_token_that_comes_many_times_at_once_starts_one_query(athena: Athena) -> None:
+    client = athena.client("athena", max_pool_connections=8)
+    long = "SELECT " + ", ".join(f"{n} AS n{n}" for n in range(2_000))  # reading it takes a while
+
+    def start(_: int) -> str:
+        answer = client.start_query_execution(
+            QueryString=long, ClientRequestToken="o" * 40, ResultConfiguration={"OutputLocation": OUTPUT}
+        )
+        return str(answer["QueryExecutionId"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(start, range(8)))) == 1
 
 
 def test_results_are_reused_only_when_asked_for_and_say_so(athena: Athena) -> None:
