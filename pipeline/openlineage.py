@@ -242,6 +242,7 @@ def batch_event(
         *[
             _input(settings.table_uri("silver", parent), facets={"version": _version(number)})
             for parent, number in batch.parent_versions.items()
+            if number >= 0
         ],
         *([_input(quarantine, facets={"version": _version(batch.quarantine_version)})]
           if batch.replay_layouts else []),

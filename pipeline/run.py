@@ -525,26 +525,19 @@ def _ensure_tables(
 ) -> dict[str, tuple[str, ...]]:
     """Make the ledger, and the tables of the run's entities as their contracts say.
 
-    Those of other entities are left alone: on AWS, a job may write its own only. A parent's table must
-    be there to be looked into, so it is made where it is missing.
+    Those of other entities are left alone, parents' too: on AWS, a job may write its own only.
 
     Returns:
         By entity, the columns of Silver that its contract does not know.
     """
-    known = load_contracts()
-    parents = {name for contract in contracts.values() for name in contract.parent_entities} - set(contracts)
-    missing = [name for name in sorted(parents) if table_version(settings.table_uri("silver", name)) < 0]
     with ThreadPoolExecutor(max_workers=8) as pool:
         pending = [pool.submit(table.ensure) for table in ledger.tables]
-        made = [pool.submit(ensure_tables, known[name], (), settings) for name in missing]
         additional = {
             entity: pool.submit(ensure_tables, contract, (), settings)
             for entity, contract in contracts.items()
         }
         for future in pending:
             future.result()
-        for parent in made:
-            parent.result()
         return {entity: future.result() for entity, future in additional.items()}
 
 

@@ -354,11 +354,15 @@ def classified_schema(contract: Contract, additional: Sequence[str] = ()) -> str
 def parent_keys(
     spark: SparkSession, batch: Batch, contract: Contract, settings: Settings
 ) -> dict[str, DataFrame]:
-    """Keys of the parents in Silver, for each column that refers to one."""
+    """Keys of the parents in Silver, for each column that refers to one; none of a missing table."""
     keys = {}
     for column in contract.parents:
         entity = str(column.parent_entity)
-        parent = read_version(spark, settings.table_uri("silver", entity), batch.parent_versions[entity])
+        version = batch.parent_versions[entity]
+        if version < 0:
+            keys[column.name] = spark.createDataFrame([], f"_parent_key {column.physical_type}")
+            continue
+        parent = read_version(spark, settings.table_uri("silver", entity), version)
         keys[column.name] = parent.select(F.col(str(column.parent_column)).alias("_parent_key"))
     return keys
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import venv
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -171,9 +172,19 @@ def python_with(client: str) -> Path:
     wanted = requirements(client).read_bytes()
     if not made_of.is_file() or made_of.read_bytes() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run([*pip, "-r", requirements(client)], capture_output=True, text=True, check=False)
+        venv.create(folder, symlinks=True)  # without pip: this one's does for all
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            python,
+            "install",
+            "--quiet",
+            "-r",
+            requirements(client),
+        ]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{client} cannot be installed: {done.stderr}"
         made_of.write_bytes(wanted)
     return python

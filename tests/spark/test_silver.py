@@ -614,6 +614,16 @@ def test_a_parent_that_arrives_before_an_interrupted_batch_is_done_again_release
     assert run_pipeline(lake, entities=["accounts"], layer="silver").run_id is None
 
 
+def test_rows_whose_parents_have_no_table_yet_wait_and_the_run_makes_none(spark, lake):
+    put(lake, "accounts", "1.csv", [row("accounts")])
+    report = load(lake, "accounts")["accounts"]
+    assert outcome(report) == (0, 0, 0, 0, 1)
+    assert table_version(lake.table_uri("silver", "customers")) == -1, "its own job makes it"
+    add_customers(lake, row("accounts")["customer_id"])
+    assert load(lake, "accounts")["accounts"].released == 1
+    assert quarantine(lake, "accounts").is_empty()
+
+
 def test_an_interrupted_batch_whose_only_file_is_gone_takes_its_bad_rows_back(spark, lake):
     file = put(lake, "customers", "1.csv", [row("customers", customer_id="")])
     killed_run(lake, "write_quarantine", entity="customers")
