@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ hypothesis_settings.register_profile("finlake", deadline=None)
 hypothesis_settings.load_profile("finlake")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which looks at the marks that are set by then
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests go to the same worker when they run side by side, as `make test` has them.
 
@@ -33,6 +35,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif item.get_closest_marker("spark"):
             group = "spark"
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """See that the groups are heeded. With versions that do not fit together, all tests get mixed in silence."""
+    mode = os.environ.get("PYTEST_XDIST_WORKER") and session.config.getoption("loadgroup", default=False)
+    if mode and (alone := [item.nodeid for item in session.items if "@" not in item.nodeid]):
+        raise pytest.UsageError(
+            f"pytest-xdist does not group {alone[0]}: pytest {pytest.__version__} is too new"
+        )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
