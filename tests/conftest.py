@@ -38,12 +38,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """See that the groups are heeded. With versions that do not fit together, all tests get mixed in silence."""
-    mode = os.environ.get("PYTEST_XDIST_WORKER") and session.config.getoption("loadgroup", default=False)
-    if mode and (alone := [item.nodeid for item in session.items if "@" not in item.nodeid]):
-        raise pytest.UsageError(
-            f"pytest-xdist does not group {alone[0]}: pytest {pytest.__version__} is too new"
-        )
+    """See that the groups are heeded: versions that do not fit together would mix all tests in silence."""
+    grouped = "PYTEST_XDIST_WORKER" in os.environ and session.config.getoption("loadgroup", default=False)
+    if grouped and (alone := [item.nodeid for item in session.items if "@" not in item.nodeid]):
+        raise pytest.UsageError(f"pytest {pytest.__version__} and its xdist do not group {alone[0]}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
