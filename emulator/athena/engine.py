@@ -136,7 +136,7 @@ class Engine:
         self.s3 = s3
         self.job = job
         self._sizes: list[Future[int]] = []
-        self._sizing = ThreadPoolExecutor(2, thread_name_prefix="sizes")
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="tables")
         self._pinned: list[str] = []
         self._views: dict[transpile.TableName, dict[str, str]] = {}
         self._stack: list[transpile.TableName] = []
@@ -152,7 +152,7 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the tables; all rows have been fetched."""
-        self._sizing.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
         for alias in self._pinned:
             with suppress(duckdb.Error):
                 self.connection.execute(f"DETACH {name(alias)}")
@@ -174,8 +174,10 @@ class Engine:
         """A query as DuckDB's SQL; the tables that it names are there as views then."""
         transpile.bind(tree, parameters or [])
         names = transpile.tables(tree, sql, database)
-        for table in sorted(set(names.values()), key=lambda item: (item.database, item.name)):
-            self._attach(table)
+        missing = sorted(set(names.values()) - set(self._views), key=lambda item: (item.database, item.name))
+        # Looking a table up is waiting for Glue and S3.
+        for table, source in zip(missing, self._pool.map(self._source, missing), strict=True):
+            self._attach(table, source)
         return transpile.to_duckdb(tree, names, {table: self._views[table] for table in set(names.values())})
 
     def describe(self, sql: str) -> list[tuple[str, str]]:
@@ -209,27 +211,33 @@ class Engine:
                 return
             yield batch
 
-    def _attach(self, table: transpile.TableName) -> None:
-        if table in self._views:
-            return
-        if table.database == INFORMATION:
-            self._information(table)
-            return
-        if table.name.endswith("$partitions"):
-            self._partitions(table)
-            return
+    def _source(self, table: transpile.TableName) -> tuple[Table, str] | None:
+        """A table of the catalogue, and SQL that reads its files; none of what is made up here."""
+        if table.database == INFORMATION or table.name.endswith("$partitions"):
+            return None
         found = self.catalog.table(table.database, table.name, table.place)
         if found.is_view:
+            return found, ""
+        if found.kind == "delta":
+            return found, self._pin(found)
+        sql, size = sources.relation(found, self.catalog, self.s3)
+        self._sizes.append(self._pool.submit(lambda: size))
+        return found, sql
+
+    def _attach(self, table: transpile.TableName, source: tuple[Table, str] | None) -> None:
+        if table in self._views:
+            return
+        if source is None:
+            make = self._information if table.database == INFORMATION else self._partitions
+            make(table)
+            return
+        found, sql = source
+        if found.is_view:
             sql = self._view(found, table)
-        elif found.kind == "delta":
-            sql = self._pin(found)
-        else:
-            sql, size = sources.relation(found, self.catalog, self.s3)
-            self._sizes.append(self._sizing.submit(lambda: size))
         with self.source_errors(found):
             self._create(table, sql)
         if found.kind == "delta":
-            self._sizes.append(self._sizing.submit(self._delta_bytes, found, self.connection.cursor()))
+            self._sizes.append(self._pool.submit(self._delta_bytes, found, self.connection.cursor()))
 
     def _view(self, found: Table, table: transpile.TableName) -> str:
         if table in self._stack:
@@ -255,8 +263,8 @@ class Engine:
         """SQL that reads a Delta table as it is now, by a log that is read once however often it is asked."""
         alias = f"delta_{new_name()}"
         uri = literal("s3://{}/{}".format(*sources.bucket_and_key(table.location)))
-        with self.source_errors(table):
-            self.connection.execute(f"ATTACH {uri} AS {name(alias)} (TYPE delta, PIN_SNAPSHOT)")
+        with self.source_errors(table), self.connection.cursor() as connection:
+            connection.execute(f"ATTACH {uri} AS {name(alias)} (TYPE delta, PIN_SNAPSHOT)")
         self._pinned.append(alias)
         return f"SELECT * FROM {name(alias)}"
 
