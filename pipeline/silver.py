@@ -360,7 +360,8 @@ def parent_keys(
         entity = str(column.parent_entity)
         version = batch.parent_versions[entity]
         if version < 0:
-            keys[column.name] = spark.createDataFrame([], f"_parent_key {column.physical_type}")
+            none = F.lit(None).cast(column.physical_type).alias("_parent_key")
+            keys[column.name] = spark.range(0).select(none)
             continue
         parent = read_version(spark, settings.table_uri("silver", entity), version)
         keys[column.name] = parent.select(F.col(str(column.parent_column)).alias("_parent_key"))
