@@ -1,11 +1,12 @@
 """The whole story in one go, as ``make e2e`` tells it.
 
-Infrastructure by Terraform, an initial load, one increment, checks after each, and a run with
-nothing new. On a lake that already holds generated batches, the next two batches are loaded
-instead, so nothing that is there is ever deleted.
+Infrastructure by Terraform, an initial load by ``finlake run``, an increment by Glue's workflow, checks
+after each, a run with nothing new, and Bronze crawled and asked by Athena. On a lake that already holds
+generated batches, the next two batches are loaded instead, so nothing that is there is ever deleted.
 
 What it does is done by the commands that a user would type, each shown before it runs: on the
-native stack here, on the Docker stack inside of its containers.
+native stack here, on the Docker stack inside of its containers. What is done as on AWS is done by AWS's own
+API only.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import boto3
 import typer
 from rich.table import Table
 
@@ -35,6 +37,7 @@ from pipeline.present import out, print_table
 from pipeline.settings import Settings, load_settings
 from pipeline.tables import table_version
 
+POLL_SECONDS = 1
 SAMPLE_QUERY = """SELECT segment, count(*) AS customers, sum(account_count) AS accounts,
        sum(loan_count) AS loans, round(avg(transaction_count_90d), 1) AS transactions_90d
 FROM gold.customer_360 GROUP BY segment ORDER BY segment"""
@@ -94,10 +97,14 @@ def main(
         raise FinlakeError(f"FINLAKE_ENV is {story.settings.env}", "this story is for the local stack only")
     clock = time.monotonic()
     infrastructure(story)
+    name = f"{story.settings.prefix}-{story.settings.env}"  # of what Terraform makes
     first = next_batch(story)
-    for batch in (first, first + 1):
-        load(story, batch)
+    load(story, first, "Run", lambda: story.finlake("run"))
+    load(story, first + 1, "Run as on AWS, by Glue's workflow", lambda: run_workflow(name))
     nothing_new(story)
+    with story.step("As on AWS: crawl Bronze, and ask Athena"):
+        crawl(f"{name}-bronze")
+        ask_athena(story.settings)
     with story.step("Publish: masked copies for outside readers"):
         story.finlake("publish")
     with story.step("Ask Athena: finlake query"):
@@ -135,7 +142,7 @@ def next_batch(story: Story) -> int:
     return last.batch + 1
 
 
-def load(story: Story, batch: int) -> None:
+def load(story: Story, batch: int, title: str, run: Callable[[], None]) -> None:
     """Generate a batch, run the pipeline, and check the lake."""
     what = "initial load" if batch == 0 else f"increment {batch}"
     with story.step(f"Generate: {what}"):
@@ -145,12 +152,91 @@ def load(story: Story, batch: int) -> None:
             "generate", *(text for name, value in options.items() for text in (f"--{name}", str(value)))
         )
     before = versions(story.settings)
-    with story.step(f"Run: {what}"):
-        story.finlake("run")
+    with story.step(f"{title}: {what}"):
+        run()
     if before == versions(story.settings):
         raise FinlakeError(f"the run of the {what} loaded nothing")
     with story.step(f"Verify: {what}"):
         story.finlake("verify")
+
+
+def run_workflow(name: str) -> None:
+    """Start a workflow of Glue, and tell of its jobs until the last one has ended.
+
+    Raises:
+        FinlakeError: A job has failed.
+    """
+    glue = boto3.client("glue")
+    _show("glue", "start-workflow-run", "--name", name)
+    started = glue.start_workflow_run(Name=name)["RunId"]
+    told: set[str] = set()
+    while True:
+        run = glue.get_workflow_run(Name=name, RunId=started, IncludeGraph=True)["Run"]
+        ended = [
+            job
+            for node in run["Graph"]["Nodes"]
+            for job in node.get("JobDetails", {}).get("JobRuns", ())
+            if job.get("CompletedOn") and job["Id"] not in told
+        ]
+        for job in sorted(ended, key=lambda job: job["CompletedOn"]):
+            told.add(job["Id"])
+            out.print(f"{job['JobName']}: {job['JobRunState']}, {job['ExecutionTime']} s", highlight=False)
+            if job["JobRunState"] != "SUCCEEDED":
+                raise FinlakeError(
+                    f"the job {job['JobName']} ended as {job['JobRunState']}: {job.get('ErrorMessage', '')}",
+                    f"its log is the stream {job['Id']} of the log group /aws-glue/jobs/error",
+                )
+        if run["Status"] != "RUNNING":
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def crawl(name: str) -> None:
+    """Run a crawler of Glue.
+
+    Raises:
+        FinlakeError: It has failed.
+    """
+    glue = boto3.client("glue")
+    _show("glue", "start-crawler", "--name", name)
+    glue.start_crawler(Name=name)
+    while (crawler := glue.get_crawler(Name=name)["Crawler"])["State"] != "READY":
+        time.sleep(POLL_SECONDS)
+    if (last := crawler["LastCrawl"])["Status"] != "SUCCEEDED":
+        raise FinlakeError(f"the crawler {name} ended as {last['Status']}: {last.get('ErrorMessage', '')}")
+
+
+def ask_athena(settings: Settings) -> None:
+    """Ask Athena for the rows of Bronze, which the crawler has registered, and of Silver.
+
+    Raises:
+        FinlakeError: It does not answer.
+    """
+    athena = boto3.client("athena")
+    sql = (
+        f"SELECT (SELECT count(*) FROM {settings.database('bronze')}.transactions) AS lines_in_bronze, "
+        f"(SELECT count(*) FROM {settings.database('silver')}.transactions) AS rows_in_silver"
+    )
+    output = f"OutputLocation={settings.athena_results_uri}"
+    _show("athena", "start-query-execution", "--query-string", sql, "--result-configuration", output)
+    query = athena.start_query_execution(
+        QueryString=sql, ResultConfiguration={"OutputLocation": settings.athena_results_uri}
+    )["QueryExecutionId"]
+    while True:
+        status = athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]["Status"]
+        if status["State"] not in {"QUEUED", "RUNNING"}:
+            break
+        time.sleep(POLL_SECONDS)
+    if status["State"] != "SUCCEEDED":
+        raise FinlakeError(f"Athena: {status['State']}: {status.get('StateChangeReason', '')}")
+    rows = athena.get_query_results(QueryExecutionId=query)["ResultSet"]["Rows"]
+    names, values = ([cell["VarCharValue"] for cell in row["Data"]] for row in rows)
+    out.print(", ".join(f"{name}: {value}" for name, value in zip(names, values, strict=True)))
+
+
+def _show(*arguments: str) -> None:
+    """Show a call of AWS's API as a command of its CLI."""
+    out.print(f"$ aws {shlex.join(arguments)}", style="dim", highlight=False, soft_wrap=True)
 
 
 def nothing_new(story: Story) -> None:
