@@ -77,7 +77,7 @@ def _billed(plan: Plan, index: Ints, batch: int) -> Ints:
     """How many instalments of loans are billed by the end of a batch."""
     loan = loans.terms(plan, index)
     due_days = loan.due_count(BASE_DAY + batch)
-    return loan.billed(loans.course(plan, loan, due_days), due_days)
+    return loans.course(plan, loan, due_days).billed(loan, due_days)
 
 
 def _numbered(loan: Ints, after: Ints, last: Ints) -> Ints:
@@ -102,7 +102,7 @@ def _increment(plan: Plan, batch: int) -> tuple[Ints, int]:
     paid = np.maximum(np.minimum(went.paid_by(number), number - 1), before)
     caught_up = _numbered(due.index, before, paid)
     changed = [caught_up, (due.index * NUMBERS + number)[fallen_due], late.index * NUMBERS + late_number]
-    more = due.billed(went, number) > number
+    more = went.billed(due, number) > number
     new = np.concatenate([due.index[more] * NUMBERS + number[more] + 1, born * NUMBERS + 1])
     both = np.sort(np.concatenate(changed))
     return np.concatenate([both, np.sort(new)]), len(both)

@@ -13,7 +13,7 @@ from datagen.cli import app
 from datagen.countries import COUNTRIES
 from datagen.customers import SEGMENTS
 from datagen.dirt import kinds
-from datagen.loans import PRODUCTS
+from datagen.profile import PRODUCTS
 
 runner = CliRunner()
 
