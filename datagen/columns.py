@@ -1,108 +1,466 @@
-"""NumPy arrays to typed Polars columns, and typed frames to CSV."""
+"""Columns, kept as the numbers they are made from: a Polars frame to work with, or CSV lines at once.
+
+CSV is most of what is asked for, and to make a text of each value only to copy it into a line costs more
+than all the rest of a row. So lines are put together by NumPy: each column knows its fields, arrays of texts
+of one width that are filled up with zero bytes; the fields of all columns are laid side by side, constant
+texts such as commas between them, and the zero bytes are taken out at the end. What comes out is what Polars'
+``write_csv`` makes of the frame (RFC 4180, quoting only where needed, null as an empty field).
+"""
 
 from __future__ import annotations
 
-from functools import cache
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
 from io import BytesIO
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from datagen.rng import Bools, Ints
 
+Fixed = npt.NDArray[np.bytes_]
+"""Texts of one width, filled up with zero bytes."""
+
 SECONDS_PER_DAY = 86_400
 _DIGITS = 17
+_FIRST_YEAR, _LAST_YEAR = 1880, 2160
+_SPECIAL = (",", '"', "\n", "\r")
+"""What a value holds that has to be quoted."""
 
 
-def dates(days: Ints) -> pl.Series:
-    """Days since 1970-01-01 as dates."""
-    return pl.Series(days.astype(np.int32)).cast(pl.Date)
+@dataclass(frozen=True)
+class Encoded:
+    """What a column is in CSV lines.
+
+    Attributes:
+        fields: Texts that stand side by side: constant ones, and arrays with one for each row.
+        special: Rows whose value has to be quoted; None when there are none.
+    """
+
+    fields: list[bytes | Fixed]
+    special: Bools | None = None
 
 
-def timestamps(days: Ints, seconds: Ints) -> pl.Series:
-    """Days since 1970-01-01 and seconds into the day (UTC) as instants."""
-    return pl.Series((days * SECONDS_PER_DAY + seconds) * 1000).cast(pl.Datetime("ms"))
+class Column(ABC):
+    """One value per row."""
+
+    @abstractmethod
+    def series(self) -> pl.Series:
+        """The values as a Polars column."""
+
+    @abstractmethod
+    def encoded(self) -> Encoded:
+        """The values as they stand in CSV lines."""
 
 
-def money(cents: Ints) -> pl.Series:
-    """Whole cents as DECIMAL(18,2)."""
-    return pl.Series(cents / 100).cast(pl.Decimal(18, 2))
+class Vocabulary:
+    """Texts to pick from."""
+
+    def __init__(self, texts: Iterable[str | None]) -> None:
+        """Take the texts; a null is an empty field in CSV."""
+        self.texts = tuple(texts)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def series(self) -> pl.Series:
+        """The texts as a Polars column."""
+        return pl.Series(self.texts, dtype=pl.String)
+
+    @cached_property
+    def fixed(self) -> Fixed:
+        """The texts as they stand in CSV, but for the quotes around them."""
+        return np.array([(text or "").replace('"', '""').encode() for text in self.texts], dtype=np.bytes_)
+
+    @cached_property
+    def has_blank(self) -> bool:
+        """Whether one of the texts is empty: fit to be a part of a value, but not to be one."""
+        return "" in self.texts
+
+    @cached_property
+    def special(self) -> Bools | None:
+        """Which texts have to be quoted; None when there are none."""
+        special = [any(sign in (text or "") for sign in _SPECIAL) for text in self.texts]
+        return np.array(special) if any(special) else None
 
 
-def rate(millionths: Ints) -> pl.Series:
-    """Whole millionths as DECIMAL(9,6)."""
-    return pl.Series(millionths / 1_000_000).cast(pl.Decimal(9, 6))
+@lru_cache(maxsize=256)
+def vocabulary(*texts: str | None) -> Vocabulary:
+    """The vocabulary of these texts, made once."""
+    return Vocabulary(texts)
 
 
-def whole(values: Ints) -> pl.Series:
-    """Integers that fit 32 bits."""
-    return pl.Series(values.astype(np.int32))
+@dataclass(frozen=True)
+class _Texts(Column):
+    words: Vocabulary
+    choice: Ints
+
+    def series(self) -> pl.Series:
+        return self.words.series.gather(self.choice)
+
+    def encoded(self) -> Encoded:
+        special = self.words.special
+        return Encoded(
+            [self.words.fixed.take(self.choice)], None if special is None else special.take(self.choice)
+        )
 
 
-def texts(values: tuple[str | None, ...], choice: Ints) -> pl.Series:
+def texts(values: tuple[str | None, ...] | Vocabulary, choice: Ints) -> Column:
     """Pick one of ``values`` for each row."""
-    return pl.Series(values).gather(choice)
+    return _Texts(values if isinstance(values, Vocabulary) else vocabulary(*values), choice)
 
 
-def digits(numbers: Ints, width: int | Ints) -> pl.Series:
-    """Numbers as text, padded with zeros to ``width`` digits (at most 17), longer ones as they are."""
-    text = pl.Series("text", numbers + 10**_DIGITS).cast(pl.String)
-    if isinstance(width, int):
-        least = max(width, len(str(numbers.max(initial=0))))
-        return text.str.slice(1 + _DIGITS - least)
-    columns = pl.DataFrame({"text": text, "skip": 1 + _DIGITS - width})
-    return columns.select(pl.col("text").str.slice(pl.col("skip"))).to_series()
+@dataclass(frozen=True)
+class _Dates(Column):
+    days: Ints
+
+    def series(self) -> pl.Series:
+        return pl.Series(self.days.astype(np.int32)).cast(pl.Date)
+
+    def encoded(self) -> Encoded:
+        return Encoded([_day_texts().take(self.days - _first_day())])
 
 
-def join(*parts: pl.Series | str) -> pl.Series:
+def dates(days: Ints) -> Column:
+    """Days since 1970-01-01 as dates."""
+    return _Dates(days)
+
+
+@dataclass(frozen=True)
+class _Instants(Column):
+    days: Ints
+    seconds: Ints
+
+    def series(self) -> pl.Series:
+        return pl.Series((self.days * SECONDS_PER_DAY + self.seconds) * 1000).cast(pl.Datetime("ms"))
+
+    def encoded(self) -> Encoded:
+        # Days and seconds are looked up in tables, which is quicker than to format each instant.
+        return Encoded([_day_texts().take(self.days - _first_day()), _second_texts().take(self.seconds)])
+
+
+def timestamps(days: Ints, seconds: Ints) -> Column:
+    """Days since 1970-01-01 and seconds into the day (UTC) as instants."""
+    return _Instants(days, seconds)
+
+
+@dataclass(frozen=True)
+class _Decimals(Column):
+    units: Ints
+    precision: int
+    places: int
+
+    def series(self) -> pl.Series:
+        return pl.Series(self.units / 10**self.places).cast(pl.Decimal(self.precision, self.places))
+
+    def encoded(self) -> Encoded:
+        below = self.units < 0
+        sign: list[bytes | Fixed] = [np.where(below, b"-", b"")] if below.any() else []
+        whole, rest = np.divmod(np.abs(self.units), 10**self.places)
+        return Encoded([*sign, _plain(whole), b".", _padded(rest, self.places)])
+
+
+def money(cents: Ints) -> Column:
+    """Whole cents as DECIMAL(18,2)."""
+    return _Decimals(cents, 18, 2)
+
+
+def rate(millionths: Ints) -> Column:
+    """Whole millionths as DECIMAL(9,6)."""
+    return _Decimals(millionths, 9, 6)
+
+
+@dataclass(frozen=True)
+class _Whole(Column):
+    values: Ints
+
+    def series(self) -> pl.Series:
+        return pl.Series(self.values.astype(np.int32))
+
+    def encoded(self) -> Encoded:
+        return Encoded([_plain(self.values)])
+
+
+@dataclass(frozen=True)
+class _Plain(Column):
+    values: Ints
+
+    def series(self) -> pl.Series:
+        return pl.Series(self.values).cast(pl.String)
+
+    def encoded(self) -> Encoded:
+        return Encoded([_plain(self.values)])
+
+
+def plain(values: Ints) -> Column:
+    """Integers that are not negative as texts, without zeros in front."""
+    return _Plain(values)
+
+
+def whole(values: Ints) -> Column:
+    """Integers that are not negative and fit 32 bits."""
+    return _Whole(values)
+
+
+@dataclass(frozen=True)
+class _Digits(Column):
+    numbers: Ints
+    width: int | Ints
+
+    def series(self) -> pl.Series:
+        text = pl.Series("text", self.numbers + 10**_DIGITS).cast(pl.String)
+        if isinstance(self.width, int):
+            return text.str.slice(1 + _DIGITS - self.width)
+        columns = pl.DataFrame({"text": text, "skip": 1 + _DIGITS - self.width})
+        return columns.select(pl.col("text").str.slice(pl.col("skip"))).to_series()
+
+    def encoded(self) -> Encoded:
+        return Encoded([_padded(self.numbers, self.width)])
+
+
+def digits(numbers: Ints, width: int | Ints) -> Column:
+    """Numbers, of up to ``width`` digits (at most 17) each, as texts that are padded with zeros to it."""
+    return _Digits(numbers, width)
+
+
+@dataclass(frozen=True)
+class _Joined(Column):
+    parts: tuple[Column | str, ...]
+
+    def series(self) -> pl.Series:
+        parts = (part if isinstance(part, str) else part.series().cast(pl.String) for part in self.parts)
+        return pl.select(pl.concat_str(pl.lit(part) for part in parts)).to_series()
+
+    def encoded(self) -> Encoded:
+        fields: list[bytes | Fixed] = []
+        special: Bools | None = None
+        always = False
+        for part in self.parts:
+            if isinstance(part, str):
+                fields.append(part.replace('"', '""').encode())
+                always |= any(sign in part for sign in _SPECIAL)
+            else:
+                one = part.encoded()
+                fields += one.fields
+                special = _either(special, one.special)
+        if always:
+            special = np.ones(_height(fields), dtype=np.bool_)
+        return Encoded(fields, special)
+
+
+def join(*parts: Column | str) -> Column:
     """Concatenate texts row by row; a plain string is the same for every row."""
-    return pl.select(pl.concat_str(pl.lit(part) for part in parts)).to_series()
+    return _Joined(parts)
 
 
-def either(mask: Bools, then: pl.Series, otherwise: pl.Series | None = None) -> pl.Series:
+@dataclass(frozen=True)
+class _Either(Column):
+    mask: Bools
+    then: Column
+    otherwise: Column | None
+
+    def series(self) -> pl.Series:
+        otherwise = None if self.otherwise is None else self.otherwise.series()
+        chosen = pl.when(pl.lit(pl.Series(self.mask))).then(pl.lit(self.then.series())).otherwise(otherwise)
+        return pl.select(chosen).to_series()
+
+    def encoded(self) -> Encoded:
+        # Both stand side by side, and in each row one of them is empty.
+        first = _where(self.mask, self.then.encoded())
+        if self.otherwise is None:
+            return first
+        second = _where(~self.mask, self.otherwise.encoded())
+        return Encoded(first.fields + second.fields, _either(first.special, second.special))
+
+
+def either(mask: Bools, then: Column, otherwise: Column | None = None) -> Column:
     """``then`` where ``mask`` holds, else ``otherwise`` (null if left out)."""
-    return pl.select(pl.when(pl.lit(pl.Series(mask))).then(pl.lit(then)).otherwise(otherwise)).to_series()
+    return _Either(mask, then, otherwise)
 
 
-def scatter(mask: Bools, values: pl.Series) -> pl.Series:
-    """Put one value into each row where ``mask`` holds, in order; null elsewhere."""
-    position = np.cumsum(mask) - 1
-    return values.gather(either(mask, pl.Series(position)))
+@dataclass(frozen=True)
+class _Scattered(Column):
+    mask: Bools
+    values: Column
+    missing: str | None
+
+    def series(self) -> pl.Series:
+        rows = pl.Series(np.cumsum(self.mask) - 1)
+        values = self.values.series()
+        chosen = pl.when(pl.lit(pl.Series(self.mask))).then(pl.lit(rows)).otherwise(None)
+        found = values.gather(pl.select(chosen).to_series())
+        return found if self.missing is None else found.fill_null(self.missing)
+
+    def encoded(self) -> Encoded:
+        some = self.values.encoded()
+        place = np.flatnonzero(self.mask)
+        fields: list[bytes | Fixed] = []
+        for field in some.fields:
+            texts = np.array([field]) if isinstance(field, bytes) else field
+            spread = np.zeros(len(self.mask), dtype=texts.dtype)
+            spread[place] = texts
+            fields.append(spread)
+        if some.special is None:
+            return Encoded(fields)
+        special = np.zeros(len(self.mask), dtype=np.bool_)
+        special[place] = some.special
+        return Encoded(fields, special)
+
+
+def scatter(mask: Bools, values: Column, missing: str | None = None) -> Column:
+    """Put one value into each row where ``mask`` holds, in order; ``missing`` elsewhere."""
+    return _Scattered(mask, values, missing)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of an entity.
+
+    Attributes:
+        columns: Columns by name.
+    """
+
+    columns: Mapping[str, Column]
+
+    def frame(self) -> pl.DataFrame:
+        """The rows as a Polars frame."""
+        return pl.DataFrame({name: column.series() for name, column in self.columns.items()})
+
+    def csv(self) -> bytes:
+        """The rows as CSV lines, without a header."""
+        pieces: list[bytes | Fixed] = []
+        for name, column in self.columns.items():
+            if isinstance(column, _Texts) and column.words.has_blank:
+                raise ValueError(f"{name} has an empty text, which would be read as a null")
+            encoded = column.encoded()
+            if encoded.special is None:
+                pieces += [*encoded.fields, b","]
+            else:
+                quote = np.where(encoded.special, b'"', b"")
+                pieces += [quote, *encoded.fields, quote, b","]
+        pieces[-1] = b"\n"
+        template = b"".join(bytes(one.itemsize) if isinstance(one, np.ndarray) else one for one in pieces)
+        height = _height(pieces)
+        lines = np.empty((height, len(template)), dtype=np.uint8)
+        lines[:] = np.frombuffer(template, dtype=np.uint8)
+        flat = lines.reshape(-1)
+        start = 0
+        for one in pieces:
+            if isinstance(one, bytes):
+                start += len(one)
+                continue
+            layout = np.dtype(
+                {"names": ["field"], "formats": [one.dtype], "offsets": [start], "itemsize": len(template)}
+            )
+            flat.view(layout)["field"] = one
+            start += one.itemsize
+        lines_alone: npt.NDArray[np.uint8] = flat[flat != 0]
+        return lines_alone.tobytes()
 
 
 def to_csv(frame: pl.DataFrame) -> bytes:
-    """Write rows as CSV without a header (RFC 4180 quoting where needed, null as an empty field)."""
+    """Write a frame as CSV without a header, as :meth:`Table.csv` does."""
     buffer = BytesIO()
-    # Days and seconds are looked up in tables, which is quicker than to format each instant.
-    instants = (instant_texts(frame[name]) for name, kind in frame.schema.items() if kind == pl.Datetime)
-    days = (_day_texts(frame[name]) for name, kind in frame.schema.items() if kind == pl.Date)
-    frame.with_columns(*instants, *days).write_csv(buffer, include_header=False)
+    frame.write_csv(buffer, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%SZ")
     return buffer.getvalue()
 
 
-def instant_texts(instants: pl.Series) -> pl.Series:
-    """ISO 8601 in UTC; there are no nulls among instants."""
-    day, second = np.divmod(instants.dt.epoch("s").to_numpy(), SECONDS_PER_DAY)
-    return join(_day_texts(dates(day)), _second_texts().gather(second)).alias(instants.name)
+def _height(fields: list[bytes | Fixed]) -> int:
+    return next(len(field) for field in fields if isinstance(field, np.ndarray))
 
 
-def _day_texts(days: pl.Series) -> pl.Series:
-    """ISO 8601, null for null."""
-    numbers = days.cast(pl.Int32)
-    present = numbers.drop_nulls().to_numpy()
-    if not len(present):
-        return days.cast(pl.String)
-    low = int(present.min())
-    texts = dates(np.arange(low, int(present.max()) + 1)).cast(pl.String)
-    return texts.gather(numbers - low).alias(days.name)
+def _either(one: Bools | None, other: Bools | None) -> Bools | None:
+    """Where one of the two holds; None stands for nowhere."""
+    if one is None or other is None:
+        return other if one is None else one
+    both: Bools = one | other
+    return both
+
+
+def _where(mask: Bools, encoded: Encoded) -> Encoded:
+    """The same, but empty where ``mask`` does not hold."""
+    empty = np.flatnonzero(~mask)
+    fields: list[bytes | Fixed] = []
+    for field in encoded.fields:
+        if isinstance(field, bytes):
+            fields.append(np.where(mask, field, b""))
+        else:
+            field[empty] = b""
+            fields.append(field)
+    return Encoded(fields, None if encoded.special is None else encoded.special & mask)
+
+
+_PADDED, _BARE, _LAST = 0, 10_000, 20_000
 
 
 @cache
-def _second_texts() -> pl.Series:
+def _groups() -> npt.NDArray[np.uint32]:
+    """Texts of four digits: padded with zeros; bare, 0 being nothing; and bare, 0 being itself."""
+    numbers = [str(number).encode() for number in range(10_000)]
+    padded = [number.zfill(4) for number in numbers]
+    return np.array([*padded, b"", *numbers[1:], *numbers], dtype="S4").view(np.uint32)
+
+
+def _cut(values: Ints, count: int) -> list[Ints]:
+    """Numbers cut into ``count`` groups of four digits, the highest first."""
+    groups = []
+    for _ in range(count - 1):
+        higher = values // 10_000
+        groups.append(values - higher * 10_000)
+        values = higher
+    return [values, *reversed(groups)]
+
+
+def _plain(values: Ints) -> Fixed:
+    """Numbers from 0 on as texts."""
+    count = -(-len(str(values.max(initial=0))) // 4)
+    text = np.empty((len(values), count), dtype=np.uint32)
+    leading: Bools | None = None
+    for place, group in enumerate(_cut(values, count)):
+        bare = _LAST if place == count - 1 else _BARE
+        text[:, place] = _groups().take(group + bare if leading is None else group + bare * leading)
+        leading = group == 0 if leading is None else leading & (group == 0)
+    return text.view(f"S{4 * count}").reshape(-1)
+
+
+def _padded(numbers: Ints, width: int | Ints) -> Fixed:
+    """Numbers as texts of ``width`` digits."""
+    most = width if isinstance(width, int) else int(width.max(initial=1))
+    count = -(-most // 4)
+    text = np.empty((len(numbers), count), dtype=np.uint32)
+    for place, group in enumerate(_cut(numbers, count)):
+        text[:, place] = _groups().take(group)
+    signs = text.view(np.uint8)
+    if isinstance(width, int):
+        signs[:, : 4 * count - width] = 0
+    else:
+        skip = 4 * count - width
+        for place in range(int(skip.max(initial=0))):
+            signs[skip > place, place] = 0
+    return text.view(f"S{4 * count}").reshape(-1)
+
+
+@cache
+def _first_day() -> int:
+    return int(np.datetime64(f"{_FIRST_YEAR}-01-01", "D").astype(np.int64))
+
+
+@cache
+def _day_texts() -> Fixed:
+    """ISO 8601, for each day of the years that can be met."""
+    days = np.arange(f"{_FIRST_YEAR}-01-01", f"{_LAST_YEAR}-01-01", dtype="datetime64[D]")
+    return np.datetime_as_string(days).astype("S10")
+
+
+@cache
+def _second_texts() -> Fixed:
     """What stands after the day, for each second of a day."""
-    second = np.arange(SECONDS_PER_DAY)
-    hour, minute, rest = (digits(part, 2) for part in (second // 3600, second // 60 % 60, second % 60))
-    return join("T", hour, ":", minute, ":", rest, "Z")
+    minutes = [f"T{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60)]
+    return np.array([f"{minute}:{second:02d}Z" for minute in minutes for second in range(60)], dtype="S10")
 
 
 @cache

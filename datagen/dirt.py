@@ -201,9 +201,7 @@ class Soil:
         back = 3600 + self._draws(f"age/{parity}", len(index)).below("seconds", _OLDEST_SECONDS)
         seconds = rows[version].dt.epoch("s").to_numpy() - back
         seconds = seconds - seconds % 2 - parity
-        aged = rows.with_columns(
-            self.delivery.entity.older, to.timestamps(seconds * 0, seconds).alias(version)
-        )
+        aged = rows.with_columns(self.delivery.entity.older, _instants(seconds).alias(version))
         return to.to_csv(self.delivery.marked(aged, UPDATE)).splitlines(keepends=True)
 
     def _damaged(self, wanted: dict[str, int]) -> dict[str, list[bytes]]:
@@ -226,7 +224,9 @@ class Soil:
             if kind in spans:
                 place = np.array(spans[kind])
                 column = self.delivery.contract.parents[0].name
-                rows = rows.with_columns(rows[column].scatter(place, self._parents(kind, slots[place])))
+                rows = rows.with_columns(
+                    rows[column].scatter(place, self._parents(kind, slots[place]).series())
+                )
         valid = to.to_csv(self.delivery.marked(rows, INSERT))
         whole = valid.splitlines(keepends=True)
         fields = list(csv.reader(StringIO(valid.decode())))
@@ -240,7 +240,7 @@ class Soil:
             ]
         return lines
 
-    def _parents(self, kind: str, slots: Ints) -> pl.Series:
+    def _parents(self, kind: str, slots: Ints) -> to.Column:
         """Parents that never exist, or that only arrive in the next batch."""
         if self.parent is None:
             raise ValueError(f"{self.delivery.entity.name} has no parent")
@@ -265,6 +265,12 @@ class Soil:
             self.delivery.contract, clean, rate, weights(self.delivery.plan), first=first, typed=self.typed
         )
         return len(self._early_parents(wanted[EARLY_CHILD])) if self.delivery.contract.parents else 0
+
+
+def _instants(seconds: Ints) -> pl.Series:
+    """Seconds since 1970 as instants."""
+    day, second = np.divmod(seconds, to.SECONDS_PER_DAY)
+    return to.timestamps(day, second).series()
 
 
 @dataclass(frozen=True)

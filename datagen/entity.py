@@ -8,16 +8,16 @@ from typing import Protocol
 
 import polars as pl
 
-from datagen.columns import digits, join
+from datagen.columns import Column, Table, digits, join
 from datagen.rng import Bools, Ints
 from datagen.schedule import Block, Growth, Plan
 
 
-class Rows(Protocol):
+class MakeTable(Protocol):
     """Makes rows as they stand at the end of a batch."""
 
-    def __call__(self, plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-        """Return one typed row per index, with the contract's source columns in contract order.
+    def __call__(self, plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> Table:
+        """Return one row per index, with the contract's source columns in contract order.
 
         Args:
             plan: Seed and sizes.
@@ -38,7 +38,7 @@ class Entity:
         growth: Row indices by batch (of the parent, when ``step`` is not 1).
         blocks: Number of blocks in a batch.
         block: Row indices of one block of a batch.
-        rows: Makes rows.
+        table: Makes rows.
         older: The business column, and its value, in which an older version differs from a row.
         step: Distance between the indices of two first rows, for entities whose rows are numbered within
             their parent.
@@ -58,7 +58,7 @@ class Entity:
     growth: Callable[[Plan], Growth]
     blocks: Callable[[Plan, int], int]
     block: Callable[[Plan, int, int], Block]
-    rows: Rows
+    table: MakeTable
     older: pl.Expr
     owner: Callable[[Plan, Ints], Ints]
     existing_blocks: Callable[[Plan, int], int]
@@ -67,7 +67,11 @@ class Entity:
     step: int = 1
     is_late: Callable[[Plan, Ints, int], Bools] | None = None
     earlier: Callable[[Plan, int, int, int], Ints] | None = None
-    labels: Callable[[Plan, Ints], pl.DataFrame] | None = None
+    labels: Callable[[Plan, Ints], Table] | None = None
+
+    def rows(self, plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
+        """Rows as a Polars frame; see :class:`MakeTable`."""
+        return self.table(plan, index, batch, keys).frame()
 
     def index_at(self, position: Ints) -> Ints:
         """Row index at a position of ``growth``; with a step, that of the parent's first row."""
@@ -79,7 +83,7 @@ class Entity:
         keys: Ints = index + self.step
         return keys
 
-    def key_texts(self, keys: Ints) -> pl.Series:
+    def key_texts(self, keys: Ints) -> Column:
         """Business keys of key numbers: the prefix and a zero-padded number."""
         return join(self.prefix, digits(keys, self.width))
 

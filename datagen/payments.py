@@ -108,8 +108,8 @@ def _increment(plan: Plan, batch: int) -> tuple[Ints, int]:
     return np.concatenate([both, np.sort(new)]), len(both)
 
 
-def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-    """Payments as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.Table:
+    """Payments as they stand at the end of ``batch``; see :class:`~datagen.entity.MakeTable`."""
     day = BASE_DAY + batch
     draws = plan.draws(NAME, index)
     loan_index, number = np.divmod(index, NUMBERS)
@@ -147,7 +147,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     fee = np.where(late | later | unpaid, 1_500 * level // 100, 0)
     event = np.where(caught_up | later, paid_day, np.where(fallen_due, due, loan.due(number - 1)))
     seconds = 6 * 3600 + draws.below("updated_second", 16 * 3600, event)
-    return pl.DataFrame(
+    return to.Table(
         {
             "payment_id": to.join(PREFIX, to.digits(index + NUMBERS if keys is None else keys, WIDTH)),
             "loan_id": to.join(loans.PREFIX, to.digits(loan_index + 1, loans.WIDTH)),
@@ -180,7 +180,7 @@ PAYMENTS = Entity(
     growth=_growth,
     blocks=blocks,
     block=block,
-    rows=rows,
+    table=table,
     older=pl.col("method").replace(_NEXT_METHOD),
     owner=lambda plan, index: loans.customer_of(plan, index // NUMBERS),
     existing_blocks=existing_blocks,

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import polars as pl
 from faker.factory import Factory
 
+from datagen.columns import Vocabulary
 from datagen.countries import COUNTRIES, Country
 
 NAMES = 512
@@ -78,7 +78,7 @@ MERCHANT_CATEGORIES: dict[str, tuple[str, dict[str, str]]] = {
 
 @dataclass(frozen=True)
 class Pools:
-    """Texts to pick from. Each series holds the same number of values for every country, one after another.
+    """Texts to pick from; each holds the same number of values for every country, one after another.
 
     Attributes:
         first_name: Given names (``NAMES`` per country).
@@ -94,17 +94,17 @@ class Pools:
         merchant: Merchants (``MERCHANTS`` per category and country).
     """
 
-    first_name: pl.Series
-    first_name_ascii: pl.Series
-    last_name: pl.Series
-    last_name_ascii: pl.Series
-    street: pl.Series
-    city: pl.Series
-    postal_code: pl.Series
-    national_id_head: pl.Series
-    national_id_tail: pl.Series
-    company: pl.Series
-    merchant: pl.Series
+    first_name: Vocabulary
+    first_name_ascii: Vocabulary
+    last_name: Vocabulary
+    last_name_ascii: Vocabulary
+    street: Vocabulary
+    city: Vocabulary
+    postal_code: Vocabulary
+    national_id_head: Vocabulary
+    national_id_tail: Vocabulary
+    company: Vocabulary
+    merchant: Vocabulary
 
 
 @lru_cache(maxsize=4)
@@ -116,7 +116,7 @@ def pools(seed: int) -> Pools:
             columns[name] += texts
     for name in ("first_name", "last_name"):
         columns[f"{name}_ascii"] = [ascii_name(text) for text in columns[name]]
-    return Pools(**{name: pl.Series(name, texts, dtype=pl.String) for name, texts in columns.items()})
+    return Pools(**{name: Vocabulary(texts) for name, texts in columns.items()})
 
 
 def ascii_name(text: str) -> str:

@@ -12,7 +12,7 @@ from datagen import customers
 from datagen.accounts import NEXT_BRANCH
 from datagen.entity import Entity
 from datagen.loans.amortisation import NAME
-from datagen.loans.columns import rows
+from datagen.loans.columns import table
 from datagen.loans.delinquency import state
 from datagen.loans.due import caught_up_on, due_on
 from datagen.loans.origination import PREFIX, WIDTH, customer_of
@@ -73,7 +73,7 @@ LOANS = Entity(
     growth=_growth,
     blocks=blocks,
     block=block,
-    rows=rows,
+    table=table,
     older=pl.col("branch_code").replace(NEXT_BRANCH),
     owner=customer_of,
     existing_blocks=existing_blocks,

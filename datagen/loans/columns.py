@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
 from datagen import columns as to
 from datagen import customers
@@ -21,15 +20,15 @@ PROPERTY, VEHICLE, SECURITIES, UNSECURED = range(len(COLLATERALS))
 _BRANCH = Choice([30 / (rank + 3) for rank in range(len(BRANCHES))])
 
 
-def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-    """Loans as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.Table:
+    """Loans as they stand at the end of ``batch``; see :class:`~datagen.entity.MakeTable`."""
     draws = plan.draws(NAME, index)
     keys = index + 1 if keys is None else keys
     loan = terms(plan, index)
     now = state(plan, loan, BASE_DAY + batch)
     collateral, value = _collateral(plan, loan)
     seconds = 6 * 3600 + draws.below("updated_second", 16 * 3600, now.changed)
-    return pl.DataFrame(
+    return to.Table(
         {
             "loan_id": to.join(PREFIX, to.digits(keys, WIDTH)),
             "customer_id": to.join(customers.PREFIX, to.digits(loan.customer + 1, customers.WIDTH)),

@@ -11,7 +11,7 @@ from datagen.entity import Entity
 from datagen.rng import Ints, spread_sample
 from datagen.schedule import BASE_DAY, HISTORY_DAYS, Block, Growth, Plan
 from datagen.transactions.balances import arrivals
-from datagen.transactions.columns import PREFIX, WIDTH, labels, rows
+from datagen.transactions.columns import PREFIX, WIDTH, labels, table
 from datagen.transactions.facts import facts_of
 from datagen.transactions.holders import holders_of
 from datagen.transactions.kinds import NAME, REVERSED_AFTER, SETTLES_AFTER
@@ -98,7 +98,7 @@ TRANSACTIONS = Entity(
     growth=_growth,
     blocks=blocks,
     block=block,
-    rows=rows,
+    table=table,
     earlier=earlier,
     labels=labels,
     older=pl.concat_str(pl.col("description"), pl.lit(" (draft)")).alias("description"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import polars as pl
 
 from datagen import accounts, customers, fraud, rates
 from datagen import columns as to
@@ -50,11 +49,11 @@ _HEADS = (
 
 
 @lru_cache(maxsize=4)
-def _ends(seed: int) -> tuple[pl.Series, pl.Series]:
+def _ends(seed: int) -> tuple[to.Vocabulary, to.Vocabulary]:
     """Merchants, with a null at the end; and merchants, companies and an empty text as ends of statements."""
     pool = pools(seed)
-    ends = pl.concat([pool.merchant.alias("end"), pool.company.alias("end"), pl.Series("end", [""])])
-    return pl.concat([pool.merchant.alias("name"), pl.Series("name", [None], dtype=pl.String)]), ends
+    merchants, companies = pool.merchant.texts, pool.company.texts
+    return to.Vocabulary([*merchants, None]), to.Vocabulary([*merchants, *companies, ""])
 
 
 _CODES = tuple(code for code, _ in MERCHANT_CATEGORIES.values()) + (None,) * len(BILLS + OTHERS)
@@ -62,10 +61,10 @@ _CURRENCIES = tuple(item.currency for item in COUNTRIES)
 _CARD_TESTING, _TAKEOVER = (fraud.TYPOLOGIES.index(name) for name in ("card_testing", "account_takeover"))
 
 
-def labels(plan: Plan, index: Ints) -> pl.DataFrame:
+def labels(plan: Plan, index: Ints) -> to.Table:
     """Which transactions belong to which scheme: the truth that is kept apart from the data."""
     found = Scheming.among(plan, index)
-    return pl.DataFrame(
+    return to.Table(
         {
             "transaction_id": to.join(PREFIX, to.digits(index[found.place] + 1, WIDTH)),
             "typology": to.texts(fraud.TYPOLOGIES, found.typology),
@@ -74,8 +73,8 @@ def labels(plan: Plan, index: Ints) -> pl.DataFrame:
     )
 
 
-def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-    """Transactions as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.Table:
+    """Transactions as they stand at the end of ``batch``; see :class:`~datagen.entity.MakeTable`."""
     draws = plan.draws(NAME, index)
     keys = index + 1 if keys is None else keys
     facts = facts_of(plan, draws, index, left_at_closing(plan, index))
@@ -92,7 +91,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     company = plan.draws(NAME, holders.account * SLOTS + facts.slot).below("company", COMPANIES)
     company += no_merchant + holders.country * COMPANIES
     second = _second(draws, facts)
-    return pl.DataFrame(
+    return to.Table(
         {
             "transaction_id": to.join(PREFIX, to.digits(keys, WIDTH)),
             "account_id": to.join(accounts.PREFIX, to.digits(holders.account + 1, accounts.WIDTH)),
@@ -101,7 +100,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
             "transaction_type": to.texts(TYPES, facts.kind),
             "direction": to.texts(("debit", "credit"), np.isin(facts.kind, CREDITS).astype(np.int64)),
             "channel": to.texts(CHANNELS, facts.channel),
-            "merchant_name": merchants.gather(np.where(shops, merchant, no_merchant)),
+            "merchant_name": to.texts(merchants, np.where(shops, merchant, no_merchant)),
             "merchant_category_code": to.texts(_CODES, facts.category),
             "category": to.texts(CATEGORIES, facts.category),
             "amount": to.money(amount),
@@ -109,7 +108,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
             "counterparty_iban": _counterparty(plan, facts),
             "description": to.join(
                 to.texts(_HEADS, facts.kind),
-                ends.gather(np.where(shops, merchant, np.where(bills, company, no_end))),
+                to.texts(ends, np.where(shops, merchant, np.where(bills, company, no_end))),
                 _conversion(plan, facts, paid),
             ),
             "status": to.texts(STATUSES, status),
@@ -118,28 +117,26 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     )
 
 
-def _conversion(plan: Plan, facts: Facts, paid: Ints) -> pl.Series:
+def _conversion(plan: Plan, facts: Facts, paid: Ints) -> to.Column:
     """What was paid in a foreign currency, and at which rate; empty for others."""
-    foreign = np.flatnonzero(RATE_ROW[facts.place] != RATE_ROW[facts.holders.country])
-    texts = pl.repeat("", len(paid), eager=True)
-    if not len(foreign):
-        return texts
+    is_foreign = RATE_ROW[facts.place] != RATE_ROW[facts.holders.country]
+    foreign = np.flatnonzero(is_foreign)
     per_euro = rates.walk(plan.seed, DAYS)
     day = facts.day[foreign] - FIRST_DAY
     home = per_euro[RATE_ROW[facts.holders.country[foreign]], day]
     there = per_euro[RATE_ROW[facts.place[foreign]], day]
     text = to.join(
         ", ",
-        to.money(paid[foreign]).cast(pl.String),
+        to.money(paid[foreign]),
         " ",
         to.texts(_CURRENCIES, facts.place[foreign]),
         " at ",
-        to.rate(1_000_000 * home // there).cast(pl.String),
+        to.rate(1_000_000 * home // there),
     )
-    return texts.scatter(foreign, text)
+    return to.scatter(is_foreign, text, "")
 
 
-def _counterparty(plan: Plan, facts: Facts) -> pl.Series:
+def _counterparty(plan: Plan, facts: Facts) -> to.Column:
     """The other side of transfers: the same one every month for standing orders."""
     transfers = (facts.kind == TRANSFER_IN) | (facts.kind == TRANSFER_OUT)
     account, slot = facts.holders.account[transfers], facts.slot[transfers]

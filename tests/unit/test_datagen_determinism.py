@@ -42,7 +42,7 @@ def test_the_same_arguments_give_the_same_bytes_in_any_process(tmp_path):
 
 
 def test_the_pools_of_names_do_not_depend_on_the_order_of_sets():
-    code = "from datagen.pools import pools; print([column.to_list() for column in vars(pools(11)).values()])"
+    code = "from datagen.pools import pools; print([column.texts for column in vars(pools(11)).values()])"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -21,7 +21,9 @@ def moves() -> pl.DataFrame:
     index = np.concatenate(
         [TRANSACTIONS.block(PLAN, 0, k).index for k in range(TRANSACTIONS.blocks(PLAN, 0))]
     )
-    frame = TRANSACTIONS.rows(PLAN, index, 0).join(labels(PLAN, index), on="transaction_id", how="left")
+    frame = TRANSACTIONS.rows(PLAN, index, 0).join(
+        labels(PLAN, index).frame(), on="transaction_id", how="left"
+    )
     accounts = ACCOUNTS.rows(PLAN, np.arange(PLAN.accounts.initial), 0)
     known = accounts.select(counterparty_iban="iban", partner="account_id")
     return frame.with_columns(date=pl.col("transaction_at").dt.date()).join(
@@ -47,12 +49,12 @@ def test_fraud_has_the_share_that_was_asked_for(name):
     index = np.concatenate(
         [TRANSACTIONS.block(plan, 0, k).index for k in range(TRANSACTIONS.blocks(plan, 0))]
     )
-    assert labels(plan, index).height / len(index) == pytest.approx(0.005, rel=0.25)
+    assert labels(plan, index).frame().height / len(index) == pytest.approx(0.005, rel=0.25)
 
 
 def test_without_fraud_there_is_none():
     plan = Plan(42, 2_000)
-    assert labels(plan, TRANSACTIONS.block(plan, 0, 0).index).height == 0
+    assert labels(plan, TRANSACTIONS.block(plan, 0, 0).index).frame().height == 0
 
 
 def test_every_typology_occurs(moves):
