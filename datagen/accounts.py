@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 import numpy as np
-import polars as pl
 
 from datagen import columns as to
 from datagen import customers
@@ -290,7 +289,7 @@ ACCOUNTS = Entity(
     blocks=blocks,
     block=block,
     table=table,
-    older=pl.col("branch_code").replace(NEXT_BRANCH),
+    older=lambda rows: rows.replace(branch_code=to.replaced(rows.columns["branch_code"], NEXT_BRANCH)),
     owner=customer_of,
     existing_blocks=existing_blocks,
     existing=existing,

@@ -10,10 +10,10 @@ texts such as commas between them, and the zero bytes are taken out at the end. 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from io import BytesIO
+from itertools import accumulate, groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +87,10 @@ class Vocabulary:
         special = [any(sign in (text or "") for sign in _SPECIAL) for text in self.texts]
         return np.array(special) if any(special) else None
 
+    def replaced(self, others: Mapping[str, str]) -> Vocabulary:
+        """The same, with others for some of the texts."""
+        return Vocabulary(None if text is None else others.get(text, text) for text in self.texts)
+
 
 @lru_cache(maxsize=256)
 def vocabulary(*texts: str | None) -> Vocabulary:
@@ -107,6 +111,25 @@ class _Texts(Column):
         return Encoded(
             [self.words.fixed.take(self.choice)], None if special is None else special.take(self.choice)
         )
+
+
+def _choice_of(column: Column) -> int | None:
+    """What tells choices apart; None for columns that are not picked from texts that need no quotes."""
+    return id(column.choice) if isinstance(column, _Texts) and column.words.special is None else None
+
+
+@lru_cache(maxsize=64)
+def _row_of(*words: Vocabulary) -> Fixed:
+    """Texts at the same places of vocabularies as they stand in a line, with commas between them."""
+    rows = zip(*(one.fixed.tolist() for one in words), strict=True)
+    return np.array([b",".join(row) for row in rows], dtype=np.bytes_)
+
+
+def replaced(column: Column, others: Mapping[str, str]) -> Column:
+    """Texts that are picked, with others for some of them."""
+    if not isinstance(column, _Texts):
+        raise TypeError("these are no texts that are picked from some")
+    return _Texts(column.words.replaced(others), column.choice)
 
 
 def texts(values: tuple[str | None, ...] | Vocabulary, choice: Ints) -> Column:
@@ -131,21 +154,23 @@ def dates(days: Ints) -> Column:
 
 
 @dataclass(frozen=True)
-class _Instants(Column):
+class Instants(Column):
+    """Instants in UTC: days since 1970-01-01, and seconds into the day."""
+
     days: Ints
     seconds: Ints
 
-    def series(self) -> pl.Series:
+    def series(self) -> pl.Series:  # noqa: D102 - see Column
         return pl.Series((self.days * SECONDS_PER_DAY + self.seconds) * 1000).cast(pl.Datetime("ms"))
 
-    def encoded(self) -> Encoded:
+    def encoded(self) -> Encoded:  # noqa: D102
         # Days and seconds are looked up in tables, which is quicker than to format each instant.
         return Encoded([_day_texts().take(self.days - _first_day()), _second_texts().take(self.seconds)])
 
 
-def timestamps(days: Ints, seconds: Ints) -> Column:
+def timestamps(days: Ints, seconds: Ints) -> Instants:
     """Days since 1970-01-01 and seconds into the day (UTC) as instants."""
-    return _Instants(days, seconds)
+    return Instants(days, seconds)
 
 
 @dataclass(frozen=True)
@@ -326,6 +351,17 @@ class Table:
 
     columns: Mapping[str, Column]
 
+    def instants(self, name: str) -> Instants:
+        """A column of instants."""
+        column = self.columns[name]
+        if not isinstance(column, Instants):
+            raise TypeError(f"{name} holds no instants")
+        return column
+
+    def replace(self, **columns: Column) -> Table:
+        """The same rows with other values, or more, in some columns."""
+        return Table({**self.columns, **columns})
+
     def frame(self) -> pl.DataFrame:
         """The rows as a Polars frame."""
         return pl.DataFrame({name: column.series() for name, column in self.columns.items()})
@@ -333,40 +369,48 @@ class Table:
     def csv(self) -> bytes:
         """The rows as CSV lines, without a header."""
         pieces: list[bytes | Fixed] = []
-        for name, column in self.columns.items():
-            if isinstance(column, _Texts) and column.words.has_blank:
-                raise ValueError(f"{name} has an empty text, which would be read as a null")
-            encoded = column.encoded()
+        for encoded in self._encoded():
             if encoded.special is None:
                 pieces += [*encoded.fields, b","]
             else:
                 quote = np.where(encoded.special, b'"', b"")
                 pieces += [quote, *encoded.fields, quote, b","]
         pieces[-1] = b"\n"
-        template = b"".join(bytes(one.itemsize) if isinstance(one, np.ndarray) else one for one in pieces)
-        height = _height(pieces)
-        lines = np.empty((height, len(template)), dtype=np.uint8)
-        lines[:] = np.frombuffer(template, dtype=np.uint8)
-        flat = lines.reshape(-1)
-        start = 0
-        for one in pieces:
-            if isinstance(one, bytes):
-                start += len(one)
-                continue
-            layout = np.dtype(
-                {"names": ["field"], "formats": [one.dtype], "offsets": [start], "itemsize": len(template)}
-            )
-            flat.view(layout)["field"] = one
-            start += one.itemsize
-        lines_alone: npt.NDArray[np.uint8] = flat[flat != 0]
-        return lines_alone.tobytes()
+        return b"".join(_lines(pieces))
+
+    def _encoded(self) -> Iterator[Encoded]:
+        """Columns as they stand in lines; neighbours that pick by the same choice are looked up at once."""
+        for name, column in self.columns.items():
+            if isinstance(column, _Texts) and column.words.has_blank:
+                raise ValueError(f"{name} has an empty text, which would be read as a null")
+        for choice, group in groupby(self.columns.values(), _choice_of):
+            columns = list(group)
+            if choice is None:
+                yield from (column.encoded() for column in columns)
+            else:
+                picked = [column for column in columns if isinstance(column, _Texts)]
+                yield Encoded([_row_of(*(one.words for one in picked)).take(picked[0].choice)])
 
 
-def to_csv(frame: pl.DataFrame) -> bytes:
-    """Write a frame as CSV without a header, as :meth:`Table.csv` does."""
-    buffer = BytesIO()
-    frame.write_csv(buffer, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%SZ")
-    return buffer.getvalue()
+_STEP = 4096
+"""Lines that are put together at a time, so that they stay in the processor's cache."""
+
+
+def _lines(pieces: list[bytes | Fixed]) -> Iterator[bytes]:
+    """Lay texts side by side in lines, and take the zero bytes out."""
+    template = b"".join(bytes(one.itemsize) if isinstance(one, np.ndarray) else one for one in pieces)
+    starts = accumulate((len(one) if isinstance(one, bytes) else one.itemsize for one in pieces), initial=0)
+    fields = [(start, one) for start, one in zip(starts, pieces, strict=False) if isinstance(one, np.ndarray)]
+    height, width = _height(pieces), len(template)
+    lines = np.empty((min(_STEP, height), width), dtype=np.uint8)
+    for low in range(0, height, _STEP):
+        some = lines[: height - low]
+        some[:] = np.frombuffer(template, dtype=np.uint8)
+        for start, texts in fields:
+            place: Fixed = np.ndarray(len(some), texts.dtype, some, start, width)
+            place[:] = texts[low : low + _STEP]
+        flat = some.reshape(-1)
+        yield flat[flat != 0].tobytes()
 
 
 def _height(fields: list[bytes | Fixed]) -> int:

@@ -20,7 +20,6 @@ from functools import cache, lru_cache
 from math import log
 
 import numpy as np
-import polars as pl
 
 from datagen import columns as to
 from datagen.columns import no_rows
@@ -358,7 +357,7 @@ CUSTOMERS = Entity(
     blocks=blocks,
     block=block,
     table=table,
-    older=pl.col("segment").replace(_NEXT_SEGMENT),
+    older=lambda rows: rows.replace(segment=to.replaced(rows.columns["segment"], _NEXT_SEGMENT)),
     owner=lambda plan, index: index,
     existing_blocks=existing_blocks,
     existing=existing,

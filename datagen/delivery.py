@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from contracts import Contract
 from contracts.rules import DELETE, INSERT, UPDATE
@@ -23,6 +22,7 @@ from datagen.rng import Bools, Ints
 from datagen.schedule import BASE_DAY, Block, Plan
 
 CHANGES, CDC, SNAPSHOT = DELIVERIES = ("changes", "cdc", "snapshot")
+OPERATIONS = (UPDATE, INSERT)
 OPERATION = "op"
 """Name of the column of operations, where the contract gives none."""
 
@@ -91,20 +91,16 @@ class Delivery:
         """How many rows of a block are as they were in the snapshot of the day before."""
         if not self.is_snapshot or not batch:
             return 0
-        day = rows.columns[self.contract.version_column].series().dt.epoch("d")
-        return int((day < BASE_DAY + batch).sum())
+        return int((rows.instants(self.contract.version_column).days < BASE_DAY + batch).sum())
 
-    def marked(self, rows: pl.DataFrame, operation: str) -> pl.DataFrame:
-        """Rows to all of which the same happened, with this operation where it is told."""
-        return rows.with_columns(pl.lit(operation).alias(self.operation)) if self.operation else rows
+    def marked(self, rows: to.Table, operation: Ints) -> to.Table:
+        """Rows with what happened to them, where it is told: a position in ``OPERATIONS`` for each."""
+        return rows.replace(**{self.operation: to.texts(OPERATIONS, operation)}) if self.operation else rows
 
     def table(self, block: Block, batch: int) -> to.Table:
         """Rows of a block, with what happened to them where it is told."""
-        rows = self.entity.table(self.plan, block.index, batch)
-        if not self.operation:
-            return rows
         is_new = (np.arange(len(block.index)) >= block.changed).astype(np.int64)
-        return to.Table({**rows.columns, self.operation: to.texts((UPDATE, INSERT), is_new)})
+        return self.marked(self.entity.table(self.plan, block.index, batch), is_new)
 
     def deletions(self, batch: int) -> to.Table:
         """Rows that say what is deleted in a batch: key, instant and operation, and no more."""

@@ -39,7 +39,7 @@ class Entity:
         blocks: Number of blocks in a batch.
         block: Row indices of one block of a batch.
         table: Makes rows.
-        older: The business column, and its value, in which an older version differs from a row.
+        older: Makes an older version of rows: another value in one business column.
         step: Distance between the indices of two first rows, for entities whose rows are numbered within
             their parent.
         is_late: Which of a batch's new rows happened long before they arrived.
@@ -59,7 +59,7 @@ class Entity:
     blocks: Callable[[Plan, int], int]
     block: Callable[[Plan, int, int], Block]
     table: MakeTable
-    older: pl.Expr
+    older: Callable[[Table], Table]
     owner: Callable[[Plan, Ints], Ints]
     existing_blocks: Callable[[Plan, int], int]
     existing: Callable[[Plan, int, int], Block]

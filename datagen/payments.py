@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import polars as pl
 
 from datagen import columns as to
 from datagen import loans
@@ -181,7 +180,7 @@ PAYMENTS = Entity(
     blocks=blocks,
     block=block,
     table=table,
-    older=pl.col("method").replace(_NEXT_METHOD),
+    older=lambda rows: rows.replace(method=to.replaced(rows.columns["method"], _NEXT_METHOD)),
     owner=lambda plan, index: loans.customer_of(plan, index // NUMBERS),
     existing_blocks=existing_blocks,
     existing=existing,

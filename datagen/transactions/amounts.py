@@ -11,7 +11,8 @@ from datagen.countries import COUNTRIES
 from datagen.rng import Draws, Ints, Quantiles
 from datagen.schedule import Plan
 from datagen.transactions.facts import Facts
-from datagen.transactions.kinds import CASH_DEPOSIT, CASH_WITHDRAWAL, CATEGORIES, NAME
+from datagen.transactions.holders import Holders
+from datagen.transactions.kinds import CASH_DEPOSIT, CASH_WITHDRAWAL, NAME
 from datagen.transactions.occurrence import CLOSING, DAYS, FIRST, FIRST_DAY, ORDERS, SLOTS, row_index
 
 _PRICES = np.array(
@@ -97,22 +98,37 @@ def _order_amount(plan: Plan, facts: Facts, place: Ints) -> Ints:
     standing_draws = plan.draws(NAME, holders.account * SLOTS + slot)
     bits = standing_draws.bits("order")
     amount = _amounts()(bits, facts.category[place]) * level // 100
-    name = np.array(standing.NAMES)[slot]
-    net = customers.first_income(plan, holders.customer, holders.country, holders.segment)
-    net = net * round(1000 * _NET_OF_GROSS) // 12_000
     some = standing_draws.below("part", 1000)
-    amount = np.where(name == "salary", net * (950 + some // 20) // 1000, amount)
-    amount = np.where(name == "rent", net * (220 + some // 4) // 1000 // 500 * 500, amount)
-    amount = np.where(name == "household", net * (250 + some // 5) // 1000 // 1000 * 1000, amount)
-    subscription = facts.category[place] == CATEGORIES.index("subscriptions")
-    amount = np.where(subscription, _PRICES[some % len(_PRICES)] * level // 100, amount)
-    amount = np.where(name == "account_fee", _FEES[some % len(_FEES)] * level // 100, amount)
-    saving = (name == "saving") | (name == "deposit")
-    amount = np.where(saving, (1 + some * some // 25_000) * 2_500 * level // 100 // 500 * 500, amount)
-    used = plan.draws(NAME, row_index(holders.account, facts.day[place], slot)).below("used", 400)
-    varies = (name == "card_settlement") | (name == "utilities")
-    amount = np.where(varies, amount * (800 + used) // 1000, amount)
-    balance = accounts.first_balance(plan, holders.account, holders.country, holders.kind)
-    interest = balance * accounts.rate_of(plan, holders.account, holders.kind) // 12_000_000
-    amount = np.where(name == "interest", interest, amount)
-    return np.maximum(amount, 1)
+
+    def where(*names: str) -> Ints:
+        return np.flatnonzero(np.array([name in names for name in standing.NAMES])[slot])
+
+    earner = where("salary", "rent", "household")
+    amount[earner] = _share_of_income(plan, holders.take(earner), slot[earner], some[earner])
+    subscriber = where("video", "music", "sports")
+    amount[subscriber] = _PRICES[some[subscriber] % len(_PRICES)] * level[subscriber] // 100
+    payer = where("account_fee")
+    amount[payer] = _FEES[some[payer] % len(_FEES)] * level[payer] // 100
+    saver = where("saving", "deposit")
+    saved = 1 + some[saver] * some[saver] // 25_000
+    amount[saver] = saved * 2_500 * level[saver] // 100 // 500 * 500
+    varying = where("card_settlement", "utilities")
+    of_day = row_index(holders.account[varying], facts.day[place[varying]], slot[varying])
+    amount[varying] = amount[varying] * (800 + plan.draws(NAME, of_day).below("used", 400)) // 1000
+    earning = where("interest")
+    account, kind = holders.account[earning], holders.kind[earning]
+    balance = accounts.first_balance(plan, account, holders.country[earning], kind)
+    amount[earning] = balance * accounts.rate_of(plan, account, kind) // 12_000_000
+    least_one: Ints = np.maximum(amount, 1)
+    return least_one
+
+
+def _share_of_income(plan: Plan, holders: Holders, slot: Ints, some: Ints) -> Ints:
+    """Salaries, and rents and household money in proportion to them."""
+    income = customers.first_income(plan, holders.customer, holders.country, holders.segment)
+    net = income * round(1000 * _NET_OF_GROSS) // 12_000
+    is_salary, is_rent = (slot == standing.NAMES.index(name) for name in ("salary", "rent"))
+    rent = net * (220 + some // 4) // 1000 // 500 * 500
+    household = net * (250 + some // 5) // 1000 // 1000 * 1000
+    share: Ints = np.where(is_salary, net * (950 + some // 20) // 1000, np.where(is_rent, rent, household))
+    return share

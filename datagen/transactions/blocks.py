@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
 from datagen import accounts, schedule
 from datagen import columns as to
@@ -101,7 +100,7 @@ TRANSACTIONS = Entity(
     table=table,
     earlier=earlier,
     labels=labels,
-    older=pl.concat_str(pl.col("description"), pl.lit(" (draft)")).alias("description"),
+    older=lambda rows: rows.replace(description=to.join(rows.columns["description"], " (draft)")),
     owner=lambda plan, index: accounts.customer_of(plan, index // SPAN),
     existing_blocks=existing_blocks,
     existing=existing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,7 @@ from datagen.transactions.facts import Facts, Scheming, facts_of
 from datagen.transactions.kinds import (
     BILLS,
     BOOKED,
+    CARD_PAYMENT,
     CATEGORIES,
     CHANNELS,
     CREDITS,
@@ -27,6 +29,7 @@ from datagen.transactions.kinds import (
     MERCHANT_CHOICE,
     NAME,
     OTHERS,
+    REFUND,
     REVERSED,
     REVERSED_AFTER,
     SALARY,
@@ -48,12 +51,46 @@ _HEADS = (
 )  # fmt: skip
 
 
+_DIRECTIONS = tuple("credit" if kind in CREDITS else "debit" for kind in range(len(TYPES)))
+"""By transaction type."""
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Texts that a row's merchant, company or type decides.
+
+    Attributes:
+        names: Names of merchants; then a null for each category, for what is not paid to a merchant.
+        codes: Their merchant category codes.
+        categories: Their categories.
+        statements: What statements say: for types with merchants one for each of these, for types with
+            companies one for each of these, else one.
+        first_statements: Where each type's statements begin.
+    """
+
+    names: to.Vocabulary
+    codes: to.Vocabulary
+    categories: to.Vocabulary
+    statements: to.Vocabulary
+    first_statements: Ints
+
+
 @lru_cache(maxsize=4)
-def _ends(seed: int) -> tuple[to.Vocabulary, to.Vocabulary]:
-    """Merchants, with a null at the end; and merchants, companies and an empty text as ends of statements."""
+def _words(seed: int) -> _Words:
     pool = pools(seed)
-    merchants, companies = pool.merchant.texts, pool.company.texts
-    return to.Vocabulary([*merchants, None]), to.Vocabulary([*merchants, *companies, ""])
+    merchants = pool.merchant.texts
+    shops = [place // MERCHANTS % len(SHOPS) for place in range(len(merchants))]
+    nothing = (None,) * len(CATEGORIES)
+    ends = {CARD_PAYMENT: merchants, REFUND: merchants}
+    ends |= {DIRECT_DEBIT: pool.company.texts, SALARY: pool.company.texts}
+    of_types = [[head + (end or "") for end in ends.get(kind, ("",))] for kind, head in enumerate(_HEADS)]
+    return _Words(
+        names=to.Vocabulary([*merchants, *nothing]),
+        codes=to.Vocabulary([*(_CODES[shop] for shop in shops), *_CODES]),
+        categories=to.Vocabulary([*(CATEGORIES[shop] for shop in shops), *CATEGORIES]),
+        statements=to.Vocabulary(text for texts in of_types for text in texts),
+        first_statements=np.cumsum([0, *(len(texts) for texts in of_types[:-1])]),
+    )
 
 
 _CODES = tuple(code for code, _ in MERCHANT_CATEGORIES.values()) + (None,) * len(BILLS + OTHERS)
@@ -82,14 +119,15 @@ def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.T
     holders, shops = facts.holders, facts.shops
     status, booked, event = lifecycle(facts, BASE_DAY + batch)
     bills = (facts.kind == DIRECT_DEBIT) | (facts.kind == SALARY)
-    merchants, ends = _ends(plan.seed)
-    no_merchant, no_end = len(merchants) - 1, len(ends) - 1
+    words = _words(plan.seed)
     favourite = plan.draws(NAME, holders.account).below("favourite", MERCHANTS)
     rank = (favourite + MERCHANT_CHOICE(draws.bits("merchant"))) % MERCHANTS
     merchant = (facts.place * len(SHOPS) + facts.category) * MERCHANTS + rank
     # The same company every month.
     company = plan.draws(NAME, holders.account * SLOTS + facts.slot).below("company", COMPANIES)
-    company += no_merchant + holders.country * COMPANIES
+    company += holders.country * COMPANIES
+    seller = np.where(shops, merchant, len(words.names) - len(CATEGORIES) + facts.category)
+    statement = words.first_statements[facts.kind] + np.where(shops, merchant, np.where(bills, company, 0))
     second = _second(draws, facts)
     return to.Table(
         {
@@ -98,19 +136,15 @@ def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.T
             "transaction_at": to.timestamps(facts.day, second),
             "booking_date": to.either((status == BOOKED) | (status == REVERSED), to.dates(booked)),
             "transaction_type": to.texts(TYPES, facts.kind),
-            "direction": to.texts(("debit", "credit"), np.isin(facts.kind, CREDITS).astype(np.int64)),
+            "direction": to.texts(_DIRECTIONS, facts.kind),
             "channel": to.texts(CHANNELS, facts.channel),
-            "merchant_name": to.texts(merchants, np.where(shops, merchant, no_merchant)),
-            "merchant_category_code": to.texts(_CODES, facts.category),
-            "category": to.texts(CATEGORIES, facts.category),
+            "merchant_name": to.texts(words.names, seller),
+            "merchant_category_code": to.texts(words.codes, seller),
+            "category": to.texts(words.categories, seller),
             "amount": to.money(amount),
             "currency": to.texts(_CURRENCIES, holders.country),
             "counterparty_iban": _counterparty(plan, facts),
-            "description": to.join(
-                to.texts(_HEADS, facts.kind),
-                to.texts(ends, np.where(shops, merchant, np.where(bills, company, no_end))),
-                _conversion(plan, facts, paid),
-            ),
+            "description": to.join(to.texts(words.statements, statement), _conversion(plan, facts, paid)),
             "status": to.texts(STATUSES, status),
             "updated_at": to.timestamps(event, _updated_second(draws, facts, event, second)),
         }
@@ -159,8 +193,9 @@ def _counterparty(plan: Plan, facts: Facts) -> to.Column:
 def _second(draws: Draws, facts: Facts) -> Ints:
     by_itself = (facts.channel == CHANNELS.index("system")).astype(np.int64)
     hour = HOUR_CHOICE(draws.bits("hour"), by_itself)
-    night = np.isin(facts.scheming.typology, (_CARD_TESTING, _TAKEOVER))
-    hour[facts.scheming.place[night]] = 3
+    if len(facts.scheming.place):
+        night = np.isin(facts.scheming.typology, (_CARD_TESTING, _TAKEOVER))
+        hour[facts.scheming.place[night]] = 3
     # The last minute of a day is left to the updates that follow a transaction.
     second: Ints = np.minimum(hour * 3600 + draws.below("second", 3600), to.SECONDS_PER_DAY - 60)
     return second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from datagen.transactions.kinds import (
 )
 from datagen.transactions.occurrence import (
     CLOSING,
+    DAYS,
     FIRST,
     FIRST_DAY,
     HONEST,
@@ -136,6 +138,17 @@ _ORDER_KIND = np.array([TYPES.index(order.kind) for order in standing.ORDERS] + 
 _ORDER_CATEGORY = np.array([CATEGORIES.index(order.category) for order in standing.ORDERS] + _NO_ORDERS)
 
 
+_EARLIEST = FIRST_DAY - 100
+"""No transaction happened before that day, not even the latest one."""
+
+
+@cache
+def _summers() -> Ints:
+    """1 for days in July and August, by day from ``_EARLIEST`` on."""
+    days = np.arange(_EARLIEST, FIRST_DAY + DAYS).astype("datetime64[D]")
+    return np.isin(days.astype("datetime64[M]").astype(np.int64) % 12, (6, 7)).astype(np.int64)
+
+
 def facts_of(plan: Plan, draws: Draws, index: Ints, left: Ints | None = None) -> Facts:
     """What is known of transactions.
 
@@ -163,11 +176,11 @@ def facts_of(plan: Plan, draws: Draws, index: Ints, left: Ints | None = None) ->
     if len(left):
         kind[slot == CLOSING] = np.where(left > 0, TRANSFER_OUT, TRANSFER_IN)
     shops = (kind == CARD_PAYMENT) | (kind == REFUND)
-    summer = np.isin(day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12, (6, 7))
+    summer = _summers().take(day - _EARLIEST)
     category = np.where(
         order,
         _ORDER_CATEGORY[slot],
-        np.where(shops, SHOP_CHOICE(draws.bits("shop"), summer.astype(np.int64)), category_of_type()[kind]),
+        np.where(shops, SHOP_CHOICE(draws.bits("shop"), summer), category_of_type()[kind]),
     )
     channel = CHANNEL_CHOICE(draws.bits("channel"), kind)
     channel = np.where(order, CHANNELS.index("system"), channel)
