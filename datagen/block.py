@@ -16,6 +16,7 @@ from datagen.entities import ENTITIES
 from datagen.entity import Entity
 from datagen.errors import GenerateError
 from datagen.formats import Format
+from datagen.lines import to_csv
 from datagen.rng import Draws, Ints
 from datagen.schedule import Block, Plan
 
@@ -83,15 +84,18 @@ class Maker:
     def make(self, number: int) -> Made:
         """Make one block: clean lines, with dirty ones in between."""
         block = self.delivery.block(self.batch, number)
-        unchanged, lines_of_parts = 0, []
+        unchanged, size, clean, starts_of_parts = 0, 0, list[bytes](), [np.zeros(1, dtype=np.int64)]
         for part in block.parts(PART_ROWS):
             rows = self.delivery.table(part, self.batch)
             unchanged += self.delivery.unchanged(rows, self.batch)
-            lines_of_parts.append(rows.csv())
-        data = b"".join(lines_of_parts)
-        ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + 1
-        starts = np.concatenate([[0], ends])
-        if len(ends) != len(block.index):
+            text = to_csv(rows)
+            clean.append(text)
+            starts_of_parts.append(
+                np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")) + (size + 1)
+            )
+            size += len(text)
+        data, starts = b"".join(clean), np.concatenate(starts_of_parts)
+        if len(starts) != len(block.index) + 1:
             raise GenerateError(f"a value of {self.delivery.entity.name} holds a line break")
         lines: dict[str, list[bytes]] = {kind: [] for kind in self.kinds()}
         if self.dirty:
@@ -100,7 +104,7 @@ class Maker:
         deleted = 0
         if self.delivery.operation and number == self.delivery.blocks(self.batch) - 1:
             deletions = self.delivery.deletions(self.batch)
-            mixed, deleted = mixed + deletions.csv(), len(self.delivery.gone(self.batch))
+            mixed, deleted = mixed + to_csv(deletions), len(self.delivery.gone(self.batch))
         late = self.delivery.entity.is_late
         new = block.index[block.changed :]
         return Made(
@@ -123,7 +127,7 @@ class Maker:
         """Lines that say which rows belong to fraud."""
         if not self.delivery.entity.labels or not self.delivery.plan.profile.fraud:
             return b""
-        return self.delivery.entity.labels(self.delivery.plan, index).csv()
+        return to_csv(self.delivery.entity.labels(self.delivery.plan, index))
 
     def label_header(self) -> bytes | None:
         """First line of the entity's label files; None when it has none."""

@@ -20,6 +20,7 @@ from contracts.rules import INSERT, UNKNOWN_PARENT, UPDATE
 from datagen import columns as to
 from datagen.delivery import OPERATIONS, Delivery, is_there
 from datagen.entity import Entity
+from datagen.lines import to_csv
 from datagen.profile import DIRT
 from datagen.rng import Draws, Ints, spread_sample
 from datagen.schedule import BLOCK_ROWS, Block, Plan
@@ -210,7 +211,7 @@ class Soil:
         """Rows to all of which the same happened, as lines."""
         count = len(rows.instants(self.delivery.contract.version_column).days)
         same = np.full(count, OPERATIONS.index(operation))
-        return self.delivery.marked(rows, same).csv().splitlines(keepends=True)
+        return to_csv(self.delivery.marked(rows, same)).splitlines(keepends=True)
 
     def _damaged(self, wanted: dict[str, int]) -> dict[str, list[bytes]]:
         """Rows with keys of their own and one defect each, by kind of defect."""

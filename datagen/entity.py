@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, Protocol
 
 from datagen.columns import Column, Table, digits, join
 from datagen.rng import Bools, Ints
 from datagen.schedule import Block, Growth, Plan
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class MakeTable(Protocol):
@@ -71,7 +72,9 @@ class Entity:
 
     def rows(self, plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
         """Rows as a Polars frame; see :class:`MakeTable`."""
-        return self.table(plan, index, batch, keys).frame()
+        from datagen.frames import to_frame
+
+        return to_frame(self.table(plan, index, batch, keys))
 
     def index_at(self, position: Ints) -> Ints:
         """Row index at a position of ``growth``; with a step, that of the parent's first row."""

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from datagen import dirt
 from datagen.block import Recipe, make_block, maker
@@ -20,10 +19,14 @@ from datagen.errors import BadRequestError
 from datagen.files import LABEL_FOLDER, DataFile, Finished, count_rows, make_file, write_file
 from datagen.formats import check_format
 from datagen.manifest import MANIFEST_FOLDER, EntityManifest, FileEntry, Manifest
+from datagen.pools import keep, pools
 from datagen.profile import DEFAULT, Profile, load
 from datagen.schedule import BLOCK_ROWS, Plan, ingest_date
 from datagen.sink import Sink
 from datagen.workers import Workers
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["ENTITIES", "Progress", "generate", "read_manifests", "tables"]
 
@@ -120,7 +123,7 @@ def generate(
     missing = [file for work in works for file in work.files if file.path not in work.kept]
     count = workers or os.cpu_count() or 1
     is_long = sum(len(file.blocks) for file in missing) * BLOCK_ROWS >= LEAST_ROWS_FOR_PROCESSES
-    with Workers(count, processes=is_long) as team:
+    with Workers(count, processes=is_long, start=(keep, (seed, pools(seed)))) as team:
         write = _whole_files(team, sink, missing) if team.processes else _block_by_block(team, sink, missing)
         entities = {work.recipe.entity: work.write(sink, write, on_progress) for work in works}
     manifest = replace(wanted, entities=entities)
@@ -146,6 +149,8 @@ def tables(
     Raises:
         BadRequestError: A value is out of range, or there is no such profile.
     """
+    import polars as pl
+
     _check(scale=scale, batch=batch, seed=seed, dirty=0, file_rows=None, workers=None)
     plan = Plan(seed, scale, profile if isinstance(profile, Profile) else load(profile))
     return {

@@ -11,10 +11,7 @@ import string
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-from faker.factory import Factory
 
 from datagen.columns import Vocabulary
 from datagen.countries import COUNTRIES, Country
@@ -107,9 +104,27 @@ class Pools:
     merchant: Vocabulary
 
 
-@lru_cache(maxsize=4)
+_made: dict[int, Pools] = {}
+
+
 def pools(seed: int) -> Pools:
-    """Make the pools of a seed (the same texts for the same seed and Faker version)."""
+    """The pools of a seed (the same texts for the same seed and Faker version), made once."""
+    if seed not in _made:
+        keep(seed, _make(seed))
+    return _made[seed]
+
+
+def keep(seed: int, made: Pools) -> None:
+    """Take pools that were made elsewhere, which is quicker than to make them once more."""
+    if len(_made) >= _MOST_SEEDS:
+        _made.pop(next(iter(_made)))
+    _made[seed] = made
+
+
+_MOST_SEEDS = 4
+
+
+def _make(seed: int) -> Pools:
     columns: dict[str, list[str]] = {name: [] for name in Pools.__dataclass_fields__}
     for country in COUNTRIES:
         for name, texts in _country(seed, country).items():
@@ -133,6 +148,8 @@ _LETTERS = str.maketrans({"ß": "ss", "ł": "l", "ø": "o", "æ": "ae", "œ": "o
 
 
 def _country(seed: int, country: Country) -> dict[str, list[str]]:
+    from faker.factory import Factory  # slow to load, and not needed by those who are given the pools
+
     providers = ["faker.providers.person", "faker.providers.address"]
     fake: Any = Factory.create(country.locale, providers=providers)
     fake.seed_instance(f"{seed}/{country.code}")

@@ -24,21 +24,24 @@ from typing import Any, TypeVar
 from datagen.errors import GenerateError
 
 T = TypeVar("T")
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function, and its arguments."""
 
 
 class Workers:
     """Call a function for many arguments, side by side, and give the results in order."""
 
-    def __init__(self, count: int, *, processes: bool = False) -> None:
+    def __init__(self, count: int, *, processes: bool = False, start: Call | None = None) -> None:
         """Start the workers; a single one is the caller's own thread.
 
         Args:
             count: How many.
-            processes: Whether each is a process; the function and its arguments are pickled for it.
+            processes: Whether each is a process; functions and their arguments are pickled for it.
+            start: What each process calls first.
         """
         self.count = count
         self._threads = ThreadPoolExecutor(max_workers=count) if count > 1 else None
-        self.processes = [_Process() for _ in range(count if processes and count > 1 else 0)]
+        self.processes = [_Process(start) for _ in range(count if processes and count > 1 else 0)]
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         for process in self.processes:
             self._idle.put(process)
@@ -92,7 +95,7 @@ def _by_thread(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
 class _Process:
     """A Python process that does what it is told, one call after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Call | None) -> None:
         # What this process can import, that one can; it works alone, so libraries need no threads in it.
         settings = {"PYTHONPATH": os.pathsep.join(sys.path), "POLARS_MAX_THREADS": "1"}
         self._process = subprocess.Popen(
@@ -101,6 +104,7 @@ class _Process:
             stdout=subprocess.PIPE,
             env=os.environ | settings,
         )
+        self._start = start
 
     def call(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         """Have a function called.
@@ -108,6 +112,9 @@ class _Process:
         Raises:
             GenerateError: The process has ended.
         """
+        if self._start:
+            start, self._start = self._start, None
+            self.call(*start)
         told, answers = self._process.stdin, self._process.stdout
         if told is None or answers is None:
             raise ValueError("the process has no pipes")
