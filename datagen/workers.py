@@ -130,6 +130,11 @@ class _Process:
         value: T = result
         return value
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """End the process."""
         self._process.terminate()

@@ -31,7 +31,7 @@ Time is counted in months since January 1970 and in days since 1970-01-01. Insta
 gaps after the month in which the loan was paid out, always on the same day of the month.
 """
 
-from datagen.loans.amortisation import ANNUITY, BULLET, INTEREST_ONLY, REPAYMENTS, Terms
+from datagen.loans.amortisation import ANNUITY, BULLET, INTEREST_ONLY, NEVER, REPAYMENTS, Terms
 from datagen.loans.blocks import LOANS, gone
 from datagen.loans.delinquency import (
     DAYS_TO_CATCH_UP,
@@ -49,6 +49,7 @@ from datagen.loans.delinquency import (
     State,
     course,
     is_late,
+    miss_share,
     state,
 )
 from datagen.loans.due import caught_up_on, due_on
@@ -63,6 +64,7 @@ __all__ = [
     "GRADES",
     "INTEREST_ONLY",
     "LOANS",
+    "NEVER",
     "OVERDUE_TO_DEFAULT",
     "OVERDUE_TO_RESTRUCTURE",
     "OVERDUE_TO_WRITE_OFF",
@@ -84,6 +86,7 @@ __all__ = [
     "due_on",
     "gone",
     "is_late",
+    "miss_share",
     "prepayments",
     "state",
     "terms",

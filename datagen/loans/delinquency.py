@@ -43,7 +43,7 @@ def _first_misses(arrears: float) -> Quantiles:
     return Quantiles(
         [
             [
-                round(1000 * log(max(1 - step / QUANTILE_STEPS, least)) / log(1 - _monthly(rate, arrears)))
+                round(1000 * log(max(1 - step / QUANTILE_STEPS, least)) / log(1 - miss_share(rate, arrears)))
                 for step in range(QUANTILE_STEPS + 1)
             ]
             for rate in FIRST_MISS
@@ -51,7 +51,7 @@ def _first_misses(arrears: float) -> Quantiles:
     )
 
 
-def _monthly(rate: int, factor: float) -> float:
+def miss_share(rate: int, factor: float) -> float:
     """Share of borrowers who miss an instalment, from a rate per 1000; never none, never all."""
     return min(max(rate * factor / 1000, 1e-6), 0.9)
 
@@ -111,7 +111,7 @@ def course(plan: Plan, loan: Terms, due_days: Ints) -> Course:
     if len(missing):
         some, first_miss = loan.take(missing), first_miss[missing]
         draws = plan.draws(NAME, some.index)
-        rates = np.array([round(100_000 * _monthly(rate, plan.profile.arrears)) for rate in FIRST_MISS])
+        rates = np.array([round(100_000 * miss_share(rate, plan.profile.arrears)) for rate in FIRST_MISS])
         overdue = np.zeros_like(first_miss)
         ended, helped = np.full_like(overdue, NEVER), np.full_like(overdue, NEVER)
         for day in range(1, days + 1):

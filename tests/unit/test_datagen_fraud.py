@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datagen import fraud, generate, profile, read_manifests
 from datagen.accounts import ACCOUNTS
-from datagen.frames import to_frame
+from datagen.frames import series, to_frame
 from datagen.schedule import Plan
 from datagen.transactions import TRANSACTIONS, booked_since_birth, labels, opening_balance
 
@@ -166,6 +166,6 @@ def test_balances_count_what_schemes_move(seed, batch):
         TRANSACTIONS.block(plan, batch, number).index for number in range(TRANSACTIONS.blocks(plan, batch))
     ]
     touched = set(TRANSACTIONS.rows(plan, np.concatenate(blocks), batch)["account_id"])
-    moved = ACCOUNTS.key_texts(index[before != after] + 1)
+    moved = series(ACCOUNTS.key_texts(index[before != after] + 1))
     assert set(moved) <= touched
     assert len(opening_balance(plan, index)) == len(index)
