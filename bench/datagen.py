@@ -1,7 +1,8 @@
 """The generator against other ways to make rows, side by side; see bench/README.md.
 
-Each case is a process of its own, with one thread for Polars (two for two workers). Cases on one core are
-measured in processor seconds, so that other work on the machine counts little; cases on two by the clock.
+Each case is a process of its own, with one thread for Polars. Cases on one core are measured in processor
+seconds, so that other work on the machine counts little; those that compare one worker with two, or a bucket
+with a folder, by the clock.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from io import BytesIO, StringIO
 from pathlib import Path
 
 FAKER_ROWS, MIMESIS_ROWS, LOOP_ROWS = 4_000, 20_000, 60_000
+LONG, LONGEST = 8, 16
+"""How many times as many customers runs have whose workers are processes, and those that show the memory."""
 GOALS = {
     "transactions / Faker row by row": 120.0,
     "transactions / write_csv of a ready frame": 0.5,
     "two workers / one worker": 1.8,
+    "bucket / folder": 0.8,
 }
+MOST_MEMORY = 1_000
+"""Megabytes."""
 
 
 def faker_rows() -> int:
@@ -98,15 +104,16 @@ def loop_rows() -> int:
 
 def transactions(scale: int) -> int:
     """Blocks of transactions as CSV, with all that their realism takes."""
-    from datagen import columns
+    from datagen.block import PART_ROWS
+    from datagen.lines import to_csv
     from datagen.schedule import Plan
     from datagen.transactions import TRANSACTIONS
 
     plan, rows = Plan(42, scale), 0
     for number in range(TRANSACTIONS.blocks(plan, 0)):
-        frame = TRANSACTIONS.rows(plan, TRANSACTIONS.block(plan, 0, number).index, 0)
-        columns.to_csv(frame)
-        rows += frame.height
+        for part in TRANSACTIONS.block(plan, 0, number).parts(PART_ROWS):
+            to_csv(TRANSACTIONS.table(plan, part.index, 0))
+            rows += len(part.index)
     return rows
 
 
@@ -148,6 +155,44 @@ def everything(scale: int, workers: int) -> int:
         return generate(folder, scale=scale, workers=workers).rows
 
 
+def into_bucket(scale: int) -> tuple[int, float]:
+    """The same into a bucket of the S3 that ``AWS_ENDPOINT_URL`` names: rows, and seconds by the clock."""
+    import boto3
+
+    from datagen import generate
+
+    s3 = boto3.resource("s3")
+    bucket = s3.create_bucket(Bucket=f"bench-datagen-{os.getpid()}")
+    before = time.perf_counter()
+    rows = generate(f"s3://{bucket.name}", scale=scale, workers=2).rows
+    seconds = time.perf_counter() - before
+    bucket.objects.all().delete()
+    bucket.delete()
+    return rows, seconds
+
+
+def memory(scale: int) -> tuple[int, float]:
+    """A long run by one worker: rows, and the peak of memory, in MB, when a tenth of them was there."""
+    from datagen import Progress, generate
+
+    peaks: dict[int, float] = {}
+
+    def note(step: Progress) -> None:
+        if step.entity == "transactions":
+            peaks[10 * step.done // step.total] = peak_memory()
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows = generate(folder, scale=scale, workers=1, on_progress=note).rows
+    return rows, peaks[1]
+
+
+def peak_memory() -> float:
+    """Most memory that this process has held so far, in MB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def first_row(scale: int) -> int:
     """From the start of the process to the first block of rows."""
     from datagen.customers import CUSTOMERS
@@ -159,15 +204,15 @@ def first_row(scale: int) -> int:
 
 def warm_up() -> None:
     """Import what is needed and make the pools of names, which does not depend on the number of rows."""
-    from datagen import tables
+    from datagen import generate, tables
 
     tables(scale=5)
+    with tempfile.TemporaryDirectory() as folder:
+        generate(folder, scale=5)
 
 
 def measure(case: str, scale: int) -> dict[str, float]:
-    """Run one case in this process."""
-    import resource
-
+    """Run one case in this process; ``own`` is what it measures itself, or its processor seconds."""
     cases: dict[str, Callable[[], int | tuple[int, float]]] = {
         "faker": faker_rows,
         "mimesis": mimesis_rows,
@@ -176,7 +221,11 @@ def measure(case: str, scale: int) -> dict[str, float]:
         "ready": lambda: ready_frame(scale),
         "arrow": lambda: arrow_frame(scale),
         "one": lambda: everything(scale, 1),
-        "two": lambda: everything(scale, 2),
+        "folder": lambda: everything(scale, 2),
+        "bucket": lambda: into_bucket(scale),
+        "long, one": lambda: everything(LONG * scale, 1),
+        "long, two": lambda: everything(LONG * scale, 2),
+        "memory": lambda: memory(LONGEST * scale),
         "first": lambda: first_row(scale),
     }
     if case not in ("faker", "mimesis", "loop", "first"):
@@ -184,19 +233,16 @@ def measure(case: str, scale: int) -> dict[str, float]:
     clock, processor = time.perf_counter(), time.process_time()
     result = cases[case]()
     wall, seconds = time.perf_counter() - clock, time.process_time() - processor
-    rows = result if isinstance(result, int) else result[0]
-    if isinstance(result, tuple):
-        seconds = result[1]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"rows": rows, "wall": wall, "processor": seconds, "peak": peak}
+    rows, own = result if isinstance(result, tuple) else (result, seconds)
+    return {"rows": rows, "wall": wall, "processor": seconds, "own": own, "peak": peak_memory()}
 
 
 def run(case: str, scale: int) -> dict[str, float]:
     """Run one case in a process of its own; ``start`` is how long it took as a whole."""
     before = time.perf_counter()
     command = [sys.executable, "-m", "bench.datagen", "--case", case, "--scale", str(scale)]
-    environment = os.environ | {"POLARS_MAX_THREADS": "2" if case == "two" else "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    environment = os.environ | {"POLARS_MAX_THREADS": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     result: dict[str, float] = json.loads(done.stdout)
     return result | {"start": time.perf_counter() - before}
 
@@ -206,24 +252,41 @@ def page(rounds: list[dict[str, dict[str, float]]], command: str, scale: int) ->
     median = statistics.median
 
     def speed(case: str, by: str) -> list[float]:
-        return [one[case]["rows"] / one[case][by] for one in rounds]
+        return [one[case]["rows"] / one[case][by] for one in rounds if case in one]
+
+    def line(name: str, values: list[float]) -> str:
+        return f"| {name} | {median(values):,.0f} | {min(values):,.0f} to {max(values):,.0f} |"
+
+    def ratio(one: list[float], other: list[float]) -> list[float]:
+        return [a / b for a, b in zip(one, other, strict=True)]
 
     rows = {
         "Faker row by row": speed("faker", "processor"),
         "Mimesis row by row": speed("mimesis", "processor"),
         "loop with `random` and `csv`": speed("loop", "processor"),
         "**transactions**": speed("transactions", "processor"),
-        "Polars' `write_csv` of a ready frame": speed("ready", "processor"),
-        "Arrow's `write_csv` of the same frame": speed("arrow", "processor"),
-        "all five entities, one worker": speed("one", "processor"),
+        "Polars' `write_csv` of a ready frame": speed("ready", "own"),
+        "Arrow's `write_csv` of the same frame": speed("arrow", "own"),
+        "**all five entities**, with dirt, one worker": speed("one", "processor"),
     }
-    one, two = speed("one", "wall"), speed("two", "wall")  # the thread that writes comes on top
-    mine, faker, ready = (speed(case, "processor") for case in ("transactions", "faker", "ready"))
+    by_clock = {
+        "one worker": speed("long, one", "wall"),
+        "two workers": speed("long, two", "wall"),
+        "a few rows into a folder, two workers": speed("folder", "wall"),
+        "the same into a bucket": speed("bucket", "own"),
+    }
+    mine = rows["**transactions**"]
     ratios = {
-        "transactions / Faker row by row": [a / b for a, b in zip(mine, faker, strict=True)],
-        "transactions / write_csv of a ready frame": [a / b for a, b in zip(mine, ready, strict=True)],
-        "two workers / one worker": [a / b for a, b in zip(two, one, strict=True)],
+        "transactions / Faker row by row": ratio(mine, rows["Faker row by row"]),
+        "transactions / write_csv of a ready frame": ratio(
+            mine, rows["Polars' `write_csv` of a ready frame"]
+        ),
+        "two workers / one worker": ratio(by_clock["two workers"], by_clock["one worker"]),
     }
+    if by_clock["the same into a bucket"]:
+        ratios["bucket / folder"] = ratio(
+            by_clock["the same into a bucket"], by_clock["a few rows into a folder, two workers"]
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     lines = [
         "# The generator against other ways to make rows",
@@ -237,7 +300,15 @@ def page(rounds: list[dict[str, dict[str, float]]], command: str, scale: int) ->
         "",
         "| case | rows per processor second, median | least to greatest |",
         "| --- | ---: | ---: |",
-        *(f"| {name} | {median(v):,.0f} | {min(v):,.0f} to {max(v):,.0f} |" for name, v in rows.items()),
+        *(line(name, values) for name, values in rows.items()),
+        "",
+        "| all five entities | rows a second by the clock, median | least to greatest |",
+        "| --- | ---: | ---: |",
+        *(
+            f"| {name} | {median(v):,.0f} | {min(v):,.0f} to {max(v):,.0f} |"
+            for name, v in by_clock.items()
+            if v
+        ),
         "",
         "| ratio | median | rounds | goal | |",
         "| --- | ---: | ---: | ---: | --- |",
@@ -246,14 +317,16 @@ def page(rounds: list[dict[str, dict[str, float]]], command: str, scale: int) ->
         met = "met" if median(values) >= GOALS[name] else "missed"
         spread = f"{min(values):.2f} to {max(values):.2f}"
         lines.append(f"| {name} | {median(values):.2f} | {spread} | {GOALS[name]:g} | {met} |")
-    peak = median(r["one"]["peak"] for r in rounds)
-    first = median(r["first"]["start"] for r in rounds)
-    written = median(r["one"]["rows"] for r in rounds)
+    long, most = (median(one[case]["rows"] for one in rounds) for case in ("long, one", "memory"))
+    early, late = (median(one["memory"][name] for one in rounds) for name in ("own", "peak"))
+    first = median(one["first"]["start"] for one in rounds)
     lines += [
         "",
-        f"All five entities, {written:,.0f} rows: at most {peak:,.0f} MB in memory with one worker.",
+        f"The runs by one and by two workers write {long:,.0f} rows, "
+        f"the others {rounds[0]['one']['rows']:,.0f}.",
+        f"Memory of one that writes {most:,.0f} rows by one worker: at most {early:,.0f} MB when a tenth of "
+        f"the transactions was there, and {late:,.0f} MB at the end (goal: {MOST_MEMORY:,}).",
         f"From the start of a process to its first row: {first:.2f} s.",
-        f"By the clock: {median(one):,.0f} rows/s with one worker, {median(two):,.0f} with two.",
         "",
     ]
     return "\n".join(lines)
@@ -270,7 +343,12 @@ def main() -> None:
     if options.case:
         print(json.dumps(measure(options.case, options.scale)))
         return
-    cases = ["faker", "mimesis", "loop", "transactions", "ready", "arrow", "one", "two", "first"]
+    cases = [
+        "faker", "mimesis", "loop", "transactions", "ready", "arrow", "one", "first",
+        "folder", "bucket", "long, one", "long, two", "memory",
+    ]  # fmt: skip
+    if not os.environ.get("AWS_ENDPOINT_URL"):
+        cases.remove("bucket")
     rounds = []
     for number in range(options.rounds):
         order = cases if number % 2 == 0 else cases[::-1]

@@ -276,12 +276,18 @@ def _first_day() -> int:
 @cache
 def _day_texts() -> to.Fixed:
     """ISO 8601, for each day of the years that can be met."""
-    days = np.arange(f"{_FIRST_YEAR}-01-01", f"{_LAST_YEAR}-01-01", dtype="datetime64[D]")
-    return np.datetime_as_string(days).astype("S10")
+    day = np.arange(f"{_FIRST_YEAR}-01-01", f"{_LAST_YEAR}-01-01", dtype="datetime64[D]")
+    month, year = day.astype("datetime64[M]"), day.astype("datetime64[Y]").astype(np.int64) + 1970
+    of_month = (day - month).astype(np.int64) + 1
+    of_year = month.astype(np.int64) % 12 + 1
+    texts = _lines([_padded(year, 4), b"-", _padded(of_year, 2), b"-", _padded(of_month, 2)])
+    return np.frombuffer(b"".join(texts), dtype="S10")
 
 
 @cache
 def _second_texts() -> to.Fixed:
     """What stands after the day, for each second of a day."""
-    minutes = [f"T{minute // 60:02d}:{minute % 60:02d}" for minute in range(24 * 60)]
-    return np.array([f"{minute}:{second:02d}Z" for minute in minutes for second in range(60)], dtype="S10")
+    second = np.arange(to.SECONDS_PER_DAY)
+    hour, minute, rest = (_padded(part, 2) for part in (second // 3600, second // 60 % 60, second % 60))
+    texts = _lines([b"T", hour, b":", minute, b":", rest, b"Z"])
+    return np.frombuffer(b"".join(texts), dtype="S10")
