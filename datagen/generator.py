@@ -92,10 +92,10 @@ def generate(
         delivery: One of :data:`~datagen.delivery.DELIVERIES`.
         file_rows: About this many rows in a file (500,000 if left out); blocks of some 100,000 rows are
             never split.
-        workers: Blocks that are made side by side (one per processor if left out); the bytes do not
-            depend on it.
+        workers: Blocks that are made side by side (one per processor if left out), or files, by processes
+            of their own, when there is enough to do; the bytes do not depend on it.
         force: Overwrite the batch when it is there.
-        on_progress: Called after each block of rows.
+        on_progress: Called after each block of rows, or after each file where processes make them.
 
     Returns:
         The batch's manifest, as written.

@@ -153,6 +153,16 @@ def test_people_shop_on_fridays_and_saturdays_and_before_christmas(moves):
     assert hours[17] > 5 * hours[3]
 
 
+def test_people_pay_by_day_and_orders_run_at_night(moves):
+    hours = {
+        channel: moves.filter(channel=channel)["transaction_at"].dt.hour().value_counts(normalize=True)
+        for channel in ("pos", "system")
+    }
+    share = {channel: dict(counts.iter_rows()) for channel, counts in hours.items()}
+    assert sum(share["pos"].get(hour, 0) for hour in range(7, 22)) == pytest.approx(0.91, abs=0.02)
+    assert sum(share["system"].get(hour, 0) for hour in range(1, 6)) > 0.5
+
+
 def test_merchants_of_an_account_are_favourites(moves):
     bought = moves.filter(category="groceries").group_by("account_id", "merchant_name").len()
     accounts = bought.group_by("account_id").agg(
