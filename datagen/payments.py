@@ -91,20 +91,21 @@ def _numbered(loan: Ints, after: Ints, last: Ints) -> Ints:
 def _increment(plan: Plan, batch: int) -> tuple[Ints, int]:
     """All payments of a later batch, and how many of them (the first ones) are changed."""
     day = BASE_DAY + batch
-    due, number = loans.due_on(plan, day, batch)
-    late, late_number = loans.caught_up_on(plan, day, batch)
     born = np.arange(plan.loans.start(batch), plan.loans.end(batch), dtype=np.int64)
-    went = loans.course(plan, due, number)
-    fallen_due = number <= due.last
-    # What was overdue and is paid today, oldest first.
-    before = went.paid_by(np.maximum(number - 1, 0))
-    paid = np.maximum(np.minimum(went.paid_by(number), number - 1), before)
-    caught_up = _numbered(due.index, before, paid)
-    changed = [caught_up, (due.index * NUMBERS + number)[fallen_due], late.index * NUMBERS + late_number]
-    more = went.billed(due, number) > number
-    new = np.concatenate([due.index[more] * NUMBERS + number[more] + 1, born * NUMBERS + 1])
+    changed, new = [to.no_rows()], [born * NUMBERS + 1]
+    for due, number in loans.due_on(plan, day, batch):
+        went = loans.course(plan, due, number)
+        # What was overdue and is paid today, oldest first.
+        before = went.paid_by(np.maximum(number - 1, 0))
+        paid = np.maximum(np.minimum(went.paid_by(number), number - 1), before)
+        fallen_due = number <= due.last
+        changed += [_numbered(due.index, before, paid), (due.index * NUMBERS + number)[fallen_due]]
+        more = went.billed(due, number) > number
+        new.append(due.index[more] * NUMBERS + number[more] + 1)
+    for late, number in loans.caught_up_on(plan, day, batch):
+        changed.append(late.index * NUMBERS + number)
     both = np.sort(np.concatenate(changed))
-    return np.concatenate([both, np.sort(new)]), len(both)
+    return np.concatenate([both, np.sort(np.concatenate(new))]), len(both)
 
 
 def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -52,8 +53,8 @@ def _changed(plan: Plan, batch: int) -> Ints:
     if batch == 0:
         return to.no_rows()
     day = BASE_DAY + batch
-    found = []
-    for loan, _ in (due_on(plan, day, batch), caught_up_on(plan, day, batch)):
+    found = [to.no_rows()]
+    for loan, _ in chain(due_on(plan, day, batch), caught_up_on(plan, day, batch)):
         before, after = state(plan, loan, day - 1), state(plan, loan, day)
         differs = (before.status != after.status) | (before.outstanding != after.outstanding)
         differs |= before.changed != after.changed

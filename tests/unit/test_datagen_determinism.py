@@ -81,6 +81,7 @@ def test_the_bytes_do_not_depend_on_how_many_rows_are_worked_on_at_a_time(tmp_pa
     monkeypatch.setattr("datagen.block.PART_ROWS", 97)
     monkeypatch.setattr("datagen.lines._STEP", 13)
     monkeypatch.setattr("datagen.transactions.occurrence._CELLS", 200)
+    monkeypatch.setattr("datagen.loans.due._RUNS", 1)
     generate(tmp_path, scale=25, batch=batch, seed=7, dirty=0.2)
     assert digest(tmp_path) == GOLDEN[batch]
 
