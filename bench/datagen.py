@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -156,19 +157,40 @@ def everything(scale: int, workers: int) -> int:
 
 
 def into_bucket(scale: int) -> tuple[int, float]:
-    """The same into a bucket of the S3 that ``AWS_ENDPOINT_URL`` names: rows, and seconds by the clock."""
-    import boto3
-
+    """The same by one worker into a bucket: rows, and seconds by the clock."""
     from datagen import generate
 
+    with bucket() as name:
+        before = time.perf_counter()
+        rows = generate(f"s3://{name}", scale=scale, workers=1).rows
+        return rows, time.perf_counter() - before
+
+
+def bare_upload(scale: int) -> tuple[int, float]:
+    """Ready rows of transactions into a bucket, one file of five blocks: rows, and seconds by the clock."""
+    from datagen.block import Recipe, make_block
+    from datagen.schedule import Plan
+    from datagen.sink import Sink
+
+    block = make_block(Recipe(Plan(42, scale), "transactions", 0, 0, "csv", "changes"), 0)
+    with bucket() as name:
+        sink = Sink(f"s3://{name}")
+        before = time.perf_counter()
+        sink.write("transactions.csv", [block.data] * 5)
+        return 5 * sum(block.rows.values()), time.perf_counter() - before
+
+
+@contextmanager
+def bucket() -> Iterator[str]:
+    """A bucket of the S3 that ``AWS_ENDPOINT_URL_S3`` names, for a while."""
+    import boto3
+
     s3 = boto3.resource("s3")
-    bucket = s3.create_bucket(Bucket=f"bench-datagen-{os.getpid()}")
-    before = time.perf_counter()
-    rows = generate(f"s3://{bucket.name}", scale=scale, workers=2).rows
-    seconds = time.perf_counter() - before
-    bucket.objects.all().delete()
-    bucket.delete()
-    return rows, seconds
+    mine = s3.Bucket(f"bench-datagen-{os.getpid()}")
+    mine.create(CreateBucketConfiguration={"LocationConstraint": s3.meta.client.meta.region_name})
+    yield mine.name
+    mine.objects.all().delete()
+    mine.delete()
 
 
 def memory(scale: int) -> tuple[int, float]:
@@ -221,8 +243,8 @@ def measure(case: str, scale: int) -> dict[str, float]:
         "ready": lambda: ready_frame(scale),
         "arrow": lambda: arrow_frame(scale),
         "one": lambda: everything(scale, 1),
-        "folder": lambda: everything(scale, 2),
         "bucket": lambda: into_bucket(scale),
+        "upload": lambda: bare_upload(scale),
         "long, one": lambda: everything(LONG * scale, 1),
         "long, two": lambda: everything(LONG * scale, 2),
         "memory": lambda: memory(LONGEST * scale),
@@ -272,8 +294,9 @@ def page(rounds: list[dict[str, dict[str, float]]], command: str, scale: int) ->
     by_clock = {
         "one worker": speed("long, one", "wall"),
         "two workers": speed("long, two", "wall"),
-        "a few rows into a folder, two workers": speed("folder", "wall"),
+        "fewer rows into a folder, one worker": speed("one", "wall"),
         "the same into a bucket": speed("bucket", "own"),
+        "ready rows into a bucket": speed("upload", "own"),
     }
     mine = rows["**transactions**"]
     ratios = {
@@ -285,7 +308,7 @@ def page(rounds: list[dict[str, dict[str, float]]], command: str, scale: int) ->
     }
     if by_clock["the same into a bucket"]:
         ratios["bucket / folder"] = ratio(
-            by_clock["the same into a bucket"], by_clock["a few rows into a folder, two workers"]
+            by_clock["the same into a bucket"], by_clock["fewer rows into a folder, one worker"]
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     lines = [
@@ -345,10 +368,10 @@ def main() -> None:
         return
     cases = [
         "faker", "mimesis", "loop", "transactions", "ready", "arrow", "one", "first",
-        "folder", "bucket", "long, one", "long, two", "memory",
+        "bucket", "upload", "long, one", "long, two", "memory",
     ]  # fmt: skip
-    if not os.environ.get("AWS_ENDPOINT_URL"):
-        cases.remove("bucket")
+    if not os.environ.get("AWS_ENDPOINT_URL_S3"):
+        cases = [case for case in cases if case not in ("bucket", "upload")]
     rounds = []
     for number in range(options.rounds):
         order = cases if number % 2 == 0 else cases[::-1]

@@ -123,7 +123,8 @@ def generate(
     missing = [file for work in works for file in work.files if file.path not in work.kept]
     count = workers or os.cpu_count() or 1
     is_long = sum(len(file.blocks) for file in missing) * BLOCK_ROWS >= LEAST_ROWS_FOR_PROCESSES
-    with Workers(count, processes=is_long, start=(keep, (seed, pools(seed)))) as team:
+    # While a bucket takes rows, which keeps no processor of ours busy, a single worker makes the next ones.
+    with Workers(count, apart=sink.is_remote, processes=is_long, start=(keep, (seed, pools(seed)))) as team:
         write = _whole_files(team, sink, missing) if team.processes else _block_by_block(team, sink, missing)
         entities = {work.recipe.entity: work.write(sink, write, on_progress) for work in works}
     manifest = replace(wanted, entities=entities)

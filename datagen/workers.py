@@ -31,16 +31,19 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 class Workers:
     """Call a function for many arguments, side by side, and give the results in order."""
 
-    def __init__(self, count: int, *, processes: bool = False, start: Call | None = None) -> None:
-        """Start the workers; a single one is the caller's own thread.
+    def __init__(
+        self, count: int, *, apart: bool = False, processes: bool = False, start: Call | None = None
+    ) -> None:
+        """Start the workers.
 
         Args:
             count: How many.
+            apart: Whether a single worker is a thread of its own, and not the caller's.
             processes: Whether each is a process; functions and their arguments are pickled for it.
             start: What each process calls first.
         """
         self.count = count
-        self._threads = ThreadPoolExecutor(max_workers=count) if count > 1 else None
+        self._threads = ThreadPoolExecutor(max_workers=count) if count > 1 or apart else None
         self.processes = [_Process(start) for _ in range(count if processes and count > 1 else 0)]
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         for process in self.processes:
