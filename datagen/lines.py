@@ -42,6 +42,7 @@ def to_csv(table: to.Table) -> bytes:
     Raises:
         ValueError: A column picks from texts of which one is empty, which would be read as a null.
     """
+    _keep_memory()
     pieces: list[bytes | to.Fixed] = []
     for encoded in _columns(table):
         if encoded.special is None:
@@ -170,6 +171,16 @@ def _of_scattered(column: to.Scattered) -> Encoded:
     special = np.zeros(len(column.mask), dtype=np.bool_)
     special[place] = some.special
     return Encoded(fields, special)
+
+
+@cache
+def _keep_memory() -> None:
+    """Have the C library keep what arrays give back, for the next ones.
+
+    glibc takes arrays of more than 128 kB from the system, page by page, until one as large has been given
+    back; that is a third of the time of the first blocks. 32 MB is the most it keeps.
+    """
+    np.empty(31 << 20, dtype=np.uint8)
 
 
 _STEP = 4096
