@@ -73,7 +73,7 @@ def oracle(plan: Plan, rows: Columns) -> Oracle:
         loan = loans.terms(plan, index[of])
         known, chance = _on_day(plan, loan, one, end[of])
         laws[of] = known * chance
-        plans[of] = chance * ((loan.last == loan.count) & (loan.extra_number >= loans._NEVER))
+        plans[of] = chance * ((loan.last == loan.count) & (loan.extra_number >= loans.NEVER))
     return Oracle(laws, plans)
 
 
@@ -91,7 +91,7 @@ def _on_day(plan: Plan, loan: loans.Terms, day: int, end: Ints) -> tuple[Floats,
 
 
 def _monthly(plan: Plan) -> Floats:
-    return np.array([loans._monthly(rate, plan.profile.arrears) for rate in loans.FIRST_MISS])
+    return np.array([loans.miss_share(rate, plan.profile.arrears) for rate in loans.FIRST_MISS])
 
 
 def _can_miss(plan: Plan, loan: loans.Terms, number: Ints, went: loans.Course, missed: Floats) -> Floats:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 import numpy as np
-import polars as pl
 
 from datagen import columns as to
 from datagen import customers
@@ -169,8 +168,8 @@ def gone(plan: Plan, batch: int) -> Ints:
     return customers.leaving(plan, batch, plan.accounts.start(batch), customer_of)
 
 
-def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-    """Accounts in their newest version at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.Table:
+    """Accounts in their newest version at the end of ``batch``; see :class:`~datagen.entity.MakeTable`."""
     draws = plan.draws(NAME, index)
     own_keys = index + 1
     keys = own_keys if keys is None else keys
@@ -194,7 +193,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     limit = _limit(draws, country, kind)
     # Borrowed keys count down from the last account number, away from the accounts' own.
     number = number_of(plan, np.where(keys == own_keys, index, -keys - 1))
-    return pl.DataFrame(
+    return to.Table(
         {
             "account_id": to.join(PREFIX, to.digits(keys, WIDTH)),
             "customer_id": to.join(customers.PREFIX, to.digits(customer + 1, customers.WIDTH)),
@@ -269,7 +268,7 @@ def _status(draws: Draws, version: Ints, is_closed: Bools) -> Ints:
 
 def _updated_at(  # noqa: PLR0917 - columns of one row
     plan: Plan, draws: Draws, index: Ints, opened: Ints, closed: Ints, version: Ints
-) -> pl.Series:
+) -> to.Column:
     quiet = np.maximum(BASE_DAY - opened, 0)
     first = opened + draws.below("updated_day", quiet + 1)
     first = np.where(closed <= BASE_DAY, closed, first)
@@ -289,8 +288,8 @@ ACCOUNTS = Entity(
     growth=_growth,
     blocks=blocks,
     block=block,
-    rows=rows,
-    older=pl.col("branch_code").replace(NEXT_BRANCH),
+    table=table,
+    older=lambda rows: rows.replace(branch_code=to.replaced(rows.columns["branch_code"], NEXT_BRANCH)),
     owner=customer_of,
     existing_blocks=existing_blocks,
     existing=existing,

@@ -51,9 +51,7 @@ def generate(  # noqa: PLR0917 - Typer calls it by name
     file_rows: Annotated[
         int | None, typer.Option(min=1, help="About this many rows in a file (500,000 if left out).")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Blocks made side by side (one per processor if left out).")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processors to use (all if left out).")] = None,
     describe: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Describe what was generated in an HTML file: a data card."),

@@ -1,108 +1,229 @@
-"""NumPy arrays to typed Polars columns, and typed frames to CSV."""
+"""Columns, kept as the numbers they are made from.
+
+:mod:`datagen.lines` makes CSV of them, :mod:`datagen.frames` Polars columns.
+"""
 
 from __future__ import annotations
 
-from functools import cache
-from io import BytesIO
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
-import polars as pl
+import numpy.typing as npt
 
 from datagen.rng import Bools, Ints
 
+Fixed = npt.NDArray[np.bytes_]
+"""Texts of one width, filled up with zero bytes."""
+
 SECONDS_PER_DAY = 86_400
-_DIGITS = 17
+SPECIAL = (",", '"', "\n", "\r")
+"""What a value holds that has to be quoted."""
 
 
-def dates(days: Ints) -> pl.Series:
-    """Days since 1970-01-01 as dates."""
-    return pl.Series(days.astype(np.int32)).cast(pl.Date)
+class Vocabulary:
+    """Texts to pick from."""
+
+    def __init__(self, texts: Iterable[str | None]) -> None:
+        """Take the texts; a null is an empty field in CSV."""
+        self.texts = tuple(texts)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def fixed(self) -> Fixed:
+        """The texts as they stand in CSV, but for the quotes around them."""
+        return np.array([(text or "").replace('"', '""').encode() for text in self.texts], dtype=np.bytes_)
+
+    @cached_property
+    def has_blank(self) -> bool:
+        """Whether one of the texts is empty: fit to be a part of a value, but not to be one."""
+        return "" in self.texts
+
+    @cached_property
+    def special(self) -> Bools | None:
+        """Which texts have to be quoted; None when there are none."""
+        special = [any(sign in (text or "") for sign in SPECIAL) for text in self.texts]
+        return np.array(special) if any(special) else None
+
+    def replaced(self, others: Mapping[str, str]) -> Vocabulary:
+        """The same, with others for some of the texts."""
+        return Vocabulary(None if text is None else others.get(text, text) for text in self.texts)
 
 
-def timestamps(days: Ints, seconds: Ints) -> pl.Series:
-    """Days since 1970-01-01 and seconds into the day (UTC) as instants."""
-    return pl.Series((days * SECONDS_PER_DAY + seconds) * 1000).cast(pl.Datetime("ms"))
+@lru_cache(maxsize=256)
+def vocabulary(*texts: str | None) -> Vocabulary:
+    """The vocabulary of these texts, made once."""
+    return Vocabulary(texts)
 
 
-def money(cents: Ints) -> pl.Series:
-    """Whole cents as DECIMAL(18,2)."""
-    return pl.Series(cents / 100).cast(pl.Decimal(18, 2))
+@dataclass(frozen=True)
+class Texts:
+    """Texts that are picked from a vocabulary."""
+
+    words: Vocabulary
+    choice: Ints
 
 
-def rate(millionths: Ints) -> pl.Series:
-    """Whole millionths as DECIMAL(9,6)."""
-    return pl.Series(millionths / 1_000_000).cast(pl.Decimal(9, 6))
+def replaced(column: Column, others: Mapping[str, str]) -> Column:
+    """Texts that are picked, with others for some of them."""
+    if not isinstance(column, Texts):
+        raise TypeError("these are no texts that are picked from some")
+    return Texts(column.words.replaced(others), column.choice)
 
 
-def whole(values: Ints) -> pl.Series:
-    """Integers that fit 32 bits."""
-    return pl.Series(values.astype(np.int32))
-
-
-def texts(values: tuple[str | None, ...], choice: Ints) -> pl.Series:
+def texts(values: tuple[str | None, ...] | Vocabulary, choice: Ints) -> Column:
     """Pick one of ``values`` for each row."""
-    return pl.Series(values).gather(choice)
+    return Texts(values if isinstance(values, Vocabulary) else vocabulary(*values), choice)
 
 
-def digits(numbers: Ints, width: int | Ints) -> pl.Series:
-    """Numbers as text, padded with zeros to ``width`` digits (at most 17), longer ones as they are."""
-    text = pl.Series("text", numbers + 10**_DIGITS).cast(pl.String)
-    if isinstance(width, int):
-        least = max(width, len(str(numbers.max(initial=0))))
-        return text.str.slice(1 + _DIGITS - least)
-    columns = pl.DataFrame({"text": text, "skip": 1 + _DIGITS - width})
-    return columns.select(pl.col("text").str.slice(pl.col("skip"))).to_series()
+@dataclass(frozen=True)
+class Dates:
+    """Days since 1970-01-01."""
+
+    days: Ints
 
 
-def join(*parts: pl.Series | str) -> pl.Series:
+def dates(days: Ints) -> Column:
+    """Days since 1970-01-01 as dates."""
+    return Dates(days)
+
+
+@dataclass(frozen=True)
+class Instants:
+    """Instants in UTC: days since 1970-01-01, and seconds into the day."""
+
+    days: Ints
+    seconds: Ints
+
+
+def timestamps(days: Ints, seconds: Ints) -> Instants:
+    """Days since 1970-01-01 and seconds into the day (UTC) as instants."""
+    return Instants(days, seconds)
+
+
+@dataclass(frozen=True)
+class Decimals:
+    """Whole units of the last decimal place."""
+
+    units: Ints
+    precision: int
+    places: int
+
+
+def money(cents: Ints) -> Column:
+    """Whole cents as DECIMAL(18,2)."""
+    return Decimals(cents, 18, 2)
+
+
+def rate(millionths: Ints) -> Column:
+    """Whole millionths as DECIMAL(9,6)."""
+    return Decimals(millionths, 9, 6)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Integers that are not negative."""
+
+    values: Ints
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Integers that are not negative, as texts."""
+
+    values: Ints
+
+
+def plain(values: Ints) -> Column:
+    """Integers that are not negative as texts, without zeros in front."""
+    return Plain(values)
+
+
+def whole(values: Ints) -> Column:
+    """Integers that are not negative and fit 32 bits."""
+    return Whole(values)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Numbers as texts of ``width`` digits, padded with zeros."""
+
+    numbers: Ints
+    width: int | Ints
+
+
+def digits(numbers: Ints, width: int | Ints) -> Column:
+    """Numbers, of up to ``width`` digits (at most 17) each, as texts that are padded with zeros to it."""
+    return Digits(numbers, width)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Texts side by side."""
+
+    parts: tuple[Column | str, ...]
+
+
+def join(*parts: Column | str) -> Column:
     """Concatenate texts row by row; a plain string is the same for every row."""
-    return pl.select(pl.concat_str(pl.lit(part) for part in parts)).to_series()
+    return Joined(parts)
 
 
-def either(mask: Bools, then: pl.Series, otherwise: pl.Series | None = None) -> pl.Series:
+@dataclass(frozen=True)
+class Either:
+    """One value where ``mask`` holds, another one elsewhere."""
+
+    mask: Bools
+    then: Column
+    otherwise: Column | None
+
+
+def either(mask: Bools, then: Column, otherwise: Column | None = None) -> Column:
     """``then`` where ``mask`` holds, else ``otherwise`` (null if left out)."""
-    return pl.select(pl.when(pl.lit(pl.Series(mask))).then(pl.lit(then)).otherwise(otherwise)).to_series()
+    return Either(mask, then, otherwise)
 
 
-def scatter(mask: Bools, values: pl.Series) -> pl.Series:
-    """Put one value into each row where ``mask`` holds, in order; null elsewhere."""
-    position = np.cumsum(mask) - 1
-    return values.gather(either(mask, pl.Series(position)))
+@dataclass(frozen=True)
+class Scattered:
+    """Values for the rows where ``mask`` holds, in order."""
+
+    mask: Bools
+    values: Column
+    missing: str | None
 
 
-def to_csv(frame: pl.DataFrame) -> bytes:
-    """Write rows as CSV without a header (RFC 4180 quoting where needed, null as an empty field)."""
-    buffer = BytesIO()
-    # Days and seconds are looked up in tables, which is quicker than to format each instant.
-    instants = (instant_texts(frame[name]) for name, kind in frame.schema.items() if kind == pl.Datetime)
-    days = (_day_texts(frame[name]) for name, kind in frame.schema.items() if kind == pl.Date)
-    frame.with_columns(*instants, *days).write_csv(buffer, include_header=False)
-    return buffer.getvalue()
+def scatter(mask: Bools, values: Column, missing: str | None = None) -> Column:
+    """Put one value into each row where ``mask`` holds, in order; ``missing`` elsewhere."""
+    return Scattered(mask, values, missing)
 
 
-def instant_texts(instants: pl.Series) -> pl.Series:
-    """ISO 8601 in UTC; there are no nulls among instants."""
-    day, second = np.divmod(instants.dt.epoch("s").to_numpy(), SECONDS_PER_DAY)
-    return join(_day_texts(dates(day)), _second_texts().gather(second)).alias(instants.name)
+Column = Texts | Dates | Instants | Decimals | Whole | Plain | Digits | Joined | Either | Scattered
+"""One value per row."""
 
 
-def _day_texts(days: pl.Series) -> pl.Series:
-    """ISO 8601, null for null."""
-    numbers = days.cast(pl.Int32)
-    present = numbers.drop_nulls().to_numpy()
-    if not len(present):
-        return days.cast(pl.String)
-    low = int(present.min())
-    texts = dates(np.arange(low, int(present.max()) + 1)).cast(pl.String)
-    return texts.gather(numbers - low).alias(days.name)
+@dataclass(frozen=True)
+class Table:
+    """Rows of an entity.
 
+    Attributes:
+        columns: Columns by name.
+    """
 
-@cache
-def _second_texts() -> pl.Series:
-    """What stands after the day, for each second of a day."""
-    second = np.arange(SECONDS_PER_DAY)
-    hour, minute, rest = (digits(part, 2) for part in (second // 3600, second // 60 % 60, second % 60))
-    return join("T", hour, ":", minute, ":", rest, "Z")
+    columns: Mapping[str, Column]
+
+    def instants(self, name: str) -> Instants:
+        """A column of instants."""
+        column = self.columns[name]
+        if not isinstance(column, Instants):
+            raise TypeError(f"{name} holds no instants")
+        return column
+
+    def replace(self, **columns: Column) -> Table:
+        """The same rows with other values, or more, in some columns."""
+        return Table({**self.columns, **columns})
 
 
 @cache

@@ -20,7 +20,6 @@ from functools import cache, lru_cache
 from math import log
 
 import numpy as np
-import polars as pl
 
 from datagen import columns as to
 from datagen.columns import no_rows
@@ -219,8 +218,8 @@ def _changes(plan: Plan, draws: Draws, index: Ints, batch: int) -> _Changes:
     return _Changes(version, kinds)
 
 
-def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-    """Customers as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.Table:
+    """Customers as they stand at the end of ``batch``; see :class:`~datagen.entity.MakeTable`."""
     draws, pool = plan.draws(NAME, index), pools(plan.seed)
     keys = index + 1 if keys is None else keys
     changes = _changes(plan, draws, index, batch)
@@ -233,16 +232,16 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     income, no_income = _income(draws, first_income(plan, index, country, segment), changes.kinds["income"])
     score, no_score = _score(draws, segment)
     street_address, place = _address(plan, draws, head, country, changes.kinds["address"])
-    return pl.DataFrame(
+    return to.Table(
         {
             "customer_id": to.join(PREFIX, to.digits(keys, WIDTH)),
-            "first_name": pool.first_name.gather(first),
-            "last_name": pool.last_name.gather(last),
+            "first_name": to.texts(pool.first_name, first),
+            "last_name": to.texts(pool.last_name, last),
             "email": to.join(
-                pool.first_name_ascii.gather(first),
+                to.texts(pool.first_name_ascii, first),
                 to.texts((".", "_", "-", ""), draws.below("mail_style", 4)),
-                pool.last_name_ascii.gather(last),
-                pl.Series(keys).cast(pl.String),
+                to.texts(pool.last_name_ascii, last),
+                to.plain(keys),
                 "@",
                 to.texts(MAIL_DOMAINS, draws.below("mail_domain", len(MAIL_DOMAINS))),
             ),
@@ -254,8 +253,8 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
                 ~draws.chance("no_national_id", 0.06), _national_id(plan, draws, country)
             ),
             "street_address": street_address,
-            "city": pool.city.gather(place),
-            "postal_code": pool.postal_code.gather(place),
+            "city": to.texts(pool.city, place),
+            "postal_code": to.texts(pool.postal_code, place),
             "country": to.texts(tuple(item.code for item in COUNTRIES), country),
             "segment": to.texts(SEGMENTS, segment),
             "kyc_status": to.texts(KYC_STATUSES, _kyc(draws, changes.kinds["kyc"])),
@@ -284,7 +283,7 @@ def _score(draws: Draws, segment: Ints) -> tuple[Ints, np.ndarray]:
     return np.where(defaulted_before, score - 130, score), draws.chance("no_score", 0.07)
 
 
-def _address(plan: Plan, draws: Draws, head: Draws, country: Ints, moves: Ints) -> tuple[pl.Series, Ints]:
+def _address(plan: Plan, draws: Draws, head: Draws, country: Ints, moves: Ints) -> tuple[to.Column, Ints]:
     """Street with house number, and the position of town and postal code; a move changes them all.
 
     A household starts at one address; who moves leaves it.
@@ -295,13 +294,13 @@ def _address(plan: Plan, draws: Draws, head: Draws, country: Ints, moves: Ints) 
     place = country * NAMES + (head.below("place", NAMES) + moves * stride) % NAMES
     shared = head.below("house_number", 160, np.zeros_like(moves))
     own = draws.below("house_number", 160, moves)
-    number = pl.Series(1 + np.where(moves == 0, shared, own)).cast(pl.String)
-    name = pool.street.gather(street)
+    number = to.plain(1 + np.where(moves == 0, shared, own))
+    name = to.texts(pool.street, street)
     number_first = np.array([item.house_number_first for item in COUNTRIES])[country]
     return to.either(number_first, to.join(number, " ", name), to.join(name, " ", number)), place
 
 
-def _phone(draws: Draws, country: Ints, changes: Ints) -> pl.Series:
+def _phone(draws: Draws, country: Ints, changes: Ints) -> to.Column:
     prefixes = tuple(item.phone_prefixes for item in COUNTRIES)
     starts = np.cumsum([0, *(len(group) for group in prefixes)])
     counts = np.array([len(group) for group in prefixes])
@@ -314,14 +313,14 @@ def _phone(draws: Draws, country: Ints, changes: Ints) -> pl.Series:
     )
 
 
-def _national_id(plan: Plan, draws: Draws, country: Ints) -> pl.Series:
+def _national_id(plan: Plan, draws: Draws, country: Ints) -> to.Column:
     pool = pools(plan.seed)
     width = np.array([item.national_id[1] for item in COUNTRIES])[country]
     number = draws.below("id_high", 10**8) * 10**7 + draws.below("id_low", 10**7)
     return to.join(
-        pool.national_id_head.gather(country * NAMES + draws.below("id_head", NAMES)),
+        to.texts(pool.national_id_head, country * NAMES + draws.below("id_head", NAMES)),
         to.digits(number % 10**width, width),
-        pool.national_id_tail.gather(country * NAMES + draws.below("id_tail", NAMES)),
+        to.texts(pool.national_id_tail, country * NAMES + draws.below("id_tail", NAMES)),
     )
 
 
@@ -336,7 +335,7 @@ def _kyc(draws: Draws, changes: Ints) -> Ints:
     return np.where(changes == 0, start, later)
 
 
-def _updated_at(plan: Plan, draws: Draws, index: Ints, joined: Ints, version: Ints) -> pl.Series:
+def _updated_at(plan: Plan, draws: Draws, index: Ints, joined: Ints, version: Ints) -> to.Column:
     quiet = np.maximum(BASE_DAY - joined, 0)
     first = joined + draws.below("updated_day", quiet + 1)
     changed = BASE_DAY + _rotation(plan).batch_of(index, version)
@@ -357,8 +356,8 @@ CUSTOMERS = Entity(
     growth=_growth,
     blocks=blocks,
     block=block,
-    rows=rows,
-    older=pl.col("segment").replace(_NEXT_SEGMENT),
+    table=table,
+    older=lambda rows: rows.replace(segment=to.replaced(rows.columns["segment"], _NEXT_SEGMENT)),
     owner=lambda plan, index: index,
     existing_blocks=existing_blocks,
     existing=existing,

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from contracts import Contract
 from contracts.rules import DELETE, INSERT, UPDATE
@@ -23,6 +22,7 @@ from datagen.rng import Bools, Ints
 from datagen.schedule import BASE_DAY, Block, Plan
 
 CHANGES, CDC, SNAPSHOT = DELIVERIES = ("changes", "cdc", "snapshot")
+OPERATIONS = (UPDATE, INSERT)
 OPERATION = "op"
 """Name of the column of operations, where the contract gives none."""
 
@@ -87,38 +87,33 @@ class Delivery:
         """Row indices of what is deleted in a batch."""
         return to.no_rows() if self.name == CHANGES or not batch else self.entity.gone(self.plan, batch)
 
-    def unchanged(self, rows: pl.DataFrame, batch: int) -> int:
+    def unchanged(self, rows: to.Table, batch: int) -> int:
         """How many rows of a block are as they were in the snapshot of the day before."""
         if not self.is_snapshot or not batch:
             return 0
-        written = rows[self.contract.version_column].dt.date()
-        return int((written < to.dates(np.array([BASE_DAY + batch]))[0]).sum())
+        return int((rows.instants(self.contract.version_column).days < BASE_DAY + batch).sum())
 
-    def marked(self, rows: pl.DataFrame, operations: str | pl.Series) -> pl.DataFrame:
-        """Rows with their operations, where these are told."""
-        if not self.operation:
-            return rows
-        column = pl.lit(operations) if isinstance(operations, str) else operations
-        return rows.with_columns(column.alias(self.operation))
+    def marked(self, rows: to.Table, operation: Ints) -> to.Table:
+        """Rows with what happened to them, where it is told: a position in ``OPERATIONS`` for each."""
+        return rows.replace(**{self.operation: to.texts(OPERATIONS, operation)}) if self.operation else rows
 
-    def operations(self, block: Block) -> pl.Series:
-        """What happened to the rows of a block."""
-        is_new = np.arange(len(block.index)) >= block.changed
-        return to.texts((UPDATE, INSERT), is_new.astype(np.int64))
+    def table(self, block: Block, batch: int) -> to.Table:
+        """Rows of a block, with what happened to them where it is told."""
+        is_new = (np.arange(len(block.index)) >= block.changed).astype(np.int64)
+        return self.marked(self.entity.table(self.plan, block.index, batch), is_new)
 
-    def deletions(self, batch: int) -> pl.DataFrame:
-        """Rows, as texts, that say what is deleted in a batch: key, instant and operation, and no more."""
+    def deletions(self, batch: int) -> to.Table:
+        """Rows that say what is deleted in a batch: key, instant and operation, and no more."""
         index = self.gone(batch)
         owner = self.entity.owner(self.plan, index)
         seconds = customers.leaving_second(self.plan, owner)
-        instants = to.instant_texts(to.timestamps(np.full_like(index, BASE_DAY + batch), seconds))
+        first = np.zeros_like(index)
         known = {
             self.contract.key[0]: self.entity.key_texts(self.entity.own_keys(index)),
-            self.contract.version_column: instants,
-            self.operation: pl.repeat(DELETE, len(index), eager=True),
+            self.contract.version_column: to.timestamps(first + BASE_DAY + batch, seconds),
+            self.operation: to.texts((DELETE,), first),
         }
-        missing = pl.repeat(None, len(index), dtype=pl.String, eager=True)
-        return pl.DataFrame({name: known.get(name, missing) for name in self.columns})
+        return to.Table({name: known.get(name, to.texts((None,), first)) for name in self.columns})
 
 
 def is_there(delivery: str, entity: Entity, plan: Plan, index: Ints, batch: int) -> Bools:

@@ -14,13 +14,13 @@ from math import fsum
 from typing import TypeVar
 
 import numpy as np
-import polars as pl
 
 from contracts import Column, Contract
 from contracts.rules import INSERT, UNKNOWN_PARENT, UPDATE
 from datagen import columns as to
-from datagen.delivery import Delivery, is_there
+from datagen.delivery import OPERATIONS, Delivery, is_there
 from datagen.entity import Entity
+from datagen.lines import to_csv
 from datagen.profile import DIRT
 from datagen.rng import Draws, Ints, spread_sample
 from datagen.schedule import BLOCK_ROWS, Block, Plan
@@ -196,15 +196,22 @@ class Soil:
         """Older versions of rows as of a batch; versions of different parity are never the same."""
         if not len(index):
             return []
-        rows = self.delivery.entity.rows(self.delivery.plan, index, batch)
+        rows = self.delivery.entity.table(self.delivery.plan, index, batch)
         version = self.delivery.contract.version_column
         back = 3600 + self._draws(f"age/{parity}", len(index)).below("seconds", _OLDEST_SECONDS)
-        seconds = rows[version].dt.epoch("s").to_numpy() - back
+        written = rows.instants(version)
+        seconds = written.days * to.SECONDS_PER_DAY + written.seconds - back
         seconds = seconds - seconds % 2 - parity
-        aged = rows.with_columns(
-            self.delivery.entity.older, to.timestamps(seconds * 0, seconds).alias(version)
+        aged = self.delivery.entity.older(rows).replace(
+            **{version: to.timestamps(*np.divmod(seconds, to.SECONDS_PER_DAY))}
         )
-        return to.to_csv(self.delivery.marked(aged, UPDATE)).splitlines(keepends=True)
+        return self._lines(aged, UPDATE)
+
+    def _lines(self, rows: to.Table, operation: str) -> list[bytes]:
+        """Rows to all of which the same happened, as lines."""
+        count = len(rows.instants(self.delivery.contract.version_column).days)
+        same = np.full(count, OPERATIONS.index(operation))
+        return to_csv(self.delivery.marked(rows, same)).splitlines(keepends=True)
 
     def _damaged(self, wanted: dict[str, int]) -> dict[str, list[bytes]]:
         """Rows with keys of their own and one defect each, by kind of defect."""
@@ -219,17 +226,18 @@ class Soil:
         stretch = self.batch * (self.delivery.entity.blocks(self.delivery.plan, 0) + 1) + self.number
         slots = stretch * 2 * BLOCK_ROWS + np.arange(total, dtype=np.int64)
         template = np.concatenate([self._sample(kind, count) for kind, count in wanted.items()])
-        rows = self.delivery.entity.rows(
+        rows = self.delivery.entity.table(
             self.delivery.plan, self.block.index[template], self.batch, self.delivery.entity.spare_keys(slots)
         )
         for kind in (UNKNOWN_PARENT, EARLY_CHILD):
             if kind in spans:
-                place = np.array(spans[kind])
+                chosen = np.zeros(total, dtype=np.bool_)
+                chosen[spans[kind]] = True
+                parents = to.scatter(chosen, self._parents(kind, slots[chosen]))
                 column = self.delivery.contract.parents[0].name
-                rows = rows.with_columns(rows[column].scatter(place, self._parents(kind, slots[place])))
-        valid = to.to_csv(self.delivery.marked(rows, INSERT))
-        whole = valid.splitlines(keepends=True)
-        fields = list(csv.reader(StringIO(valid.decode())))
+                rows = rows.replace(**{column: to.either(chosen, parents, rows.columns[column])})
+        whole = self._lines(rows, INSERT)
+        fields = list(csv.reader(line.decode() for line in whole))
         layout = _Layout.of(self.delivery.contract)
         lines = {}
         for kind, span in spans.items():
@@ -240,7 +248,7 @@ class Soil:
             ]
         return lines
 
-    def _parents(self, kind: str, slots: Ints) -> pl.Series:
+    def _parents(self, kind: str, slots: Ints) -> to.Column:
         """Parents that never exist, or that only arrive in the next batch."""
         if self.parent is None:
             raise ValueError(f"{self.delivery.entity.name} has no parent")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import polars as pl
-
-from datagen.columns import digits, join
+from datagen.columns import Column, Table, digits, join
 from datagen.rng import Bools, Ints
 from datagen.schedule import Block, Growth, Plan
 
+if TYPE_CHECKING:
+    import polars as pl
 
-class Rows(Protocol):
+
+class MakeTable(Protocol):
     """Makes rows as they stand at the end of a batch."""
 
-    def __call__(self, plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-        """Return one typed row per index, with the contract's source columns in contract order.
+    def __call__(self, plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> Table:
+        """Return one row per index, with the contract's source columns in contract order.
 
         Args:
             plan: Seed and sizes.
@@ -38,8 +39,8 @@ class Entity:
         growth: Row indices by batch (of the parent, when ``step`` is not 1).
         blocks: Number of blocks in a batch.
         block: Row indices of one block of a batch.
-        rows: Makes rows.
-        older: The business column, and its value, in which an older version differs from a row.
+        table: Makes rows.
+        older: Makes an older version of rows: another value in one business column.
         step: Distance between the indices of two first rows, for entities whose rows are numbered within
             their parent.
         is_late: Which of a batch's new rows happened long before they arrived.
@@ -58,8 +59,8 @@ class Entity:
     growth: Callable[[Plan], Growth]
     blocks: Callable[[Plan, int], int]
     block: Callable[[Plan, int, int], Block]
-    rows: Rows
-    older: pl.Expr
+    table: MakeTable
+    older: Callable[[Table], Table]
     owner: Callable[[Plan, Ints], Ints]
     existing_blocks: Callable[[Plan, int], int]
     existing: Callable[[Plan, int, int], Block]
@@ -67,7 +68,13 @@ class Entity:
     step: int = 1
     is_late: Callable[[Plan, Ints, int], Bools] | None = None
     earlier: Callable[[Plan, int, int, int], Ints] | None = None
-    labels: Callable[[Plan, Ints], pl.DataFrame] | None = None
+    labels: Callable[[Plan, Ints], Table] | None = None
+
+    def rows(self, plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
+        """Rows as a Polars frame; see :class:`MakeTable`."""
+        from datagen.frames import to_frame
+
+        return to_frame(self.table(plan, index, batch, keys))
 
     def index_at(self, position: Ints) -> Ints:
         """Row index at a position of ``growth``; with a step, that of the parent's first row."""
@@ -79,7 +86,7 @@ class Entity:
         keys: Ints = index + self.step
         return keys
 
-    def key_texts(self, keys: Ints) -> pl.Series:
+    def key_texts(self, keys: Ints) -> Column:
         """Business keys of key numbers: the prefix and a zero-padded number."""
         return join(self.prefix, digits(keys, self.width))
 

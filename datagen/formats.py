@@ -6,11 +6,13 @@ import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from contracts import Column, Contract
 from datagen.errors import BadRequestError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FORMATS = ("csv", "csv.gz", "jsonl", "parquet")
 
@@ -50,6 +52,8 @@ class Format:
         """
         header = ",".join(self.columns) + "\n"
         if self.name == "parquet":
+            import polars as pl
+
             buffer = BytesIO()
             pl.concat([self._frame(block) for block in blocks]).write_parquet(buffer, compression="zstd")
             yield buffer.getvalue()
@@ -59,6 +63,8 @@ class Format:
         yield from blocks
 
     def _frame(self, lines: bytes) -> pl.DataFrame:
+        import polars as pl
+
         columns = self.contract.source_columns
         frame = pl.read_csv(
             lines,
@@ -89,6 +95,8 @@ def check_format(name: str) -> None:
 
 
 def _typed(column: Column) -> pl.Expr:
+    import polars as pl
+
     value = pl.col(column.name)
     if column.physical_type == "timestamp":
         return value.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")

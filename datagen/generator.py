@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
-
-from contracts import Contract, load_contract
-from datagen import columns as to
 from datagen import dirt
-from datagen.accounts import ACCOUNTS
-from datagen.customers import CUSTOMERS
-from datagen.delivery import CHANGES, Delivery, check_delivery
-from datagen.entity import Entity
-from datagen.errors import BadRequestError, GenerateError
-from datagen.formats import Format, check_format
-from datagen.loans import LOANS
+from datagen.block import Recipe, make_block, maker
+from datagen.delivery import CHANGES, check_delivery
+from datagen.entities import ENTITIES
+from datagen.errors import BadRequestError
+from datagen.files import LABEL_FOLDER, DataFile, Finished, count_rows, make_file, write_file
+from datagen.formats import check_format
 from datagen.manifest import MANIFEST_FOLDER, EntityManifest, FileEntry, Manifest
-from datagen.payments import PAYMENTS
+from datagen.pools import keep, pools
 from datagen.profile import DEFAULT, Profile, load
-from datagen.rng import Draws, Ints
-from datagen.schedule import BLOCK_ROWS, Block, Plan, ingest_date
+from datagen.schedule import BLOCK_ROWS, Plan, ingest_date
 from datagen.sink import Sink
-from datagen.transactions import TRANSACTIONS
+from datagen.workers import Workers
 
-ENTITIES = (CUSTOMERS, ACCOUNTS, LOANS, PAYMENTS, TRANSACTIONS)
-"""Parents before children."""
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["ENTITIES", "Progress", "generate", "read_manifests", "tables"]
 
 FILE_ROWS = 500_000
 """Greatest number of rows in a file, give or take a block."""
+
+LEAST_ROWS_FOR_PROCESSES = 2_000_000
+"""From here on several workers are processes of their own; for fewer rows these do not pay."""
 
 MOST_CUSTOMERS = 100_000_000
 MOST_BATCHES = 9_999
@@ -95,10 +92,10 @@ def generate(
         delivery: One of :data:`~datagen.delivery.DELIVERIES`.
         file_rows: About this many rows in a file (500,000 if left out); blocks of some 100,000 rows are
             never split.
-        workers: Blocks that are made side by side (one per processor if left out); the bytes do not
-            depend on it.
+        workers: Blocks that are made side by side (one per processor if left out), or files, by processes
+            of their own, when there is enough to do; the bytes do not depend on it.
         force: Overwrite the batch when it is there.
-        on_progress: Called after each block of rows.
+        on_progress: Called after each block of rows, or after each file where processes make them.
 
     Returns:
         The batch's manifest, as written.
@@ -120,15 +117,16 @@ def generate(
     if sink.read(Manifest.path(batch)) is not None:
         sink.delete([Manifest.path(batch)])
     plan = Plan(seed, scale, bank)
-    entities = {}
-    workers = workers or os.cpu_count() or 1
     rows = FILE_ROWS if file_rows is None else file_rows
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for entity in ENTITIES:
-            contract = load_contract(entity.name)
-            what = Delivery(delivery, entity, contract, plan)
-            work = _Work(what, batch, dirty, Format(format, contract, what.columns), rows, wanted)
-            entities[entity.name] = work.write(sink, _Pool(pool, workers), on_progress)
+    recipes = (Recipe(plan, entity.name, batch, dirty, format, delivery) for entity in ENTITIES)
+    works = [_Work.prepare(recipe, rows, wanted, sink) for recipe in recipes]
+    missing = [file for work in works for file in work.files if file.path not in work.kept]
+    count = workers or os.cpu_count() or 1
+    is_long = sum(len(file.blocks) for file in missing) * BLOCK_ROWS >= LEAST_ROWS_FOR_PROCESSES
+    # While a bucket takes rows, which keeps no processor of ours busy, a single worker makes the next ones.
+    with Workers(count, apart=sink.is_remote, processes=is_long, start=(keep, (seed, pools(seed)))) as team:
+        write = _whole_files(team, sink, missing) if team.processes else _block_by_block(team, sink, missing)
+        entities = {work.recipe.entity: work.write(sink, write, on_progress) for work in works}
     manifest = replace(wanted, entities=entities)
     sink.write(Manifest.path(batch), [manifest.to_json().encode()])
     sink.delete(sink.paths(_checkpoints(batch)))
@@ -152,6 +150,8 @@ def tables(
     Raises:
         BadRequestError: A value is out of range, or there is no such profile.
     """
+    import polars as pl
+
     _check(scale=scale, batch=batch, seed=seed, dirty=0, file_rows=None, workers=None)
     plan = Plan(seed, scale, profile if isinstance(profile, Profile) else load(profile))
     return {
@@ -180,231 +180,139 @@ def read_manifests(out: str | Path) -> list[Manifest]:
     return sorted(manifests, key=lambda manifest: manifest.batch)
 
 
-@dataclass(frozen=True)
-class _Made:
-    """One block, ready to be written."""
-
-    data: bytes
-    labels: bytes
-    rows: Counter[str]
-    dirt: Counter[str]
-
-
-LABEL_FOLDER = "_labels"
-"""What is kept apart from the data lies below it."""
-
-_Finished = tuple[FileEntry, FileEntry | None, Counter[str], Counter[str]]
-
-
 def _checkpoints(batch: int) -> str:
     """Folder of notes on finished files of a batch that is not finished itself."""
     return f"_unfinished/batch={batch:04d}"
 
 
-@dataclass(frozen=True)
-class _Pool:
-    """Threads that make blocks, and how many they are."""
+_Write = Callable[[DataFile, "_Tally"], Finished]
+"""Writes a file, and counts its blocks."""
 
-    threads: ThreadPoolExecutor
-    workers: int
+
+def _block_by_block(team: Workers, sink: Sink, files: list[DataFile]) -> _Write:
+    """Workers make blocks; the files, in their order, are written here."""
+    made = team.in_order(make_block, ((file.recipe, number) for file in files for number in file.blocks))
+
+    def write(file: DataFile, tally: _Tally) -> Finished:
+        blocks = islice(made, len(file.blocks))
+        return write_file(sink, file, blocks, lambda block: tally.add(1, block.rows, block.dirt))
+
+    return write
+
+
+def _whole_files(team: Workers, sink: Sink, files: list[DataFile]) -> _Write:
+    """Workers make and write whole files, so that no rows go from one process to another."""
+    done = team.in_order(make_file, [(sink.target, file) for file in files], ahead=len(files))
+
+    def write(file: DataFile, tally: _Tally) -> Finished:
+        finished = next(done)
+        tally.add(len(file.blocks), finished.rows, finished.dirt)
+        return finished
+
+    return write
 
 
 @dataclass(frozen=True)
 class _Work:
-    """All of one entity in one batch."""
+    """All files of one entity in one batch.
 
-    delivery: Delivery
-    batch: int
-    dirty: float
-    format: Format
+    Attributes:
+        recipe: What decides its blocks.
+        file_rows: About this many rows in a file.
+        wanted: The batch's manifest, without its entities.
+        files: The files, in order.
+        kept: Those that an earlier run has finished, by path.
+    """
+
+    recipe: Recipe
     file_rows: int
     wanted: Manifest
+    files: list[DataFile]
+    kept: dict[str, Finished]
 
-    def write(self, sink: Sink, pool: _Pool, on_progress: OnProgress | None) -> EntityManifest:
-        """Write all files of the entity, several blocks in each."""
-        blocks = self.delivery.blocks(self.batch)
-        per_file = max(1, int(self.file_rows * (1 - self.dirty)) // BLOCK_ROWS)
-        count = -(-blocks // per_file)
-        folder = f"{self.delivery.entity.name}/ingest_date={self.wanted.ingest_date}"
-        prefix = f"{folder}/{self.delivery.entity.name}-b{self.batch:04d}-"
-        paths = [f"{prefix}{number:05d}.{self.format.name}" for number in range(count)]
-        before = {path for path in sink.paths(folder) if path.startswith(prefix)}
-        kept = self._finished(sink, before & set(paths)) if count > 1 else {}
-        self._clear(sink, before, folder, kept)
-        files: list[FileEntry] = []
-        labels: list[FileEntry] = []
-        tally = _Tally(self.delivery.entity.name, blocks, on_progress)
-        missing = [
-            block
-            for number, path in enumerate(paths)
-            if path not in kept
-            for block in range(number * per_file, min((number + 1) * per_file, blocks))
+    @classmethod
+    def prepare(cls, recipe: Recipe, file_rows: int, wanted: Manifest, sink: Sink) -> _Work:
+        """See what is to be done, and delete what an earlier run left, but for its finished files."""
+        blocks = maker(recipe).delivery.blocks(recipe.batch)
+        per_file = max(1, int(file_rows * (1 - recipe.dirty)) // BLOCK_ROWS)
+        folder = f"{recipe.entity}/ingest_date={wanted.ingest_date}"
+        prefix = f"{folder}/{recipe.entity}-b{recipe.batch:04d}-"
+        files = [
+            DataFile(recipe, f"{prefix}{number:05d}.{recipe.format}", range(low, min(low + per_file, blocks)))
+            for number, low in enumerate(range(0, blocks, per_file))
         ]
-        made = _in_order(pool, self.make, missing)
-        for number, path in enumerate(paths):
-            of_file = min(per_file, blocks - number * per_file)
-            if path in kept:
-                entry, label, counts, dirt_of_file = kept[path]
-                tally.add(of_file, counts, dirt_of_file)
-                files.append(entry)
-                labels += [label] if label else []
-                continue
-            counts, dirt_of_file, lines = Counter[str](), Counter[str](), list[bytes]()
+        before = {path for path in sink.paths(folder) if path.startswith(prefix)}
+        work = cls(recipe, file_rows, wanted, files, {})
+        if len(files) > 1:
+            work = replace(work, kept=work._finished(sink, before & {file.path for file in files}))
+        cls._clear(sink, before, folder, work.kept)
+        return work
 
-            def of_blocks(
-                size: int, counts: Counter[str], dirt: Counter[str], lines: list[bytes]
-            ) -> Iterator[bytes]:
-                for block in islice(made, size):
-                    yield block.data
-                    lines.append(block.labels)
-                    counts.update(block.rows)
-                    dirt.update(block.dirt)
-                    tally.add(1, block.rows, block.dirt)
+    def write(self, sink: Sink, write: _Write, on_progress: OnProgress | None) -> EntityManifest:
+        """Write all files of the entity that are missing.
 
-            checksum = _Checksum(self.format.pieces(of_blocks(of_file, counts, dirt_of_file, lines)))
-            sink.write(path, checksum)
-            rows = _rows_of(counts, dirt_of_file)
-            entry = FileEntry(path, rows, checksum.bytes, checksum.hexdigest())
-            files.append(entry)
-            label = self._write_labels(sink, path, lines)
-            labels += [label] if label else []
-            if count > 1:
-                self._remember(sink, entry, label, counts, dirt_of_file)
+        Args:
+            sink: Where the notes on finished files go.
+            write: Writes a file.
+            on_progress: Called after each block, or file.
+        """
+        tally = _Tally(self.recipe.entity, sum(len(file.blocks) for file in self.files), on_progress)
+        done = []
+        for file in self.files:
+            finished = self.kept.get(file.path)
+            if finished:
+                tally.add(len(file.blocks), finished.rows, finished.dirt)
+            else:
+                finished = write(file, tally)
+                if len(self.files) > 1:
+                    self._remember(sink, finished)
+            done.append(finished)
+        of_entity = maker(self.recipe)
         return EntityManifest(
-            files=tuple(files),
-            rows=sum(file.rows for file in files),
+            files=tuple(file.entry for file in done),
+            rows=sum(file.entry.rows for file in done),
             inserted=tally.rows["inserted"],
             updated=tally.rows["updated"],
             duplicate=tally.rows["unchanged"] + tally.dirt[dirt.EXACT_DUPLICATE],
             stale=tally.dirt[dirt.OLDER_VERSION],
             quarantined=dirt.quarantined(tally.dirt),
-            released=self.released(),
+            released=of_entity.released(),
             late=tally.rows["late"],
-            labels=tuple(labels),
-            deleted=len(self.delivery.gone(self.batch)),
+            labels=tuple(file.label for file in done if file.label),
+            deleted=len(of_entity.delivery.gone(self.recipe.batch)),
             unchanged=tally.rows["unchanged"],
-            dirt={kind: tally.dirt[kind] for kind in self._kinds()},
+            dirt={kind: tally.dirt[kind] for kind in of_entity.kinds()},
         )
 
     @staticmethod
-    def _clear(sink: Sink, before: set[str], folder: str, kept: dict[str, _Finished]) -> None:
+    def _clear(sink: Sink, before: set[str], folder: str, kept: dict[str, Finished]) -> None:
         """Delete what an earlier run left, but for the finished files and their labels."""
-        labels = {label.path for _, label, *_ in kept.values() if label}
+        labels = {file.label.path for file in kept.values() if file.label}
         own = {f"{LABEL_FOLDER}/{path.rpartition('.')[0].removesuffix('.csv')}" for path in before}
         old = [path for path in sink.paths(f"{LABEL_FOLDER}/{folder}") if path.removesuffix(".csv") in own]
         sink.delete([*(before - set(kept)), *(path for path in old if path not in labels)])
-
-    def _kinds(self) -> tuple[str, ...]:
-        return dirt.kinds(self.delivery.contract, typed=self.format.is_typed)
 
     def _arguments(self) -> dict[str, object]:
         """What decides the content of a file."""
         return asdict(self.wanted) | {"file_rows": self.file_rows}
 
-    def _remember(
-        self,
-        sink: Sink,
-        entry: FileEntry,
-        label: FileEntry | None,
-        counts: Counter[str],
-        dirt: Counter[str],
-    ) -> None:
+    def _remember(self, sink: Sink, file: Finished) -> None:
         """Note that a file is finished, for when the rest of the batch is not."""
-        name = entry.path.rpartition("/")[2]
-        files = {"file": asdict(entry), "label": asdict(label) if label else None}
-        note = {"of": self._arguments(), **files, "counts": counts, "dirt": dirt}
-        sink.write(f"{_checkpoints(self.batch)}/{name}.note", [json.dumps(note).encode()])
+        name = file.entry.path.rpartition("/")[2]
+        files = {"file": asdict(file.entry), "label": asdict(file.label) if file.label else None}
+        note = {"of": self._arguments(), **files, "counts": file.rows, "dirt": file.dirt}
+        sink.write(f"{_checkpoints(self.recipe.batch)}/{name}.note", [json.dumps(note).encode()])
 
-    def _finished(self, sink: Sink, there: set[str]) -> dict[str, _Finished]:
+    def _finished(self, sink: Sink, there: set[str]) -> dict[str, Finished]:
         """Files of a batch with the same arguments that was interrupted."""
-        kept: dict[str, _Finished] = {}
-        for path in sink.paths(_checkpoints(self.batch)) if there else []:
+        kept: dict[str, Finished] = {}
+        for path in sink.paths(_checkpoints(self.recipe.batch)) if there else []:
             note = json.loads(sink.read(path) or b"{}")
             if note.get("of") == self._arguments() and note["file"]["path"] in there:
                 entry = FileEntry(**note["file"])
                 label = FileEntry(**note["label"]) if note["label"] else None
-                kept[entry.path] = entry, label, Counter(note["counts"]), Counter(note["dirt"])
+                kept[entry.path] = Finished(entry, label, Counter(note["counts"]), Counter(note["dirt"]))
         return kept
-
-    def make(self, number: int) -> _Made:
-        """Make one block: clean lines, with dirty ones in between."""
-        block = self.delivery.block(self.batch, number)
-        rows = self.delivery.entity.rows(self.delivery.plan, block.index, self.batch)
-        data = to.to_csv(self.delivery.marked(rows, self.delivery.operations(block)))
-        ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + 1
-        starts = np.concatenate([[0], ends])
-        if len(ends) != len(block.index):
-            raise GenerateError(f"a value of {self.delivery.entity.name} holds a line break")
-        lines: dict[str, list[bytes]] = {kind: [] for kind in self._kinds()}
-        if self.dirty:
-            lines |= self._soil(self.batch, number, block).dirty_lines(data, starts, self.dirty)
-        mixed = self._mix(data, starts, [line for group in lines.values() for line in group], number)
-        unchanged = self.delivery.unchanged(rows, self.batch)
-        deleted = 0
-        if self.delivery.operation and number == self.delivery.blocks(self.batch) - 1:
-            deletions = self.delivery.deletions(self.batch)
-            mixed, deleted = mixed + to.to_csv(deletions), deletions.height
-        late = self.delivery.entity.is_late
-        new = block.index[block.changed :]
-        return _Made(
-            data=self.format.encode(mixed),
-            labels=self._labels(block.index),
-            rows=Counter(
-                inserted=len(new),
-                updated=block.changed - unchanged + deleted,
-                unchanged=unchanged,
-                late=int(late(self.delivery.plan, new, self.batch).sum()) if late else 0,
-            ),
-            dirt=Counter({kind: len(group) for kind, group in lines.items()}),
-        )
-
-    def _soil(self, batch: int, number: int, block: Block) -> dirt.Soil:
-        parent = _parent(self.delivery.contract)
-        return dirt.Soil(self.delivery, parent, batch, number, block, self.format.is_typed)
-
-    def _labels(self, index: Ints) -> bytes:
-        """Lines that say which rows belong to fraud."""
-        if not self.delivery.entity.labels or not self.delivery.plan.profile.fraud:
-            return b""
-        return self.delivery.entity.labels(self.delivery.plan, index).write_csv(include_header=False).encode()
-
-    def _write_labels(self, sink: Sink, path: str, lines: list[bytes]) -> FileEntry | None:
-        """Write the labels of a data file, apart from the data."""
-        if not self.delivery.entity.labels or not self.delivery.plan.profile.fraud:
-            return None
-        header = ",".join(self.delivery.entity.labels(self.delivery.plan, to.no_rows()).columns) + "\n"
-        pieces = [header.encode(), *lines]
-        checksum = _Checksum(iter(pieces))
-        label_path = f"{LABEL_FOLDER}/{path.removesuffix(self.format.name)}csv"
-        sink.write(label_path, checksum)
-        rows = sum(piece.count(b"\n") for piece in lines)
-        return FileEntry(label_path, rows, checksum.bytes, checksum.hexdigest())
-
-    def released(self) -> int:
-        """Rows of the batch before whose parents arrive in this batch."""
-        if self.batch == 0 or not self.delivery.contract.parents:
-            return 0
-        before = self.batch - 1
-        return sum(
-            self._soil(before, number, self.delivery.block(before, number)).early_children(self.dirty)
-            for number in range(self.delivery.blocks(before))
-        )
-
-    def _mix(self, data: bytes, starts: Ints, lines: list[bytes], number: int) -> bytes:
-        """Put dirty lines at random places between the clean ones."""
-        draws = Draws(
-            self.delivery.plan.seed,
-            f"{self.delivery.entity.name}/mix/{self.batch}/{number}",
-            np.arange(len(lines), dtype=np.int64),
-        )
-        place = draws.below("place", len(starts))
-        order = np.argsort(place, kind="stable")
-        cuts = [0, *starts[place[order]].tolist(), len(data)]
-        view = memoryview(data)
-        pieces: list[bytes | memoryview] = [view[: cuts[1]]]
-        for position, line in enumerate(order.tolist(), start=1):
-            pieces += [lines[line], view[cuts[position] : cuts[position + 1]]]
-        return b"".join(pieces)
 
 
 class _Tally:
@@ -422,37 +330,8 @@ class _Tally:
         self.rows.update(rows)
         self.dirt.update(dirt)
         if self._on_progress:
-            made = _rows_of(self.rows, self.dirt)
+            made = count_rows(self.rows, self.dirt)
             self._on_progress(Progress(self._entity, self._done, self._blocks, made))
-
-
-def _rows_of(counts: Counter[str], dirt: Counter[str]) -> int:
-    """Rows of all kinds; late ones are among the inserted."""
-    return counts["inserted"] + counts["updated"] + counts["unchanged"] + dirt.total()
-
-
-class _Checksum:
-    """Passes bytes through, and knows their number and SHA-256 afterwards."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self.bytes = 0
-        self._pieces = pieces
-        self._sha256 = hashlib.sha256()
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._pieces:
-            self.bytes += len(piece)
-            self._sha256.update(piece)
-            yield piece
-
-    def hexdigest(self) -> str:
-        return self._sha256.hexdigest()
-
-
-def _parent(contract: Contract) -> Entity | None:
-    """Entity that the contract's first relationship points to."""
-    names = [column.parent_entity for column in contract.parents]
-    return next((entity for entity in ENTITIES if names and entity.name == names[0]), None)
 
 
 def _check(
@@ -490,14 +369,3 @@ def _check_output(sink: Sink, wanted: Manifest, *, force: bool) -> None:
                 f"--scale {there.scale} --dirty {there.dirty} --profile {there.profile} "
                 f"--format {there.format} --delivery {there.delivery}, or use another --out"
             )
-
-
-def _in_order(pool: _Pool, make: Callable[[int], _Made], numbers: list[int]) -> Iterator[_Made]:
-    """Make blocks side by side, a few ahead of the one that is being written."""
-    pending: deque[Future[_Made]] = deque()
-    for number in numbers:
-        pending.append(pool.threads.submit(make, number))
-        if len(pending) > pool.workers:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()

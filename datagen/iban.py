@@ -5,18 +5,17 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import polars as pl
 
+from datagen import columns as to
 from datagen.countries import COUNTRIES
 from datagen.rng import Ints
 
 BANKS_PER_COUNTRY = len(COUNTRIES[0].bank_codes)
 UNIQUE_DIGITS = min(country.account_digits for country in COUNTRIES)
 _MODULUS = 97
-_TEXT_DIGITS = 17
 
 
-def iban(country: Ints, bank: Ints, number: Ints) -> pl.Series:
+def iban(country: Ints, bank: Ints, number: Ints) -> to.Column:
     """Build IBANs.
 
     Args:
@@ -28,17 +27,12 @@ def iban(country: Ints, bank: Ints, number: Ints) -> pl.Series:
     row = country * BANKS_PER_COUNTRY + bank
     # Read as one number, an IBAN is <bank><account><country><check>; its remainder must be 1.
     remainder = (remainders[row] + number % _MODULUS * (10**6 % _MODULUS)) % _MODULUS
-    parts = pl.DataFrame(
-        {
-            "country": pl.Series([item.code for item in COUNTRIES]).gather(country),
-            "check": _two_digits().gather(_MODULUS + 1 - remainder),
-            "bank": heads.gather(row),
-            "number": pl.Series(number + 10**_TEXT_DIGITS).cast(pl.String),
-            "skip": 1 + _TEXT_DIGITS - widths[country],
-        }
+    return to.join(
+        to.texts(tuple(item.code for item in COUNTRIES), country),
+        to.digits(_MODULUS + 1 - remainder, 2),
+        to.texts(heads, row),
+        to.digits(number, widths[country]),
     )
-    text = pl.concat_str("country", "check", "bank", pl.col("number").str.slice(pl.col("skip")))
-    return parts.select(text).to_series()
 
 
 def unique_number(index: Ints, offset: int) -> Ints:
@@ -49,7 +43,7 @@ def unique_number(index: Ints, offset: int) -> Ints:
 
 
 @cache
-def _banks() -> tuple[pl.Series, Ints, Ints]:
+def _banks() -> tuple[to.Vocabulary, Ints, Ints]:
     heads = [code for country in COUNTRIES for code in country.bank_codes]
     remainders = [
         (_as_digits(code) * 10 ** (country.account_digits + 6) + _as_digits(country.code) * 100) % _MODULUS
@@ -57,14 +51,9 @@ def _banks() -> tuple[pl.Series, Ints, Ints]:
         for code in country.bank_codes
     ]
     widths = [country.account_digits for country in COUNTRIES]
-    return pl.Series(heads), np.array(remainders), np.array(widths)
+    return to.Vocabulary(heads), np.array(remainders), np.array(widths)
 
 
 def _as_digits(text: str) -> int:
     """Letters count 10 to 35."""
     return int("".join(str(int(character, 36)) for character in text))
-
-
-@cache
-def _two_digits() -> pl.Series:
-    return pl.Series([f"{value:02d}" for value in range(100)])

@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import polars as pl
 
 from datagen import columns as to
 from datagen import loans
@@ -77,7 +76,7 @@ def _billed(plan: Plan, index: Ints, batch: int) -> Ints:
     """How many instalments of loans are billed by the end of a batch."""
     loan = loans.terms(plan, index)
     due_days = loan.due_count(BASE_DAY + batch)
-    return loan.billed(loans.course(plan, loan, due_days), due_days)
+    return loans.course(plan, loan, due_days).billed(loan, due_days)
 
 
 def _numbered(loan: Ints, after: Ints, last: Ints) -> Ints:
@@ -92,24 +91,25 @@ def _numbered(loan: Ints, after: Ints, last: Ints) -> Ints:
 def _increment(plan: Plan, batch: int) -> tuple[Ints, int]:
     """All payments of a later batch, and how many of them (the first ones) are changed."""
     day = BASE_DAY + batch
-    due, number = loans.due_on(plan, day, batch)
-    late, late_number = loans.caught_up_on(plan, day, batch)
     born = np.arange(plan.loans.start(batch), plan.loans.end(batch), dtype=np.int64)
-    went = loans.course(plan, due, number)
-    fallen_due = number <= due.last
-    # What was overdue and is paid today, oldest first.
-    before = went.paid_by(np.maximum(number - 1, 0))
-    paid = np.maximum(np.minimum(went.paid_by(number), number - 1), before)
-    caught_up = _numbered(due.index, before, paid)
-    changed = [caught_up, (due.index * NUMBERS + number)[fallen_due], late.index * NUMBERS + late_number]
-    more = due.billed(went, number) > number
-    new = np.concatenate([due.index[more] * NUMBERS + number[more] + 1, born * NUMBERS + 1])
+    changed, new = [to.no_rows()], [born * NUMBERS + 1]
+    for due, number in loans.due_on(plan, day, batch):
+        went = loans.course(plan, due, number)
+        # What was overdue and is paid today, oldest first.
+        before = went.paid_by(np.maximum(number - 1, 0))
+        paid = np.maximum(np.minimum(went.paid_by(number), number - 1), before)
+        fallen_due = number <= due.last
+        changed += [_numbered(due.index, before, paid), (due.index * NUMBERS + number)[fallen_due]]
+        more = went.billed(due, number) > number
+        new.append(due.index[more] * NUMBERS + number[more] + 1)
+    for late, number in loans.caught_up_on(plan, day, batch):
+        changed.append(late.index * NUMBERS + number)
     both = np.sort(np.concatenate(changed))
-    return np.concatenate([both, np.sort(new)]), len(both)
+    return np.concatenate([both, np.sort(np.concatenate(new))]), len(both)
 
 
-def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.DataFrame:
-    """Payments as they stand at the end of ``batch``; see :class:`~datagen.entity.Rows`."""
+def table(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> to.Table:
+    """Payments as they stand at the end of ``batch``; see :class:`~datagen.entity.MakeTable`."""
     day = BASE_DAY + batch
     draws = plan.draws(NAME, index)
     loan_index, number = np.divmod(index, NUMBERS)
@@ -147,7 +147,7 @@ def rows(plan: Plan, index: Ints, batch: int, keys: Ints | None = None) -> pl.Da
     fee = np.where(late | later | unpaid, 1_500 * level // 100, 0)
     event = np.where(caught_up | later, paid_day, np.where(fallen_due, due, loan.due(number - 1)))
     seconds = 6 * 3600 + draws.below("updated_second", 16 * 3600, event)
-    return pl.DataFrame(
+    return to.Table(
         {
             "payment_id": to.join(PREFIX, to.digits(index + NUMBERS if keys is None else keys, WIDTH)),
             "loan_id": to.join(loans.PREFIX, to.digits(loan_index + 1, loans.WIDTH)),
@@ -180,8 +180,8 @@ PAYMENTS = Entity(
     growth=_growth,
     blocks=blocks,
     block=block,
-    rows=rows,
-    older=pl.col("method").replace(_NEXT_METHOD),
+    table=table,
+    older=lambda rows: rows.replace(method=to.replaced(rows.columns["method"], _NEXT_METHOD)),
     owner=lambda plan, index: loans.customer_of(plan, index // NUMBERS),
     existing_blocks=existing_blocks,
     existing=existing,

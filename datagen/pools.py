@@ -11,12 +11,9 @@ import string
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import polars as pl
-from faker.factory import Factory
-
+from datagen.columns import Vocabulary
 from datagen.countries import COUNTRIES, Country
 
 NAMES = 512
@@ -78,7 +75,7 @@ MERCHANT_CATEGORIES: dict[str, tuple[str, dict[str, str]]] = {
 
 @dataclass(frozen=True)
 class Pools:
-    """Texts to pick from. Each series holds the same number of values for every country, one after another.
+    """Texts to pick from; each holds the same number of values for every country, one after another.
 
     Attributes:
         first_name: Given names (``NAMES`` per country).
@@ -94,29 +91,47 @@ class Pools:
         merchant: Merchants (``MERCHANTS`` per category and country).
     """
 
-    first_name: pl.Series
-    first_name_ascii: pl.Series
-    last_name: pl.Series
-    last_name_ascii: pl.Series
-    street: pl.Series
-    city: pl.Series
-    postal_code: pl.Series
-    national_id_head: pl.Series
-    national_id_tail: pl.Series
-    company: pl.Series
-    merchant: pl.Series
+    first_name: Vocabulary
+    first_name_ascii: Vocabulary
+    last_name: Vocabulary
+    last_name_ascii: Vocabulary
+    street: Vocabulary
+    city: Vocabulary
+    postal_code: Vocabulary
+    national_id_head: Vocabulary
+    national_id_tail: Vocabulary
+    company: Vocabulary
+    merchant: Vocabulary
 
 
-@lru_cache(maxsize=4)
+_made: dict[int, Pools] = {}
+
+
 def pools(seed: int) -> Pools:
-    """Make the pools of a seed (the same texts for the same seed and Faker version)."""
+    """The pools of a seed (the same texts for the same seed and Faker version), made once."""
+    if seed not in _made:
+        keep(seed, _make(seed))
+    return _made[seed]
+
+
+def keep(seed: int, made: Pools) -> None:
+    """Take pools that were made elsewhere, which is quicker than to make them once more."""
+    if len(_made) >= _MOST_SEEDS:
+        _made.pop(next(iter(_made)))
+    _made[seed] = made
+
+
+_MOST_SEEDS = 4
+
+
+def _make(seed: int) -> Pools:
     columns: dict[str, list[str]] = {name: [] for name in Pools.__dataclass_fields__}
     for country in COUNTRIES:
         for name, texts in _country(seed, country).items():
             columns[name] += texts
     for name in ("first_name", "last_name"):
         columns[f"{name}_ascii"] = [ascii_name(text) for text in columns[name]]
-    return Pools(**{name: pl.Series(name, texts, dtype=pl.String) for name, texts in columns.items()})
+    return Pools(**{name: Vocabulary(texts) for name, texts in columns.items()})
 
 
 def ascii_name(text: str) -> str:
@@ -133,6 +148,8 @@ _LETTERS = str.maketrans({"ß": "ss", "ł": "l", "ø": "o", "æ": "ae", "œ": "o
 
 
 def _country(seed: int, country: Country) -> dict[str, list[str]]:
+    from faker.factory import Factory  # slow to load, and not needed by those who are given the pools
+
     providers = ["faker.providers.person", "faker.providers.address"]
     fake: Any = Factory.create(country.locale, providers=providers)
     fake.seed_instance(f"{seed}/{country.code}")

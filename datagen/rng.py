@@ -33,6 +33,8 @@ _SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_32 = (np.uint64(bits) for bits in (30, 2
 
 _CHOICE_BITS = 12
 _QUANTILE_BITS = 10
+QUANTILE_STEPS = 1 << _QUANTILE_BITS
+"""Steps of :class:`Quantiles`; a table has one value more."""
 
 
 @cache
@@ -161,6 +163,6 @@ def _choice_table(weights: Sequence[float]) -> npt.NDArray[np.uint8]:
 @cache
 def normal_steps() -> tuple[float, ...]:
     """Standard normal values at the steps of :class:`Quantiles`."""
-    steps = (1 << _QUANTILE_BITS) + 1
+    steps = QUANTILE_STEPS + 1
     normal = NormalDist()
     return tuple(normal.inv_cdf((step + 0.5) / steps) for step in range(steps))

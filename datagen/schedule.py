@@ -6,6 +6,7 @@ after it. Days are counted from 1970-01-01.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
@@ -100,6 +101,12 @@ class Block:
 
     index: Ints
     changed: int = 0
+
+    def parts(self, most: int) -> Iterator[Block]:
+        """The same rows in parts of at most ``most`` of them; one part at least."""
+        for low in range(0, max(len(self.index), 1), most):
+            part = self.index[low : low + most]
+            yield Block(part, max(0, min(self.changed - low, len(part))))
 
 
 def block_count(rows: int) -> int:

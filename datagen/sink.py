@@ -69,6 +69,11 @@ class Sink:
     def __str__(self) -> str:
         return self.target
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a bucket."""
+        return self._folder is None
+
     @_explained
     def read(self, path: str) -> bytes | None:
         """Content of a file, or None when it is not there."""

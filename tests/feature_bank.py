@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from datagen.customers import CUSTOMERS
+from datagen.frames import to_frame
 from datagen.generator import ENTITIES
 from datagen.schedule import Plan
 
@@ -53,7 +54,7 @@ def fraud_labels(plan: Plan, batch: int) -> pl.DataFrame:
     (entity,) = (entity for entity in ENTITIES if entity.labels is not None)
     assert entity.labels is not None
     blocks = range(entity.existing_blocks(plan, batch))
-    return pl.concat(entity.labels(plan, entity.existing(plan, batch, n).index) for n in blocks)
+    return pl.concat(to_frame(entity.labels(plan, entity.existing(plan, batch, n).index)) for n in blocks)
 
 
 def sample_of(values: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:

@@ -137,6 +137,15 @@ def test_help_loads_neither_numpy_nor_polars_nor_spark():
     assert result.stdout.strip() == "set()"
 
 
+def test_csv_is_made_without_polars_so_that_rows_come_at_once(tmp_path):
+    code = (
+        f"import sys; from datagen import generate; generate({str(tmp_path)!r}, scale=2); print(*sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "polars" not in result.stdout.split()
+    assert list(tmp_path.rglob("*.csv"))
+
+
 def test_days_go_on_after_a_batch_and_each_is_as_if_made_alone(tmp_path):
     result = run("--scale", 10, "--out", tmp_path / "all", "--days", 3, "--json")
     assert [totals["batch"] for totals in json.loads(result.stdout)] == [0, 1, 2, 3]

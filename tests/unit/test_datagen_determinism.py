@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datagen import generate
+from datagen import generate, loans
 from datagen.generator import ENTITIES
-from datagen.schedule import Plan
+from datagen.lines import to_csv
+from datagen.loans import LOANS
+from datagen.payments import PAYMENTS
+from datagen.schedule import BASE_DAY, Plan
 
 GOLDEN = {
     0: "7f391abe4de076eb1557b77e92836ce2632e9be830f8cb499984ca54b575b540",
     1: "42bc8645d62f6d50503cba4685d1b70032a4bbe6305e0305151459d196df0e32",
 }
+GOLDEN_SCHEDULES = "5529f7b4862bd56fa9dbd3220461947349de2825f44a91769f60bd199bc63924"
 
 
 def digest(folder: Path) -> str:
@@ -42,7 +46,7 @@ def test_the_same_arguments_give_the_same_bytes_in_any_process(tmp_path):
 
 
 def test_the_pools_of_names_do_not_depend_on_the_order_of_sets():
-    code = "from datagen.pools import pools; print([column.to_list() for column in vars(pools(11)).values()])"
+    code = "from datagen.pools import pools; print([column.texts for column in vars(pools(11)).values()])"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -70,6 +74,32 @@ def test_the_bytes_of_a_seed_never_change(tmp_path, batch):
     """
     generate(tmp_path, scale=25, batch=batch, seed=7, dirty=0.2)
     assert digest(tmp_path) == GOLDEN[batch]
+
+
+@pytest.mark.parametrize("batch", sorted(GOLDEN))
+def test_the_bytes_do_not_depend_on_how_many_rows_are_worked_on_at_a_time(tmp_path, monkeypatch, batch):
+    monkeypatch.setattr("datagen.block.PART_ROWS", 97)
+    monkeypatch.setattr("datagen.lines._STEP", 13)
+    monkeypatch.setattr("datagen.transactions.occurrence._CELLS", 200)
+    monkeypatch.setattr("datagen.loans.due._RUNS", 1)
+    generate(tmp_path, scale=25, batch=batch, seed=7, dirty=0.2)
+    assert digest(tmp_path) == GOLDEN[batch]
+
+
+def test_the_bytes_of_schedules_never_change():
+    """A sample in which loans of each kind are prepaid, wholly or in part, fall behind, default and end."""
+    plan = Plan(7, 4_000)
+    loan = loans.terms(plan, np.arange(plan.loans.initial))
+    due_days = loan.due_count(BASE_DAY)
+    prepaid = (loan.last < loan.count) & (due_days >= loan.last)
+    assert prepaid.any()
+    assert (loan.extra_number <= np.minimum(due_days, loan.last)).any()
+    assert set(loans.state(plan, loan, BASE_DAY).status) == set(range(len(loans.STATUSES)))
+    assert set(loan.repayment) == set(range(len(loans.REPAYMENTS)))
+    checksum = hashlib.sha256(to_csv(LOANS.table(plan, loan.index, 0)))
+    for number in range(PAYMENTS.blocks(plan, 0)):
+        checksum.update(to_csv(PAYMENTS.table(plan, PAYMENTS.block(plan, 0, number).index, 0)))
+    assert checksum.hexdigest() == GOLDEN_SCHEDULES
 
 
 def test_a_batch_does_not_depend_on_the_batches_before_it(tmp_path):

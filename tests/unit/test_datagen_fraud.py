@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from datagen import fraud, generate, profile, read_manifests
 from datagen.accounts import ACCOUNTS
+from datagen.frames import series, to_frame
 from datagen.schedule import Plan
 from datagen.transactions import TRANSACTIONS, booked_since_birth, labels, opening_balance
 
@@ -21,7 +22,9 @@ def moves() -> pl.DataFrame:
     index = np.concatenate(
         [TRANSACTIONS.block(PLAN, 0, k).index for k in range(TRANSACTIONS.blocks(PLAN, 0))]
     )
-    frame = TRANSACTIONS.rows(PLAN, index, 0).join(labels(PLAN, index), on="transaction_id", how="left")
+    frame = TRANSACTIONS.rows(PLAN, index, 0).join(
+        to_frame(labels(PLAN, index)), on="transaction_id", how="left"
+    )
     accounts = ACCOUNTS.rows(PLAN, np.arange(PLAN.accounts.initial), 0)
     known = accounts.select(counterparty_iban="iban", partner="account_id")
     return frame.with_columns(date=pl.col("transaction_at").dt.date()).join(
@@ -47,12 +50,12 @@ def test_fraud_has_the_share_that_was_asked_for(name):
     index = np.concatenate(
         [TRANSACTIONS.block(plan, 0, k).index for k in range(TRANSACTIONS.blocks(plan, 0))]
     )
-    assert labels(plan, index).height / len(index) == pytest.approx(0.005, rel=0.25)
+    assert to_frame(labels(plan, index)).height / len(index) == pytest.approx(0.005, rel=0.25)
 
 
 def test_without_fraud_there_is_none():
     plan = Plan(42, 2_000)
-    assert labels(plan, TRANSACTIONS.block(plan, 0, 0).index).height == 0
+    assert to_frame(labels(plan, TRANSACTIONS.block(plan, 0, 0).index)).height == 0
 
 
 def test_every_typology_occurs(moves):
@@ -163,6 +166,6 @@ def test_balances_count_what_schemes_move(seed, batch):
         TRANSACTIONS.block(plan, batch, number).index for number in range(TRANSACTIONS.blocks(plan, batch))
     ]
     touched = set(TRANSACTIONS.rows(plan, np.concatenate(blocks), batch)["account_id"])
-    moved = ACCOUNTS.key_texts(index[before != after] + 1)
+    moved = series(ACCOUNTS.key_texts(index[before != after] + 1))
     assert set(moved) <= touched
     assert len(opening_balance(plan, index)) == len(index)

@@ -98,9 +98,7 @@ def test_restructured_borrowers_pay_one_instalment_a_month_from_then_on(terms, o
 
 
 def test_loans_are_repaid_early_as_in_the_psa_model():
-    months = loans._prepayments()(
-        np.arange(0, 2**64, 2**50, dtype=np.uint64), np.zeros(2**14, dtype=np.int64)
-    )
+    months = loans.prepayments()(np.arange(0, 2**64, 2**50, dtype=np.uint64), np.zeros(2**14, dtype=np.int64))
     for month in (12, 30, 60, 120, 240):
         left = np.prod([(1 - 0.06 * min(t, 30) / 30) ** (1 / 12) for t in range(1, month + 1)])
         assert (months > month).mean() == pytest.approx(left, abs=0.005)
@@ -160,7 +158,7 @@ def test_a_batch_holds_every_row_that_differs_from_the_day_before(entity, seed, 
     if entity is PAYMENTS:
         loan = loans.terms(plan, np.arange(plan.loans.end(batch - 1)))
         due_days = loan.due_count(BASE_DAY + batch - 1)
-        billed = loan.billed(loans.course(plan, loan, due_days), due_days)
+        billed = loans.course(plan, loan, due_days).billed(loan, due_days)
         known = {row * 10_000 + n for row in range(len(billed)) for n in range(1, int(billed[row]) + 1)}
     index = np.array(sorted(known))
     before, after = entity.rows(plan, index, batch - 1), entity.rows(plan, index, batch)

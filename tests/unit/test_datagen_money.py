@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from datagen import generate, standing
 from datagen.accounts import ACCOUNTS
+from datagen.frames import series
 from datagen.generator import MOST_BATCHES, MOST_CUSTOMERS
 from datagen.schedule import BASE_DAY, Plan
 from datagen.transactions import SPAN, TRANSACTIONS, booked_since_birth, opening_balance
@@ -36,7 +37,7 @@ def accounts() -> pl.DataFrame:
 def openings(plan: Plan, batch: int) -> dict[str, Decimal]:
     index = np.arange(plan.accounts.end(batch))
     cents = opening_balance(plan, index).tolist()
-    keys = ACCOUNTS.key_texts(index + 1).to_list()
+    keys = series(ACCOUNTS.key_texts(index + 1)).to_list()
     return {key: Decimal(value) / 100 for key, value in zip(keys, cents, strict=True)}
 
 
@@ -76,7 +77,7 @@ def test_an_account_that_was_not_touched_keeps_its_balance(seed, scale, batch):
     before, after = (booked_since_birth(plan, index, day) for day in (batch - 1, batch))
     day = [TRANSACTIONS.block(plan, batch, number) for number in range(TRANSACTIONS.blocks(plan, batch))]
     touched = {key for block in day for key in TRANSACTIONS.rows(plan, block.index, batch)["account_id"]}
-    moved = ACCOUNTS.key_texts(index[before != after] + 1)
+    moved = series(ACCOUNTS.key_texts(index[before != after] + 1))
     assert set(moved) <= touched
 
 
@@ -150,6 +151,16 @@ def test_people_shop_on_fridays_and_saturdays_and_before_christmas(moves):
     assert daily[12] > 1.15 * daily[10]
     hours = dict(cards.filter(channel="pos").group_by(pl.col("transaction_at").dt.hour()).len().iter_rows())
     assert hours[17] > 5 * hours[3]
+
+
+def test_people_pay_by_day_and_orders_run_at_night(moves):
+    hours = {
+        channel: moves.filter(channel=channel)["transaction_at"].dt.hour().value_counts(normalize=True)
+        for channel in ("pos", "system")
+    }
+    share = {channel: dict(counts.iter_rows()) for channel, counts in hours.items()}
+    assert sum(share["pos"].get(hour, 0) for hour in range(7, 22)) == pytest.approx(0.91, abs=0.02)
+    assert sum(share["system"].get(hour, 0) for hour in range(1, 6)) > 0.5
 
 
 def test_merchants_of_an_account_are_favourites(moves):

@@ -25,7 +25,7 @@ def test_names_addresses_and_phones_are_of_the_country(people, country):
     some = people.filter(country=country.code)
     pool, start = pools(PLAN.seed), COUNTRIES.index(country) * NAMES
     for column in ("first_name", "last_name", "city", "postal_code"):
-        assert set(some[column]) <= set(getattr(pool, column)[start : start + NAMES]), column
+        assert set(some[column]) <= set(getattr(pool, column).texts[start : start + NAMES]), column
     prefixes = [f"+{prefix}" for prefix in country.phone_prefixes]
     assert some["phone"].drop_nulls().map_elements(lambda p: p.startswith(tuple(prefixes)), pl.Boolean).all()
     assert set(some["currency"]) == {country.currency}

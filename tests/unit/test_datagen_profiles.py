@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from contracts import load_contracts
 from datagen import BadRequestError, generate, profile, tables
 from datagen.cli import app
 from datagen.countries import COUNTRIES
-from datagen.customers import SEGMENTS
 from datagen.dirt import kinds
-from datagen.loans import PRODUCTS
 
 runner = CliRunner()
 
@@ -30,13 +29,15 @@ def test_the_profiles_that_come_with_it_are_complete_and_differ():
     assert set(profile.KEYS) == {field.name for field in fields(profile.Profile)} - {"name"}
 
 
-def test_lists_of_names_fit_the_generator():
-    assert profile.SEGMENTS == SEGMENTS
-    assert profile.PRODUCTS == PRODUCTS
+def test_lists_of_names_are_those_of_the_contracts_and_the_generator():
+    contracts = load_contracts()
+    for entity, column, names in (
+        ("customers", "segment", profile.SEGMENTS),
+        ("loans", "product", profile.PRODUCTS),
+    ):
+        assert contracts[entity].column(column).allowed_values == names
     assert sum(profile.load().countries) == sum(country.share for country in COUNTRIES)
-    from contracts import load_contracts
-
-    assert set(profile.DIRT) == {kind for contract in load_contracts().values() for kind in kinds(contract)}
+    assert set(profile.DIRT) == {kind for contract in contracts.values() for kind in kinds(contract)}
 
 
 def test_a_lender_to_small_businesses_has_businesses_and_their_loans():

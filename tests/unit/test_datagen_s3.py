@@ -3,7 +3,7 @@ import socket
 import boto3
 import pytest
 
-from datagen import GenerateError, generate, read_manifests
+from datagen import GenerateError, generate, generator, read_manifests
 from emulator.native import NativeStack
 
 pytestmark = pytest.mark.emulator
@@ -38,10 +38,12 @@ def lake(s3, environment, request):
     return f"s3://{bucket}/bronze"
 
 
-def test_a_bucket_gets_the_same_bytes_as_a_folder(s3, lake, tmp_path):
+def test_a_bucket_gets_the_same_bytes_as_a_folder(s3, lake, tmp_path, monkeypatch):
+    """From processes of their own (batch 0), and from this one."""
     bucket = lake.split("/")[2]
     for batch in (0, 1):
-        remote = generate(lake, scale=30, batch=batch)
+        monkeypatch.setattr(generator, "LEAST_ROWS_FOR_PROCESSES", batch * 10**9)
+        remote = generate(lake, scale=30, batch=batch, workers=2)
         local = generate(tmp_path, scale=30, batch=batch)
         assert remote == local
     listed = {item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]}
