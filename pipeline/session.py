@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import FinlakeError
 from pipeline.settings import SPARK_REMOTE, find_home
@@ -121,20 +121,7 @@ def start_session() -> SparkSession:
         spark = local_session()
     for key, value in RUNTIME_CONF.items():
         spark.conf.set(key, value)
-    if not remote:
-        _remember_classes(spark)
     return spark
-
-
-def _remember_classes(spark: SparkSession) -> None:
-    """Keep the JVM's classes that PySpark asks for anew with each expression.
-
-    Each time, Java searches all jars for a class of that name in every imported package: some 7,000 times
-    in a small run, which is 3 % of what its JVM does.
-    """
-    jvm: Any = spark.sparkContext._jvm
-    for name in ("functions", "PythonUtils"):
-        setattr(jvm, name, getattr(jvm, name))
 
 
 def is_managed() -> bool:
