@@ -44,8 +44,13 @@ def csv_of(rows, header=NAMES, delimiter=",", end="\n"):
         ("a.csv", csv_of(3).replace("7", "\u2028", 1).encode(), "UTF-8", ","),
         ("a.csv", (csv_of(3) + "\n \n").encode(), "UTF-8", ","),
         ("a.csv", csv_of(3).encode().rstrip(), "UTF-8", ","),
-        ("a.csv.gz", gzip.compress(csv_of(3).encode()), "UTF-8", ","),
-        ("a.csv.gz", gzip.compress(csv_of(2).encode()) + gzip.compress(b"7\n"), "UTF-8", ","),
+        ("a.csv.gz", gzip.compress(csv_of(3).encode(), mtime=0), "UTF-8", ","),
+        (
+            "a.csv.gz",
+            gzip.compress(csv_of(2).encode(), mtime=0) + gzip.compress(b"7\n", mtime=0),
+            "UTF-8",
+            ",",
+        ),
     ],
 )
 def test_rows_of_a_short_file_are_counted(stored, name, content, encoding, delimiter):
