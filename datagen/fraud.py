@@ -5,9 +5,9 @@ from any account on any day, like all other rows; which they are is told in labe
 
 Sources: fan-in, fan-out, cycle and scatter-gather are patterns of Altman et al. (Realistic Synthetic
 Financial Transactions for Anti-Money Laundering Models, NeurIPS 2023). Structuring keeps cash deposits below
-the 10,000 that have to be reported (31 CFR 1010.311 and 1010.314), here in euros. Card testing is many small
-online payments and then a large one, account takeover an account that is emptied at night to unknown payees.
-Numbers of steps, amounts and days are assumptions.
+what has to be reported: more than 10,000 (dollars in 31 CFR 1010.311 and 1010.314, here euros). Card testing
+is many small online payments and then a large one, account takeover an account that is emptied at night to
+unknown payees. Numbers of steps, amounts and days are assumptions.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 ``PSI = sum((now - then) * ln(now / then))`` over bins, deciles of training for numbers and values for
 categories, with missing values as a bin of their own. Under 0.1 nothing has changed, from 0.25 on the
-population is another one (Siddiqi, Credit Risk Scorecards, 2006); in between, a warning is given from 0.2
-on.
+population is another one: a rule of thumb of credit scoring, with no theory behind the two numbers. In
+between, a warning is given from 0.2 on.
 """
 
 from __future__ import annotations

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from deltalake import CommitProperties
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.errors import FinlakeError
 from pipeline.gold.expectations import bad_counts, problems
-from pipeline.gold.increments import DELETED_AT, Slices, Sums
+from pipeline.gold.increments import DELETED_AT, Months, Slices, Sums
 from pipeline.gold.mart import GOLD, Mart, input_uri, provenance, versions_built_from
 from pipeline.report import REBUILT, UPDATED
 from pipeline.settings import Settings
 from pipeline.storage import delete_folder
 from pipeline.tables import (
     TableColumn,
+    aggregated,
     has_change_feed,
     newest_metadata,
     open_table,
     read_changes,
     read_version,
+    row_count,
     rows_are_those_of,
+    say,
     table_version,
 )
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+FEW_ROWS = 50_000
+"""A mart with fewer rows is built anew at once: that is a statement, and to follow key by key is several."""
+MOST_SHARE = 0.1
+"""Share of a mart's keys up to which they are computed anew one by one."""
+MOST_KEYS = 20_000
+"""Keys that this process fetches, so that Spark need not find them again for each table."""
 
 
 def refresh(
@@ -51,9 +61,9 @@ def refresh(
     """
     uri = settings.table_uri(GOLD, mart.name)
     version, before = table_version(uri), newest_metadata(uri)
-    if not full and (changed := _followable(mart, versions, settings)):
-        _write(updated(spark, mart, changed, versions, settings), mart, versions, settings)
-        if not broken(spark, mart, versions, settings):
+    if not full and (changed := _followable(spark, mart, versions, settings)):
+        followed = follow(spark, mart, changed, versions, settings)
+        if followed and not broken(spark, mart, versions, settings):
             return UPDATED
     _write(rebuilt(spark, mart, versions, settings), mart, versions, settings)
     if wrong := broken(spark, mart, versions, settings):
@@ -70,26 +80,27 @@ def rebuilt(spark: SparkSession, mart: Mart, versions: Mapping[str, int], settin
     return mart.build({name: living(spark, name, versions[name], settings) for name in mart.inputs})
 
 
-def updated(
+def follow(
     spark: SparkSession,
     mart: Mart,
     changed: Mapping[str, int],
-    versions: Mapping[str, int],
+    versions: dict[str, int],
     settings: Settings,
-) -> DataFrame:
-    """The mart, from the stored one and what has changed.
+) -> bool:
+    """Bring the stored mart up to date by what has changed.
 
     Args:
         spark: Session.
-        mart: The mart.
+        mart: The mart; it has an increment.
         changed: Of inputs whose rows have changed, the versions that the stored mart was built from.
         versions: Versions of all inputs.
         settings: Where the tables are.
 
-    Raises:
-        ValueError: The mart is one that is always built anew.
+    Returns:
+        Whether that was done; not if so much has changed that it is quicker built anew.
     """
-    stored = spark.read.format("delta").load(settings.table_uri(GOLD, mart.name))
+    uri = settings.table_uri(GOLD, mart.name)
+    stored = spark.read.format("delta").load(uri)
     feeds = {
         name: read_changes(spark, input_uri(name, settings), since + 1, versions[name])
         for name, since in changed.items()
@@ -102,11 +113,34 @@ def updated(
         return living(spark, name, versions[name], settings)
 
     if isinstance(mart.increment, Sums):
-        return mart.increment.update(stored, feeds, before, after, mart.columns)
-    if isinstance(mart.increment, Slices):
-        names = [column.name for column in mart.columns]
-        return mart.increment.update(stored, feeds, after, mart.build, names)
-    raise ValueError(f"gold.{mart.name} is always built anew")
+        _write(mart.increment.update(stored, feeds, before, after, mart.columns), mart, versions, settings)
+        return True
+    if isinstance(mart.increment, Months):
+        months = sorted(row[0] for row in mart.increment.reached(stored, feeds).collect())
+        if months:
+            rows = mart.increment.update(months, after, mart.build)
+            days = ", ".join(f"DATE '{month}'" for month in months)
+            _write(rows, mart, versions, settings, instead_of=f"{mart.increment.column} IN ({days})")
+        else:
+            _say(mart, versions, settings)
+        return True
+    assert isinstance(mart.increment, Slices)  # noqa: S101 - for the type checker
+    clock = _clock(spark, mart.increment, versions, settings)
+    keys = mart.increment.keys(feeds, after, clock)
+    known = aggregated(uri, None, [f"count(DISTINCT {mart.increment.key})"])
+    most = min(MOST_KEYS, int(MOST_SHARE * known[0])) if known else MOST_KEYS
+    found = keys.limit(most + 1).collect()
+    if len(found) > most and known:
+        return False
+    if not found:
+        _say(mart, versions, settings)
+        return True
+    if len(found) <= most:
+        keys = spark.createDataFrame(found, keys.schema)
+    names = [column.name for column in mart.columns]
+    rows = mart.increment.update(stored, keys, after, mart.build, names=names, clock=clock)
+    _write(rows, mart, versions, settings)
+    return True
 
 
 def living(spark: SparkSession, name: str, version: int, settings: Settings) -> DataFrame:
@@ -117,25 +151,55 @@ def living(spark: SparkSession, name: str, version: int, settings: Settings) -> 
 
 def broken(spark: SparkSession, mart: Mart, versions: Mapping[str, int], settings: Settings) -> list[str]:
     """What does not hold for the stored mart, in words."""
-    stored = spark.read.format("delta").load(settings.table_uri(GOLD, mart.name))
-    own = [f"{total.mart} AS mine_{number}" for number, total in enumerate(mart.totals)]
-    sums = stored.selectExpr(*own, f"{bad_counts(mart)} AS bad")
-    by_table: dict[str, list[str]] = defaultdict(list)
+    by_table: dict[str, list[int]] = defaultdict(list)
     for number, total in enumerate(mart.totals):
-        by_table[total.table].append(f"{total.source} AS theirs_{number}")
-    for table, sources in by_table.items():  # each is one row, so all are one statement and one row
-        sums = sums.crossJoin(living(spark, table, versions[table], settings).selectExpr(*sources))
-    (row,) = sums.collect()
-    numbers = range(len(mart.totals))
-    found, wanted = ([row[f"{whose}_{n}"] for n in numbers] for whose in ("mine", "theirs"))
-    return problems(mart, found, wanted, row["bad"])
+        by_table[total.table].append(number)
+    own = [*(total.mart for total in mart.totals), bad_counts(mart)]
+    *found, bad_rows = _values(spark, f"{GOLD}.{mart.name}", None, own, settings)
+    wanted: list[Any] = [None] * len(mart.totals)
+    for table, numbers in by_table.items():
+        sources = [mart.totals[number].source for number in numbers]
+        values = _values(spark, table, versions[table], sources, settings)
+        for number, value in zip(numbers, values, strict=True):
+            wanted[number] = value
+    return problems(mart, found, wanted, bad_rows)
 
 
-def _followable(mart: Mart, versions: Mapping[str, int], settings: Settings) -> dict[str, int] | None:
+def _values(
+    spark: SparkSession, name: str, version: int | None, aggregates: Sequence[str], settings: Settings
+) -> list[Any]:
+    """Aggregates over a table's rows: without Spark, for which each of these is a second, if it is small."""
+    uri = input_uri(name, settings)
+    values = aggregated(uri, version, aggregates, unset=DELETED_AT)
+    if values is None:
+        newest = table_version(uri) if version is None else version
+        (row,) = living(spark, name, newest, settings).selectExpr(*aggregates).collect()
+        values = list(row)
+    return values
+
+
+def _clock(
+    spark: SparkSession, increment: Slices, versions: Mapping[str, int], settings: Settings
+) -> dict[str, Any]:
+    """Values of a mart's clock by these versions of its inputs."""
+    reads = increment.clock.reads if increment.clock else {}
+    found: dict[str, Any] = {}
+    for table in sorted({table for table, _ in reads.values()}):
+        names = [name for name, (of, _) in reads.items() if of == table]
+        aggregates = [reads[name][1] for name in names]
+        values = _values(spark, table, versions[table], aggregates, settings)
+        found |= zip(names, values, strict=True)
+    return found
+
+
+def _followable(
+    spark: SparkSession, mart: Mart, versions: Mapping[str, int], settings: Settings
+) -> dict[str, int] | None:
     """Of inputs whose rows have changed, the versions that the stored mart was built from.
 
     None if the mart cannot follow: it never does, it was built by another definition or from newer
-    versions, or what has changed since cannot be read.
+    versions, what has changed since cannot be read, its clock has moved on, or it is so small that it is
+    quicker built anew.
     """
     since = versions_built_from(mart, settings) if mart.increment else None
     if since is None or min(since.values()) < 0:
@@ -150,10 +214,18 @@ def _followable(mart: Mart, versions: Mapping[str, int], settings: Settings) -> 
         if not has_change_feed(uri, version, versions[name]):
             return None
         changed[name] = version
-    return changed
+    if not isinstance(mart.increment, Slices):
+        return changed
+    if row_count(settings.table_uri(GOLD, mart.name)) < FEW_ROWS:
+        return None
+    clocks = (_clock(spark, mart.increment, at, settings) for at in (since, versions))
+    return changed if mart.increment.follows(*clocks) else None
 
 
-def _write(rows: DataFrame, mart: Mart, versions: dict[str, int], settings: Settings) -> None:
+def _write(
+    rows: DataFrame, mart: Mart, versions: dict[str, int], settings: Settings, *, instead_of: str = ""
+) -> None:
+    """Write a mart, or those of its rows that a condition on its partitions holds for."""
     columns = [
         F.col(column.name).cast(column.type).alias(column.name, metadata=_metadata(column))
         for column in mart.columns
@@ -161,14 +233,20 @@ def _write(rows: DataFrame, mart: Mart, versions: dict[str, int], settings: Sett
     chosen = rows.select(*columns)
     # Large ones are cut into files by their size, others are one file.
     shaped = chosen.hint("rebalance", *mart.partition_by) if mart.is_large else chosen.coalesce(1)
+    how = {"replaceWhere": instead_of} if instead_of else {"overwriteSchema": "true"}
     (
         shaped.write.format("delta")
         .mode("overwrite")
         .partitionBy(*mart.partition_by)
-        .option("overwriteSchema", "true")
-        .option("userMetadata", provenance(mart, versions))
+        .options(**how, userMetadata=provenance(mart, versions))
         .save(settings.table_uri(GOLD, mart.name))
     )
+
+
+def _say(mart: Mart, versions: dict[str, int], settings: Settings) -> None:
+    """Say of a mart as it is that it is what these versions make of it."""
+    if table := open_table(settings.table_uri(GOLD, mart.name)):
+        say(table, {"userMetadata": provenance(mart, versions)})
 
 
 def _take_back(uri: str, version: int, said: str | None) -> None:

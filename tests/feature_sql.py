@@ -21,7 +21,7 @@ FRAUD_SIGNALS = """
                coalesce(sum(amount) FILTER (direction = 'debit'), 0) AS debit_amount,
                coalesce(sum(amount) FILTER (kind = 'transfer_in'), 0) AS transfer_in_amount,
                coalesce(sum(amount) FILTER (kind = 'transfer_out'), 0) AS transfer_out_amount,
-               count(*) FILTER (kind = 'cash_deposit' AND amount < edge AND 10 * amount >= 8 * edge)
+               count(*) FILTER (kind = 'cash_deposit' AND amount <= edge AND 10 * amount >= 8 * edge)
                    AS near_threshold_cash_count,
                count(*) FILTER (kind = 'card_payment' AND channel = 'online' AND amount <= 10)
                    AS small_online_card_count,
@@ -71,7 +71,8 @@ FRAUD_SIGNALS = """
                    AS is_velocity
         FROM back b JOIN met USING (account_id, activity_date)
     )
-    SELECT *, CAST(is_structuring AS INT) + CAST(is_fan_in AS INT) + CAST(is_fan_out AS INT)
+    SELECT *, CAST(date_trunc('month', activity_date) AS DATE) AS activity_month,
+           CAST(is_structuring AS INT) + CAST(is_fan_in AS INT) + CAST(is_fan_out AS INT)
               + CAST(is_pass_through AS INT) + CAST(is_card_testing AS INT) + CAST(is_account_takeover AS INT)
               + CAST(is_velocity AS INT) AS signal_count
     FROM signed

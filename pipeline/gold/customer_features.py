@@ -15,14 +15,18 @@ Sources: silver.customers_history, silver.accounts, silver.transactions, silver.
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
+from pipeline.gold.increments import Clock, Slices
 from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import Column, DataFrame
 
 MONTHS = 3
@@ -47,9 +51,78 @@ COLUMNS = (
 )
 
 
+def months(values: Mapping[str, date | None]) -> tuple[date, date] | None:
+    """First month and last month's end of the mart, which all rows depend on; None when there are none."""
+    first, clock = values.get("first_day"), values.get("clock")
+    if first is None or clock is None:
+        return None
+    return first.replace(day=1), (clock + timedelta(days=1)).replace(day=1) - timedelta(days=1)
+
+
+CLOCK = Clock(
+    {
+        "first_day": ("transactions", "min(transaction_date)"),
+        "clock": ("transactions", "CAST(max(updated_at) AS date)"),
+    },
+    months,
+)
+READS = {
+    "customers_history": (
+        "customer_id",
+        "segment",
+        "country",
+        "kyc_status",
+        "currency",
+        "credit_score",
+        "annual_income",
+        "onboarding_date",
+        "valid_from",
+        "valid_to",
+    ),
+    "accounts": ("account_id", "customer_id", "opened_date", "closed_date"),
+    "transactions": ("account_id", "month", "currency", "direction", "amount"),
+    "loans": ("loan_id", "customer_id", "start_date"),
+    "payments": ("loan_id", "due_date", "paid_in_full"),
+}
+
+
+def seen(name: str, rows: DataFrame, period: tuple[date, date] | None) -> DataFrame:
+    """Rows of an input as far as they can be known on the last month's end."""
+    if period is None:
+        return rows.where("false").withColumns(
+            {column: F.lit(None) for column in READS[name] if column not in rows.columns}
+        )
+    end = F.lit(period[1]).cast("date")
+    if name == "customers_history":
+        return known_versions(rows, end)
+    if name == "accounts":
+        days = ("opened_date", "closed_date")
+        return rows.withColumns({day: F.when(F.col(day) <= end, F.col(day)) for day in days})
+    if name == "transactions":
+        return rows.where(F.col("transaction_date") <= end).withColumn(
+            "month", F.trunc("transaction_date", "month")
+        )
+    if name == "loans":
+        return rows.where(F.col("start_date") <= end)
+    in_full = (F.col("amount_paid") >= F.col("amount_due")) & (F.col("paid_date") <= end)
+    return rows.where(F.col("due_date") < end).withColumn("paid_in_full", F.when(in_full, F.col("paid_date")))
+
+
+def known_versions(rows: DataFrame, end: Column) -> DataFrame:
+    """Versions of a history that were known at the end (UTC) of a day, open unless they had ended by then."""
+    next_day = F.date_add(end, 1).cast("timestamp")
+    known = rows.where(~F.col("is_deleted") & (F.col("valid_from") < next_day))
+    return known.withColumn("valid_to", F.when(F.col("valid_to") < next_day, F.col("valid_to")))
+
+
 def build(silver: dict[str, DataFrame]) -> DataFrame:
     """Put what was known on each month's end beside the version of the customer that held then."""
-    known = _known_customers(silver)
+    return build_by(silver, CLOCK.row(silver))
+
+
+def build_by(silver: dict[str, DataFrame], clock: DataFrame) -> DataFrame:
+    """The mart of some customers or all; ``clock`` is one row with ``first_day`` and ``clock``."""
+    known = _known_customers(silver, clock)
     spine = known.select("customer_id", "as_of_date", "currency")
     joined = known
     parts = (_accounts(silver, spine), _loans(silver, spine), _flows(silver, spine))
@@ -59,12 +132,9 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
     return joined.fillna(0, subset=counted).select(*[column.name for column in COLUMNS])
 
 
-def _known_customers(silver: dict[str, DataFrame]) -> DataFrame:
+def _known_customers(silver: dict[str, DataFrame], clock: DataFrame) -> DataFrame:
     """Customers as they were at the end of each month."""
-    range_ = silver["transactions"].agg(
-        F.trunc(F.min("transaction_date"), "month").alias("first"),
-        F.to_date(F.max("updated_at")).alias("clock"),
-    )
+    range_ = clock.select(F.trunc("first_day", "month").alias("first"), "clock")
     month = F.explode(F.expr("sequence(first, trunc(clock, 'month'), interval 1 month)"))
     ends = (
         range_.where("first <= clock")
@@ -181,6 +251,14 @@ MART = Mart(
     COLUMNS,
     build,
     key=("customer_id", "as_of_date"),
+    increment=Slices(
+        "customer_id",
+        READS,
+        via={"payments": ("loans", "loan_id"), "transactions": ("accounts", "account_id")},
+        build=build_by,
+        clock=CLOCK,
+        seen=seen,
+    ),
     totals=(
         # Nobody twice on a day: versions of a customer would overlap.
         Total("count(*) - count(DISTINCT concat(customer_id, ' ', as_of_date))", "accounts", "0 * count(*)"),

@@ -6,21 +6,24 @@ summed. Transactions count whatever becomes of them: whether one will fail or be
 day, and an attempt is a sign as well. Columns that end in ``_<n>d`` look back over the ``n`` days that end
 with ``activity_date``, never ahead and at most 30; all others are of the day alone and can be added up.
 
-A sign is a reason to look, not a verdict. Where each comes from:
+A sign is a reason to look, not a verdict. The patterns are from the sources below; all numbers, such as how
+many within how many days, are assumptions of this mart and stand at the top of the module.
 
-- ``is_structuring``: cash paid in just below the sum that has to be reported, several times within days (31
-  CFR 1010.311 and 1010.314).
+- ``is_structuring``: cash paid in just below the sum above which it has to be reported, several times within
+  days. In the United States more than 10,000 dollars are reported (31 CFR 1010.311), and splitting sums to
+  evade that is forbidden (1010.314). The sums in other currencies are assumptions, about as much.
 - ``is_fan_in``, ``is_fan_out``: many senders to, or receivers from, one account within days, and
   ``is_pass_through``: what comes in goes out again, as on the inner accounts of a cycle or of scatter-gather
   (Altman et al., Realistic Synthetic Financial Transactions for Anti-Money Laundering Models, NeurIPS 2023).
-- ``is_card_testing``: many tiny payments online, by which stolen card numbers are tried (Visa,
-  Anti-Enumeration and Account Testing Best Practices for Merchants).
-- ``is_account_takeover``: several transfers out in one night (European Payments Council, Payment Threats and
-  Fraud Trends Report).
-- ``is_velocity``: far more transactions than the account's own days before (FFIEC, BSA/AML Examination
-  Manual, appendix F: activity inconsistent with the customer's business).
+- ``is_card_testing``: many tiny payments online, by which stolen card numbers are tried: what Visa calls
+  account testing (Anti-Enumeration and Account Testing Best Practices for Merchants).
+- ``is_account_takeover``: several transfers out in one night, while the holder sleeps: a rule of thumb for
+  accounts that somebody else has got into (European Payments Council, Payment Threats and Fraud Trends
+  Report, on phishing and malware).
+- ``is_velocity``: far more transactions than on the account's own days before (FFIEC, BSA/AML Examination
+  Manual, appendix F, red flags: transfers that show unusual patterns, and sudden changes).
 
-Thresholds are assumptions; they stand at the top of the module. Money is added up as whole cents.
+Money is added up as whole cents.
 Sources: silver.transactions, silver.accounts (for the currency).
 """
 
@@ -31,7 +34,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.increments import Slices
+from pipeline.gold.increments import Lookup, Months
 from pipeline.gold.mart import Mart, Total
 from pipeline.gold.money import from_minor_units, minor_units
 from pipeline.tables import TableColumn
@@ -39,9 +42,9 @@ from pipeline.tables import TableColumn
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-REPORTED_FROM = {"EUR": 10_000, "USD": 10_000, "GBP": 8_300, "CHF": 9_400, "PLN": 43_000}
-"""Cash from which a deposit has to be reported, by currency: 10,000 euros or dollars, and about as much."""
-REPORTED_FROM_ELSEWHERE = 10_000
+REPORTED_ABOVE = {"EUR": 10_000, "USD": 10_000, "GBP": 8_300, "CHF": 9_400, "PLN": 43_000}
+"""Cash above which a deposit has to be reported, by currency: 10,000 dollars, and about as much."""
+REPORTED_ABOVE_ELSEWHERE = 10_000
 JUST_BELOW = 80
 """Percent of that sum from which a deposit is just below it."""
 SMALL = 10
@@ -58,15 +61,14 @@ WIDE = "decimal(22,0)"
 COLUMNS = (
     TableColumn("account_id", "string", "Account."),
     TableColumn("activity_date", "date", "Day (UTC) with a transaction."),
+    TableColumn("activity_month", "date", "First day of its month, by which files are divided."),
     TableColumn("currency", "string", "The account's currency, ISO 4217."),
     TableColumn("transaction_count", "bigint", "Transactions of any status."),
     TableColumn("credit_amount", "decimal(28,2)", "Credits of any status, in currency."),
     TableColumn("debit_amount", "decimal(28,2)", "Debits of any status, in currency, positive."),
     TableColumn("transfer_in_amount", "decimal(28,2)", "Incoming transfers, in currency."),
     TableColumn("transfer_out_amount", "decimal(28,2)", "Outgoing transfers, in currency, positive."),
-    TableColumn(
-        "near_threshold_cash_count", "bigint", "Cash deposits just below the sum that has to be reported."
-    ),
+    TableColumn("near_threshold_cash_count", "bigint", "Cash deposits just below what has to be reported."),
     TableColumn("small_online_card_count", "bigint", f"Card payments online of at most {SMALL} in currency."),
     TableColumn("largest_online_card_amount", "decimal(28,2)", "Largest card payment online, in currency."),
     TableColumn(
@@ -102,20 +104,19 @@ COLUMNS = (
     ),
     TableColumn("signal_count", "int", "How many of the signs are there."),
 )
-READS = {
-    "transactions": (
-        "account_id",
-        "transaction_date",
-        "transaction_at",
-        "transaction_type",
-        "channel",
-        "direction",
-        "amount",
-        "currency",
-        "counterparty_iban",
-    ),
-    "accounts": ("account_id", "currency"),
-}
+LOOKS_BACK = 29
+"""Days before a day that its signals still look at."""
+READS = (
+    "account_id",
+    "transaction_date",
+    "transaction_at",
+    "transaction_type",
+    "channel",
+    "direction",
+    "amount",
+    "currency",
+    "counterparty_iban",
+)
 SIGNALS = tuple(column.name for column in COLUMNS if column.name.startswith("is_"))
 
 
@@ -148,6 +149,7 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
     by_day = moves.groupBy("account_id", "activity_date", F.col("own_currency").alias("currency")).agg(
         *_of_the_day()
     )
+    by_day = by_day.withColumn("activity_month", F.trunc("activity_date", "month"))
     return _signals(by_day.withColumns(_looking_back())).select(
         *[
             from_minor_units(F.col(column.name)).alias(column.name) if column.type == MONEY else column.name
@@ -161,10 +163,10 @@ def _of_the_day() -> list[Column]:
     into, out = kind == "transfer_in", kind == "transfer_out"
     card_online = (kind == "card_payment") & (F.col("channel") == "online")
     by_night = out & (F.col("hour") < NIGHT_ENDS)
-    threshold = F.lit(REPORTED_FROM_ELSEWHERE)
-    for currency, sum_ in REPORTED_FROM.items():
+    threshold = F.lit(REPORTED_ABOVE_ELSEWHERE)
+    for currency, sum_ in REPORTED_ABOVE.items():
         threshold = F.when(F.col("own_currency") == currency, F.lit(sum_)).otherwise(threshold)
-    just_below = (cents < 100 * threshold) & (cents >= JUST_BELOW * threshold)
+    just_below = (cents <= 100 * threshold) & (cents >= JUST_BELOW * threshold)
     return [
         F.count("*").alias("transaction_count"),
         _sum(F.col("direction") == "credit").alias("credit_amount"),
@@ -244,8 +246,17 @@ MART = Mart(
     COLUMNS,
     build,
     key=("account_id", "activity_date"),
-    increment=Slices("account_id", READS),
+    increment=Months(
+        column="activity_month",
+        fact="transactions",
+        day="transaction_date",
+        reads=READS,
+        looks_back=LOOKS_BACK,
+        lookup=Lookup("accounts", "account_id", ("currency",)),
+    ),
     totals=(Total("sum(transaction_count)", "transactions", "count(*)"),),
+    # New rows reach this month and perhaps the next one; the mart has as many rows as there are account days.
+    partition_by=("activity_month",),
     cluster_by=("activity_date",),
     is_large=True,
 )

@@ -1,12 +1,15 @@
 """How a mart follows its inputs without being built anew. Pure functions of frames.
 
-Two ways, both exact:
+Three ways, all exact:
 
 - **Sums**: each row of a fact table adds to one row of the mart. What a changed row added before is taken
   away, what it adds now is put on. This is the counting algorithm of Gupta, Mumick and Subrahmanian
   (Maintaining Views Incrementally, SIGMOD 1993). Money is added up in whole minor units.
 - **Slices**: what the mart says of a key, such as an account, depends on the rows of that key alone. So the
   keys of changed rows are computed anew, and the others kept.
+- **Months**: what the mart says of a day depends on the rows of that day and of some days before. So the
+  months that changed rows can reach are computed anew. The mart's files are divided by month, so all others
+  are not even read.
 
 Changes come from Delta's change data feed: rows with ``_change_type``. A row with ``_deleted_at`` is there
 only to remember that its key was deleted, and counts as gone.
@@ -16,10 +19,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import and_, or_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -27,6 +30,8 @@ from pipeline.gold.money import from_minor_units, minor_units
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from pyspark.sql import Column, DataFrame
 
 ADDED = ("insert", "update_postimage")
@@ -150,47 +155,186 @@ class Sums:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """How far a mart's inputs go, which all of its rows depend on.
+
+    Attributes:
+        reads: Aggregates of inputs, by the name of each: input and SQL. Spark and DataFusion run both.
+        period: What matters of their values. As long as that stays, rows that nothing else has changed stay.
+    """
+
+    reads: Mapping[str, tuple[str, str]]
+    period: Callable[[Mapping[str, Any]], Any]
+
+    def row(self, tables: Mapping[str, DataFrame]) -> DataFrame:
+        """The aggregates, one row."""
+        by_input: dict[str, list[str]] = {}
+        for name, (input_, sql) in self.reads.items():
+            by_input.setdefault(input_, []).append(f"{sql} AS {name}")
+        rows = [tables[input_].selectExpr(*parts) for input_, parts in by_input.items()]
+        return F.broadcast(reduce(lambda left, right: left.crossJoin(right), rows))
+
+    def known(self, values: Mapping[str, Any], any_frame: DataFrame) -> DataFrame:
+        """The same, of values that are known already."""
+        literals = [F.lit(values[name]).cast("date").alias(name) for name in self.reads]
+        return F.broadcast(any_frame.sparkSession.range(1).select(*literals))
+
+
+@dataclass(frozen=True)
 class Slices:
     """A mart that can be computed key by key.
 
     Attributes:
-        key: Column that the mart and all its inputs have.
+        key: Column of the mart: what it says of one value depends on the rows that belong to that alone.
         reads: By input, the columns that matter; a change of others changes nothing.
+        via: By input that does not have the key, the input that leads to it and the column they share.
+        build: Inputs and the clock's row -> the mart; None for the mart's own ``build``, of inputs alone.
+        clock: What all rows depend on besides; None for nothing. When its period changes, all is built anew.
+        seen: Input, its rows and the clock's period -> the rows, as far as the mart can know them by then;
+            ``reads`` are columns of these. What it cannot see changes nothing.
     """
 
     key: str
     reads: Mapping[str, tuple[str, ...]]
+    via: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    build: Callable[[dict[str, DataFrame], DataFrame], DataFrame] | None = None
+    clock: Clock | None = None
+    seen: Callable[[str, DataFrame, Any], DataFrame] | None = None
+
+    def follows(self, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+        """Whether the mart can follow when the clock's values were these and are those."""
+        return self.clock is None or bool(self.clock.period(was) == self.clock.period(now))
+
+    def keys(self, feeds: Mapping[str, DataFrame], after: Table, clock: Mapping[str, Any]) -> DataFrame:
+        """Keys of which the mart may say something else now, each once.
+
+        Args:
+            feeds: By input, the rows that have changed.
+            after: Gives an input as it is.
+            clock: Values of the clock; of the same period as when the mart was built.
+        """
+        period = self.clock.period(clock) if self.clock else None
+        changed = []
+        for name, feed in feeds.items():
+            rows = _living(feed)
+            visible = self.seen(name, rows, period) if self.seen else rows
+            changed.append(self._keys(name, net_changes(visible, self.reads[name]), after))
+        return reduce(lambda left, right: left.union(right), changed).distinct()
 
     def update(
         self,
         stored: DataFrame,
-        feeds: Mapping[str, DataFrame],
+        keys: DataFrame,
         after: Table,
         build: Callable[[dict[str, DataFrame]], DataFrame],
+        *,
         names: Sequence[str],
+        clock: Mapping[str, Any],
     ) -> DataFrame:
-        """The mart after its inputs have changed.
+        """The mart with some keys computed anew.
+
+        Args:
+            stored: The mart as it is.
+            keys: The keys, see above.
+            after: Gives an input as it is.
+            build: Input tables -> the mart.
+            names: The mart's columns.
+            clock: Values of the clock.
+        """
+        chosen = F.broadcast(keys)
+        tables = {name: self._slice(name, chosen, after) for name in self.reads}
+        kept = stored.join(chosen, self.key, "left_anti")
+        if self.build and self.clock:
+            built = self.build(tables, self.clock.known(clock, stored))
+        else:
+            built = build(tables)
+        return kept.select(*names).unionByName(built.select(*names))
+
+    def _keys(self, name: str, rows: DataFrame, after: Table) -> DataFrame:
+        """Keys that some rows of an input belong to.
+
+        What led to a key that it leads to no longer has changed itself, so that key is known by that.
+        """
+        if name not in self.via:
+            return rows.select(self.key)
+        other, column = self.via[name]
+        shared = F.broadcast(rows.select(column).distinct())
+        return self._keys(other, after(other).join(shared, column, "left_semi"), after)
+
+    def _slice(self, name: str, keys: DataFrame, after: Table) -> DataFrame:
+        """Rows of an input that belong to some keys."""
+        if name not in self.via:
+            return after(name).join(keys, self.key, "left_semi")
+        other, column = self.via[name]
+        shared = F.broadcast(self._slice(other, keys, after).select(column).distinct())
+        return after(name).join(shared, column, "left_semi")
+
+
+@dataclass(frozen=True)
+class Months:
+    """A mart of days, divided by month.
+
+    Attributes:
+        column: The month's first day, which the mart's files are divided by.
+        fact: Name of the fact table.
+        day: Its column with the day.
+        reads: Its columns that matter.
+        looks_back: How many days before a day still matter to it.
+        lookup: Where further columns come from; a change there reaches all months in which the key is.
+    """
+
+    column: str
+    fact: str
+    day: str
+    reads: tuple[str, ...]
+    looks_back: int
+    lookup: Lookup
+
+    def reached(self, stored: DataFrame, feeds: Mapping[str, DataFrame]) -> DataFrame:
+        """Months of which the mart may say something else now.
 
         Args:
             stored: The mart as it is.
             feeds: By input, the rows that have changed.
+        """
+        months = []
+        if self.fact in feeds:
+            days = net_changes(_living(feeds[self.fact]), self.reads).select(self.day).distinct()
+            first, last = (F.trunc(F.date_add(self.day, later), "month") for later in (0, self.looks_back))
+            each = F.explode(F.sequence(first, last, F.expr("INTERVAL 1 MONTH")))
+            months.append(days.select(each.alias(self.column)))
+        if self.lookup.table in feeds:
+            columns = (self.lookup.key, *self.lookup.columns)
+            keys = net_changes(_living(feeds[self.lookup.table]), columns).select(self.lookup.key)
+            months.append(
+                stored.join(F.broadcast(keys.distinct()), self.lookup.key, "left_semi").select(self.column)
+            )
+        return reduce(lambda left, right: left.union(right), months).distinct()
+
+    def update(
+        self, months: Sequence[date], after: Table, build: Callable[[dict[str, DataFrame]], DataFrame]
+    ) -> DataFrame:
+        """What the mart says of some months.
+
+        Args:
+            months: First days.
             after: Gives an input as it is.
             build: Input tables -> the mart.
-            names: The mart's columns.
         """
-        changed = [
-            net_changes(feed, (self.key, *(c for c in self.reads[name] if c != self.key))).select(self.key)
-            for name, feed in feeds.items()
-        ]
-        keys = reduce(lambda left, right: left.union(right), changed).distinct()
-        tables = {name: after(name).join(keys, self.key, "left_semi") for name in self.reads}
-        kept = stored.join(keys, self.key, "left_anti")
-        return kept.select(*names).unionByName(build(tables).select(*names))
+        near = F.lit(False)
+        for month in months:
+            first = F.lit(month).cast("date")
+            near |= F.col(self.day).between(F.date_sub(first, self.looks_back), F.last_day(first))
+        tables = {
+            self.fact: after(self.fact).where(near),
+            self.lookup.table: after(self.lookup.table),
+        }
+        return build(tables).where(F.col(self.column).isin(*months))
 
 
 def net_changes(feed: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """What has come and gone of a table, as far as these columns tell: them and ``_weight``, never zero."""
-    weighed = _weighted(_living(feed)).groupBy(*columns).agg(F.sum(WEIGHT).alias(WEIGHT))
+    """What has come and gone, as far as these columns of a feed tell: them and ``_weight``, never zero."""
+    weighed = _weighted(feed).groupBy(*columns).agg(F.sum(WEIGHT).alias(WEIGHT))
     return weighed.where(F.col(WEIGHT) != 0)
 
 
@@ -208,7 +352,7 @@ def _changed_keys(feed: DataFrame, lookup: Lookup, *, orphans: bool) -> DataFram
 
 
 def _living(rows: DataFrame) -> DataFrame:
-    return rows.where(F.col(DELETED_AT).isNull())
+    return rows.where(F.col(DELETED_AT).isNull()) if DELETED_AT in rows.columns else rows
 
 
 def _weighted(feed: DataFrame) -> DataFrame:

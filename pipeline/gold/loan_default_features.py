@@ -5,7 +5,8 @@ Units: amounts in ``currency``, the loan's; ratios are fractions, null where the
 
 A loan is in default while an instalment is unpaid more than 90 days after it was due (definition of default
 of Regulation (EU) No 575/2013, Article 178). It is performing on a day when something is owed, and it was
-not in default on that day nor on the 90 days before (the probation period of EBA/GL/2016/07, paragraph 71).
+not in default on that day nor on the 90 days before (EBA/GL/2016/07 has a defaulted one return to performing
+after three months at the earliest).
 
 Label: ``default_within_12_months`` says whether the loan came into default in the 12 months after
 ``observation_date``. It is null while these are not over by the data's own clock, the day of the newest
@@ -22,15 +23,19 @@ Sources: silver.loans, silver.payments, silver.customers_history.
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.customer_features import held_at_end_of
+from pipeline.gold.customer_features import held_at_end_of, known_versions
+from pipeline.gold.increments import Clock, Slices
 from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import Column, DataFrame
 
 DEFAULT_AFTER_DAYS = 90
@@ -78,13 +83,81 @@ COLUMNS = (
 KEY = ("loan_id", "observation_date")
 
 
+def last_quarters_end(values: Mapping[str, date | None]) -> date | None:
+    """The last quarter's end that is over, which all rows depend on: with each, labels become known."""
+    days = [day for day in values.values() if day is not None]
+    if not days:
+        return None
+    tomorrow = max(days) + timedelta(days=1)
+    return tomorrow.replace(month=3 * ((tomorrow.month - 1) // 3) + 1, day=1) - timedelta(days=1)
+
+
+CLOCK = Clock(
+    {
+        "newest_loan": ("loans", "CAST(max(updated_at) AS date)"),
+        "newest_payment": ("payments", "CAST(max(updated_at) AS date)"),
+    },
+    last_quarters_end,
+)
+TERMS = (
+    "loan_id",
+    "customer_id",
+    "product",
+    "repayment_type",
+    "collateral_type",
+    "collateral_value",
+    "currency",
+    "annual_rate",
+    "term_months",
+    "principal",
+    "start_date",
+    "maturity_date",
+    "monthly_installment",
+)
+READS = {
+    "loans": TERMS,
+    "payments": ("loan_id", "due_date", "paid_date", "amount_due", "amount_paid", "principal_due"),
+    "customers_history": (
+        "customer_id",
+        "segment",
+        "country",
+        "kyc_status",
+        "credit_score",
+        "credit_band",
+        "annual_income",
+        "currency",
+        "onboarding_date",
+        "valid_from",
+        "valid_to",
+    ),
+}
+
+
+def seen(name: str, rows: DataFrame, last: date | None) -> DataFrame:
+    """Rows of an input as far as they can be known on the last quarter's end, labels included."""
+    if last is None:
+        return rows.where("false")
+    end = F.lit(last).cast("date")
+    if name == "customers_history":
+        return known_versions(rows, end)
+    if name == "loans":
+        return rows.where(F.col("start_date") <= end)
+    is_paid = F.col("paid_date") <= end
+    return rows.where((F.col("due_date") <= end) | is_paid).withColumns(
+        {column: F.when(is_paid, F.col(column)) for column in ("paid_date", "amount_paid")}
+    )
+
+
 def build(silver: dict[str, DataFrame]) -> DataFrame:
     """Look at each loan on each quarter's end; its payments meet it once, by its key."""
-    observed = _observations(silver)
-    payments = silver["payments"].select(
-        "loan_id", "due_date", "paid_date", "amount_due", "amount_paid", "principal_due"
-    )
-    seen = observed.join(payments, "loan_id", "left").groupBy(*KEY).agg(*_of_payments())
+    return build_by(silver, CLOCK.row(silver))
+
+
+def build_by(silver: dict[str, DataFrame], clock: DataFrame) -> DataFrame:
+    """The mart of some loans or all; ``clock`` is one row with the newest days of loans and payments."""
+    observed = _observations(silver, clock)
+    payments = silver["payments"].select(*READS["payments"])
+    paid = observed.join(payments, "loan_id", "left").groupBy(*KEY).agg(*_of_payments())
     customers = (
         silver["customers_history"]
         .where("NOT is_deleted")
@@ -104,37 +177,22 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
     )
     spine = observed.join(silver["loans"].select("loan_id", "customer_id"), "loan_id")
     of_customer = spine.join(customers, "customer_id").where(held_at_end_of("observation_date"))
-    terms = silver["loans"].select(
-        "loan_id",
-        "customer_id",
-        "product",
-        "repayment_type",
-        "collateral_type",
-        "collateral_value",
-        "currency",
-        "annual_rate",
-        "term_months",
-        "principal",
-        "start_date",
-        "maturity_date",
-        "monthly_installment",
-    )
-    performing = seen.where("NOT was_in_default").join(terms, "loan_id")
+    terms = silver["loans"].select(*TERMS)
+    performing = paid.where("NOT was_in_default").join(terms, "loan_id")
     known = performing.join(of_customer.drop("customer_id", "clock"), list(KEY), "left")
     return _features(known).where("outstanding_principal > 0").select(*[column.name for column in COLUMNS])
 
 
-def _observations(silver: dict[str, DataFrame]) -> DataFrame:
+def _observations(silver: dict[str, DataFrame], clock: DataFrame) -> DataFrame:
     """Loans and the quarter's ends from payout to the data's clock."""
-    newest = silver["loans"].select("updated_at").unionByName(silver["payments"].select("updated_at"))
-    clock = newest.agg(F.to_date(F.max("updated_at")).alias("clock"))
+    newest = clock.select(F.greatest("newest_loan", "newest_payment").alias("clock"))
     quarters = F.explode(
         F.expr("sequence(trunc(start_date, 'quarter'), trunc(clock, 'quarter'), interval 3 months)")
     )
     return (
         silver["loans"]
         .select("loan_id", "start_date")
-        .crossJoin(F.broadcast(clock))
+        .crossJoin(F.broadcast(newest))
         .where("start_date <= clock")
         .select("loan_id", "start_date", "clock", quarters.alias("quarter"))
         .withColumn("observation_date", F.date_sub(F.add_months("quarter", 3), 1))
@@ -220,6 +278,14 @@ MART = Mart(
     COLUMNS,
     build,
     key=KEY,
+    increment=Slices(
+        "loan_id",
+        READS,
+        via={"customers_history": ("loans", "customer_id")},
+        build=build_by,
+        clock=CLOCK,
+        seen=seen,
+    ),
     totals=(
         # No loan twice on a day: versions of its borrower would overlap.
         Total("count(*) - count(DISTINCT concat(loan_id, ' ', observation_date))", "loans", "0 * count(*)"),

@@ -4,12 +4,15 @@ Grain: one row per product, branch and currency.
 Units: exposures in ``currency``; exposure is the outstanding principal of loans that are not paid
 off or written off. Ratios are fractions.
 
-Stages are those of IFRS 9. Stage 3 is credit-impaired: non-performing. Stage 2 has a significant increase in
-credit risk: more than 30 days past due (5.5.11), or restructured. Stage 1 is the rest.
-
 Days past due of a loan: days from the due date of its oldest instalment that is due and not fully
 paid to ``as_of_date``. A loan is non-performing when it is more than 90 days past due or has status
-``defaulted`` (definition of default of Regulation (EU) No 575/2013, Article 178).
+``defaulted``: the two conditions of Regulation (EU) No 575/2013, Article 178(1), loan by loan as it allows
+for retail, but without its threshold for what is material: any shortfall counts.
+
+Stages are those of IFRS 9, by its presumptions, which a bank may rebut. Stage 3 is credit-impaired:
+non-performing (B5.5.37: default no later than 90 days past due). Stage 2 has a significant increase in
+credit risk: more than 30 days past due (5.5.11). Restructured loans are put there too, by this mart's choice.
+Stage 1 is the rest.
 
 ``as_of_date`` is the data's own clock, the day of the newest version in loans and payments, so that
 the mart depends on Silver alone.

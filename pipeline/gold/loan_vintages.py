@@ -6,7 +6,7 @@ Units: amounts are what was lent, in ``currency``; rates are fractions of that.
 
 A loan is delinquent from the first day on which an instalment was more than 30 days past due, and defaulted
 from the first on which one was more than 90 (Regulation (EU) No 575/2013, Article 178). Both are for good:
-a loan that recovers stays in the curve, as is usual for vintages (Siddiqi, Credit Risk Scorecards, 2006).
+a loan that recovers stays in the curve, so that no curve falls (what is counted is "ever", not "now").
 
 ``as_of_date`` is the loans' own clock, as in loan_portfolio.
 Sources: silver.loans, silver.payments.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.gold import MARTS, Mart
-from pipeline.gold.increments import Slices, Sums
+from pipeline.gold.increments import Months, Slices, Sums
 from pipeline.gold.kpis import KPIS
 from pipeline.gold.views import VIEWS
 
@@ -34,7 +34,8 @@ null, unless its mart says otherwise.
 """
 WAYS = {
     Sums: "adds what changed rows contribute now, and takes away what they contributed before",
-    Slices: "computes the keys of changed rows anew, and keeps the others",
+    Slices: "computes the keys of changed rows anew, and keeps the others; all of it, if these are many",
+    Months: "computes the months anew that changed rows can reach, and leaves the files of others alone",
 }
 
 

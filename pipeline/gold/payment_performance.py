@@ -4,9 +4,9 @@ Grain: one row per month in which instalments fall due, product and branch of th
 Units: amounts in ``currency``; rates are fractions, null where nothing has fallen due.
 
 An instalment has fallen due when it is no longer ``scheduled``. One that is paid in full counts by
-``days_late``, its days from due date to last payment: on time, 1 to 30, 31 to 90, over 90 (the limits of
-Regulation (EU) No 575/2013, Article 178, and IFRS 9, 5.5.11). Of one that is not, ``partial`` says that
-something was paid, ``missed`` that nothing was.
+``days_late``, its days from due date to last payment: on time, 1 to 30, 31 to 90, over 90. The limits are
+those of IFRS 9, 5.5.11 (30 days past due), and of Regulation (EU) No 575/2013, Article 178 (90). Of one that
+is not paid in full, ``partial`` says that something was paid, ``missed`` that nothing was.
 Sources: silver.payments, silver.loans (for product and branch).
 """
 

@@ -104,7 +104,7 @@ EDGES = {
                 transaction_type="cash_deposit", direction="credit", amount=f"{7999 + n}.00")
             for n in range(5)
         ],
-        row("transactions", transaction_id="T4", account_id="A2", currency="PLN", amount="42999.99",
+        row("transactions", transaction_id="T4", account_id="A2", currency="PLN", amount="43000.00",
             transaction_type="cash_deposit", direction="credit"),
         row("transactions", transaction_id="T5", account_id="A2", status="failed", booking_date=""),
         row("transactions", transaction_id="T6", account_id="A3", transaction_at="2024-02-29T00:00:00Z",
@@ -237,7 +237,9 @@ def test_signals_come_from_the_days_they_name(edges):
     # The first deposit is just below 80 % of what has to be reported; within ten days lie three of them.
     deposits = [days["A1", f"2024-01-{10 + 4 * n}"]["near_threshold_cash_count_10d"] for n in range(5)]
     assert deposits == [0, 1, 2, 3, 3]
-    assert days["A2", "2024-01-01"]["near_threshold_cash_count"] == 1, "by the threshold of its currency"
+    assert days["A2", "2024-01-01"]["near_threshold_cash_count"] == 1, (
+        "what is above its currency's sum is reported"
+    )
     assert days["A3", "2024-02-29"]["debit_amount"] == 0, "in another currency than the account's"
 
 

@@ -20,11 +20,13 @@ from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
 from pipeline.tables import (
     TableColumn,
     _fits,
+    aggregated,
     arrow_type,
     ensure_table,
     forget_past,
     newest_metadata,
     open_table,
+    row_count,
     table_version,
 )
 from pipeline.verify import sql_type
@@ -173,6 +175,23 @@ def test_the_newest_metadata_of_a_commit_is_found_behind_commits_without_any(uri
     assert newest_metadata(uri) == "new"
     write_deltalake(table, arrow(row("a", 2)), mode="append")
     assert newest_metadata(uri) == "new"
+
+
+def test_aggregates_are_those_of_spark_and_of_the_asked_version(uri):
+    assert row_count(uri) == 0
+    cents = pa.array([Decimal("0.10"), Decimal("0.20"), None, Decimal("99.00")], pa.decimal128(18, 2))
+    gone = pa.array([None, None, None, NOON], pa.timestamp("us", "UTC"))
+    at = pa.array([NOON] * 4, pa.timestamp("us", "UTC"))
+    rows = pa.table({"amount": cents, "at": at, "_deleted_at": gone})
+    write_deltalake(uri, rows)
+    write_deltalake(uri, rows.slice(0, 1), mode="append")
+    asked = ["count(*)", "sum(amount)", "CAST(max(at) AS date)", "count(CASE WHEN amount > 1 THEN 1 END)"]
+    living = [4, Decimal("0.40"), NOON.date(), 0]
+    assert aggregated(uri, None, asked, unset="_deleted_at") == living
+    assert aggregated(uri, 0, asked, unset="_deleted_at") == [3, Decimal("0.30"), NOON.date(), 0]
+    assert aggregated(uri, 1, asked, unset="no such column") == [5, Decimal("99.40"), NOON.date(), 1]
+    assert aggregated(uri, 1, asked, most=100) is None, "which is for Spark to do"
+    assert row_count(uri) == 5
 
 
 def test_all_tables_of_the_project_can_be_created(tmp_path):
