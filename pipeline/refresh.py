@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 FEW_ROWS = 50_000
-"""A mart with fewer rows is built anew at once: that is a statement, and to follow key by key is several."""
+"""With fewer rows, what would be followed by keys or months is built anew: one statement, not several."""
 MOST_SHARE = 0.1
 """Share of a mart's keys up to which they are computed anew one by one."""
 MOST_KEYS = 20_000
@@ -214,12 +214,14 @@ def _followable(
         if not has_change_feed(uri, version, versions[name]):
             return None
         changed[name] = version
-    if not isinstance(mart.increment, Slices):
+    if isinstance(mart.increment, Sums):
         return changed
     if row_count(settings.table_uri(GOLD, mart.name)) < FEW_ROWS:
         return None
-    clocks = (_clock(spark, mart.increment, at, settings) for at in (since, versions))
-    return changed if mart.increment.follows(*clocks) else None
+    if isinstance(mart.increment, Slices):
+        clocks = (_clock(spark, mart.increment, at, settings) for at in (since, versions))
+        return changed if mart.increment.follows(*clocks) else None
+    return changed
 
 
 def _write(
@@ -231,14 +233,18 @@ def _write(
         for column in mart.columns
     ]
     chosen = rows.select(*columns)
-    # Large ones are cut into files by their size, others are one file.
-    shaped = chosen.hint("rebalance", *mart.partition_by) if mart.is_large else chosen.coalesce(1)
+    # Large ones are cut into files by their size, by Delta if that has to be within partitions; others are
+    # one file.
+    if mart.is_large:
+        shaped = chosen if mart.partition_by else chosen.hint("rebalance")
+    else:
+        shaped = chosen.coalesce(1)
     how = {"replaceWhere": instead_of} if instead_of else {"overwriteSchema": "true"}
     (
         shaped.write.format("delta")
         .mode("overwrite")
         .partitionBy(*mart.partition_by)
-        .options(**how, userMetadata=provenance(mart, versions))
+        .options(**how, optimizeWrite=bool(mart.partition_by), userMetadata=provenance(mart, versions))
         .save(settings.table_uri(GOLD, mart.name))
     )
 

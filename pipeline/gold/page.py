@@ -23,8 +23,8 @@ Made from the [code](../pipeline/gold/) by `make dictionary`; what is written he
 follows the rows that have changed, as Delta's change data feed tells them, and comes out as a full build
 would; what changes cannot be seen in it yet, such as this month's transactions in features of months' ends,
 leaves it as it is. The others are built anew: `customer_360`, `loan_portfolio` and `loan_vintages` say how
-things stand on the newest day in Silver, which moves on with each load. So is a small one, below 50,000 rows,
-that would be followed key by key. After each build, totals are compared with those of Silver, to the cent,
+things stand on the newest day in Silver, which moves on with each load. So is one below 50,000 rows that
+would be followed by keys or months. After each build, totals are compared with those of Silver, to the cent,
 and counts must not be negative: a mart that does not add up is put back as it was, and the run fails.
 
 ```bash
