@@ -260,9 +260,13 @@ def catalogue(lake: Lake) -> Iterator[Check]:
             if stored is None or entry is None:
                 wrong.append(f"{table.name} is not {'there' if stored is None else 'registered'}")
                 continue
-            described = entry["StorageDescriptor"]["Columns"]
+            keys = entry.get("PartitionKeys", [])
+            described = [*entry["StorageDescriptor"]["Columns"], *keys]
             in_glue = [(column["Name"], column["Type"]) for column in described]
-            in_delta = [(field.name, sql_type(field.type)) for field in stored.schema().fields]
+            # Glue has columns that files are divided by apart, behind all others.
+            last = {column["Name"] for column in keys}
+            fields = sorted(stored.schema().fields, key=lambda field: field.name in last)
+            in_delta = [(field.name, sql_type(field.type)) for field in fields]
             if in_glue != in_delta:
                 wrong.append(f"{table.name}: {sorted(set(in_glue) ^ set(in_delta))[:4]}")
             tags = {
