@@ -37,6 +37,8 @@ FEW_ROWS = 50_000
 """With fewer rows, what would be followed by keys or months is built anew: one statement, not several."""
 MOST_SHARE = 0.1
 """Share of a mart's keys up to which they are computed anew one by one."""
+MOST_MONTHS = 0.5
+"""Share of a mart's months up to which they are computed anew one by one."""
 MOST_KEYS = 20_000
 """Keys that this process fetches, so that Spark need not find them again for each table."""
 
@@ -117,6 +119,9 @@ def follow(
         return True
     if isinstance(mart.increment, Months):
         months = sorted(row[0] for row in mart.increment.reached(stored, feeds).collect())
+        all_months = aggregated(uri, None, [f"count(DISTINCT {mart.increment.column})"])
+        if all_months and len(months) > MOST_MONTHS * all_months[0]:
+            return False
         if months:
             rows = mart.increment.update(months, after, mart.build)
             days = ", ".join(f"DATE '{month}'" for month in months)

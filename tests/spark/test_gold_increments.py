@@ -40,6 +40,7 @@ def only_marts_that_follow():
         # However small they are, and however much has changed.
         patch.setattr("pipeline.refresh.FEW_ROWS", 0)
         patch.setattr("pipeline.refresh.MOST_SHARE", 1.0)
+        patch.setattr("pipeline.refresh.MOST_MONTHS", 10.0)
         yield
 
 
