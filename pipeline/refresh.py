@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,10 @@ def follow(
         _say(mart, versions, settings)
         return True
     if len(found) <= most:
-        keys = spark.createDataFrame(found, keys.schema)
+        # One text instead of rows: to hand rows over, PySpark starts processes of its own.
+        texts = json.dumps([row[0] for row in found])
+        each = F.explode(F.from_json(F.lit(texts), "array<string>"))
+        keys = spark.range(1).select(each.alias(mart.increment.key))
     names = [column.name for column in mart.columns]
     rows = mart.increment.update(stored, keys, after, mart.build, names=names, clock=clock)
     _write(rows, mart, versions, settings)
