@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from contracts import entities
 from emulator.native import NativeStack
-from pipeline.catalog import glue_client
 from pipeline.cli import app, main
 from pipeline.lock import exclusive
 from pipeline.storage import list_objects
@@ -182,10 +181,8 @@ def test_wrong_use_is_told_what_is_wrong_and_what_would_be_right(
     monkeypatch.setattr(sys, "argv", ["finlake", *arguments])
     for name, value in (empty.variables | empty.aws).items():
         monkeypatch.setenv(name, value)
-    glue_client.cache_clear()
     with pytest.raises(SystemExit) as ended:
         main()
-    glue_client.cache_clear()
     shown = capfd.readouterr()
     assert_fails(subprocess.CompletedProcess(arguments, ended.value.code, *shown), 2, *said)
 
