@@ -201,9 +201,9 @@ class Slices:
     clock: Clock | None = None
     seen: Callable[[str, DataFrame, Any], DataFrame] | None = None
 
-    def follows(self, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    def follows(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
         """Whether the mart can follow when the clock's values were these and are those."""
-        return self.clock is None or bool(self.clock.period(was) == self.clock.period(now))
+        return self.clock is None or bool(self.clock.period(before) == self.clock.period(after))
 
     def keys(self, feeds: Mapping[str, DataFrame], after: Table, clock: Mapping[str, Any]) -> DataFrame:
         """Keys of which the mart may say something else now, each once.
