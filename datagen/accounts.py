@@ -20,13 +20,10 @@ from datagen.iban import UNIQUE_DIGITS, iban, unique_number
 from datagen.rng import Bools, Choice, Draws, Ints, Quantiles, stream_key
 from datagen.schedule import (
     BASE_DAY,
-    Block,
     Growth,
+    Numbered,
     Plan,
     Rotation,
-    block_count,
-    block_of,
-    existing_of,
 )
 
 NAME, PREFIX, WIDTH = "accounts", "A", 12
@@ -139,27 +136,6 @@ def _changed(plan: Plan, batch: int) -> Ints:
     index = _rotation(plan).changed(batch)
     opened = opened_day(plan, index, customer_of(plan, index))
     return index[closed_day(plan, index, opened) >= BASE_DAY + batch]
-
-
-def blocks(plan: Plan, batch: int) -> int:
-    """Number of blocks in a batch."""
-    growth = plan.accounts
-    return block_count(growth.end(batch) - growth.start(batch) + len(_changed(plan, batch)))
-
-
-def block(plan: Plan, batch: int, number: int) -> Block:
-    """Row indices of one block."""
-    return block_of(plan.accounts, batch, number, _changed(plan, batch))
-
-
-def existing_blocks(plan: Plan, batch: int) -> int:
-    """Number of blocks in a snapshot."""
-    return block_count(plan.accounts.end(batch))
-
-
-def existing(plan: Plan, batch: int, number: int) -> Block:
-    """Row indices of one block of a snapshot."""
-    return existing_of(plan.accounts, batch, number)
 
 
 @lru_cache(maxsize=2)
@@ -281,17 +257,19 @@ def _growth(plan: Plan) -> Growth:
     return plan.accounts
 
 
+_NUMBERED = Numbered(_growth, _changed)
+
 ACCOUNTS = Entity(
     name=NAME,
     prefix=PREFIX,
     width=WIDTH,
     growth=_growth,
-    blocks=blocks,
-    block=block,
+    blocks=_NUMBERED.blocks,
+    block=_NUMBERED.block,
     table=table,
     older=lambda rows: rows.replace(branch_code=to.replaced(rows.columns["branch_code"], NEXT_BRANCH)),
     owner=customer_of,
-    existing_blocks=existing_blocks,
-    existing=existing,
+    existing_blocks=_NUMBERED.existing_blocks,
+    existing=_NUMBERED.existing,
     gone=gone,
 )

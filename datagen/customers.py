@@ -31,13 +31,10 @@ from datagen.rng import Choice, Draws, Ints, Quantiles, choice
 from datagen.schedule import (
     BASE_DAY,
     BLOCK_ROWS,
-    Block,
     Growth,
+    Numbered,
     Plan,
     Rotation,
-    block_count,
-    block_of,
-    existing_of,
 )
 
 NAME, PREFIX, WIDTH = "customers", "C", 10
@@ -170,16 +167,6 @@ def leaving(plan: Plan, batch: int, rows: int, owner: Callable[[Plan, Ints], Int
     return np.concatenate(found)
 
 
-def existing_blocks(plan: Plan, batch: int) -> int:
-    """Number of blocks in a snapshot."""
-    return block_count(plan.customers.end(batch))
-
-
-def existing(plan: Plan, batch: int, number: int) -> Block:
-    """Row indices of one block of a snapshot."""
-    return existing_of(plan.customers, batch, number)
-
-
 def _rotation(plan: Plan) -> Rotation:
     return Rotation(plan, NAME, plan.customers)
 
@@ -187,17 +174,6 @@ def _rotation(plan: Plan) -> Rotation:
 @lru_cache(maxsize=2)
 def _changed(plan: Plan, batch: int) -> Ints:
     return _rotation(plan).changed(batch) if batch else no_rows()
-
-
-def blocks(plan: Plan, batch: int) -> int:
-    """Number of blocks in a batch."""
-    growth = plan.customers
-    return block_count(growth.end(batch) - growth.start(batch) + len(_changed(plan, batch)))
-
-
-def block(plan: Plan, batch: int, number: int) -> Block:
-    """Row indices of one block."""
-    return block_of(plan.customers, batch, number, _changed(plan, batch))
 
 
 @dataclass(frozen=True)
@@ -347,6 +323,8 @@ def _growth(plan: Plan) -> Growth:
     return plan.customers
 
 
+_NUMBERED = Numbered(_growth, _changed)
+
 _NEXT_SEGMENT = dict(zip(SEGMENTS, (*SEGMENTS[1:], SEGMENTS[0]), strict=True))
 
 CUSTOMERS = Entity(
@@ -354,12 +332,12 @@ CUSTOMERS = Entity(
     prefix=PREFIX,
     width=WIDTH,
     growth=_growth,
-    blocks=blocks,
-    block=block,
+    blocks=_NUMBERED.blocks,
+    block=_NUMBERED.block,
     table=table,
     older=lambda rows: rows.replace(segment=to.replaced(rows.columns["segment"], _NEXT_SEGMENT)),
     owner=lambda plan, index: index,
-    existing_blocks=existing_blocks,
-    existing=existing,
+    existing_blocks=_NUMBERED.existing_blocks,
+    existing=_NUMBERED.existing,
     gone=gone,
 )

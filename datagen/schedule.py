@@ -6,7 +6,7 @@ after it. Days are counted from 1970-01-01.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
@@ -126,6 +126,36 @@ def existing_of(growth: Growth, batch: int, number: int) -> Block:
     """Cut one block out of all rows of ``growth`` at the end of a batch."""
     low, high = number * BLOCK_ROWS, min((number + 1) * BLOCK_ROWS, growth.end(batch))
     return Block(np.arange(low, high, dtype=np.int64), max(0, min(growth.start(batch), high) - low))
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """The blocks of an entity whose rows are numbered in the order in which they come.
+
+    Attributes:
+        growth: Its row indices by batch.
+        changed: Row indices, ascending, from before a batch that change in it.
+    """
+
+    growth: Callable[[Plan], Growth]
+    changed: Callable[[Plan, int], Ints]
+
+    def blocks(self, plan: Plan, batch: int) -> int:
+        """Number of blocks in a batch."""
+        growth = self.growth(plan)
+        return block_count(growth.end(batch) - growth.start(batch) + len(self.changed(plan, batch)))
+
+    def block(self, plan: Plan, batch: int, number: int) -> Block:
+        """Row indices of one block: those that change, then the new ones."""
+        return block_of(self.growth(plan), batch, number, self.changed(plan, batch))
+
+    def existing_blocks(self, plan: Plan, batch: int) -> int:
+        """Number of blocks in a snapshot."""
+        return block_count(self.growth(plan).end(batch))
+
+    def existing(self, plan: Plan, batch: int, number: int) -> Block:
+        """Row indices of one block of a snapshot."""
+        return existing_of(self.growth(plan), batch, number)
 
 
 @dataclass(frozen=True)

@@ -17,28 +17,7 @@ from datagen.loans.delinquency import state
 from datagen.loans.due import caught_up_on, due_on
 from datagen.loans.origination import PREFIX, WIDTH, customer_of
 from datagen.rng import Ints
-from datagen.schedule import BASE_DAY, Block, Growth, Plan, block_count, block_of, existing_of
-
-
-def blocks(plan: Plan, batch: int) -> int:
-    """Number of blocks in a batch."""
-    growth = plan.loans
-    return block_count(growth.end(batch) - growth.start(batch) + len(_changed(plan, batch)))
-
-
-def block(plan: Plan, batch: int, number: int) -> Block:
-    """Row indices of one block."""
-    return block_of(plan.loans, batch, number, _changed(plan, batch))
-
-
-def existing_blocks(plan: Plan, batch: int) -> int:
-    """Number of blocks in a snapshot."""
-    return block_count(plan.loans.end(batch))
-
-
-def existing(plan: Plan, batch: int, number: int) -> Block:
-    """Row indices of one block of a snapshot."""
-    return existing_of(plan.loans, batch, number)
+from datagen.schedule import BASE_DAY, Growth, Numbered, Plan
 
 
 @lru_cache(maxsize=2)
@@ -66,17 +45,19 @@ def _growth(plan: Plan) -> Growth:
     return plan.loans
 
 
+_NUMBERED = Numbered(_growth, _changed)
+
 LOANS = Entity(
     name=NAME,
     prefix=PREFIX,
     width=WIDTH,
     growth=_growth,
-    blocks=blocks,
-    block=block,
+    blocks=_NUMBERED.blocks,
+    block=_NUMBERED.block,
     table=table,
     older=lambda rows: rows.replace(branch_code=to.replaced(rows.columns["branch_code"], NEXT_BRANCH)),
     owner=customer_of,
-    existing_blocks=existing_blocks,
-    existing=existing,
+    existing_blocks=_NUMBERED.existing_blocks,
+    existing=_NUMBERED.existing,
     gone=gone,
 )
