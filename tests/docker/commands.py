@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from containers import PORTS
 from lakehouse import QUICK_JVM, Lakehouse, clean_environment, free_port
 
 from emulator.docker import COMPOSE_FILE, DockerStack
@@ -22,7 +23,6 @@ ROOT = Path(__file__).parents[2]
 # What the images are built from.
 SOURCES = ("contracts", "datagen", "docker", "emulator", "ml", "pipeline")
 FILES = (".dockerignore", "docker-compose.yml", "LICENSE", "README.md", "constraints.txt", "pyproject.toml")
-PORT_VARIABLES = ("FINLAKE_PORT", "FINLAKE_SPARK_PORT", "FINLAKE_SPARK_UI_PORT")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Clone:
 def own_variables(name: str) -> dict[str, str]:
     """A Compose project name and ports that nobody else uses."""
     project = f"finlake-{name}-{os.getpid()}"
-    return {"COMPOSE_PROJECT_NAME": project} | {port: str(free_port()) for port in PORT_VARIABLES}
+    return {"COMPOSE_PROJECT_NAME": project} | {port: str(free_port()) for port in PORTS.values()}
 
 
 def disturbed_run(

@@ -60,6 +60,15 @@ def test_an_emulator_has_a_user_a_volume_and_a_health_check(services: dict[str, 
     assert all(mount["read_only"] for mount in mounted)
 
 
+def test_an_image_is_built_by_one_service_alone(services: dict[str, Any]) -> None:
+    # Builds side by side would make an image each, and the next `up` would start running containers anew.
+    built = [service["image"] for service in services.values() if "build" in service]
+    assert sorted(built) == ["finlake-datagen", "finlake-gateway", "finlake-spark"]
+    others = [service for service in services.values() if "build" not in service]
+    own = [service for service in others if service["image"].startswith("finlake-")]
+    assert {service["pull_policy"] for service in own} == {"never"}
+
+
 def test_services_wait_until_those_before_them_are_healthy(services: dict[str, Any]) -> None:
     needs = {name: sorted(service.get("depends_on", {})) for name, service in services.items()}
     assert needs == {
