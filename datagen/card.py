@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,11 +19,15 @@ from datagen.profile import Profile
 from datagen.schedule import Plan
 
 BARS = 12
-"""Greatest number of bars in a plot of categories."""
+"""Greatest number of bars in a plot of categories, besides the one of all others."""
+MOST_CATEGORIES = 4 * BARS
+"""With more values than this, a text is no category."""
 BINS = 24
 """Bars of a plot of numbers or dates."""
 _EDGES = (0.005, 0.995)
 """Quantiles between which numbers are plotted; few are beyond."""
+_LONG_TAIL = 8
+"""How many times the median the end of a plot is, from which on it is a logarithmic one."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class ColumnCard:
         low: Least value, for numbers and dates.
         middle: Median.
         high: Greatest value.
+        scale: ``linear``, or ``logarithmic``: how wide the bars of numbers are.
     """
 
     column: Column
@@ -65,6 +71,7 @@ class ColumnCard:
     low: str = ""
     middle: str = ""
     high: str = ""
+    scale: str = "linear"
 
 
 def write_card(file: Path, manifests: Sequence[Manifest], profile: Profile) -> None:
@@ -130,10 +137,11 @@ def describe_column(column: Column, values: pl.Series) -> ColumnCard:
     if values.dtype.is_temporal():
         return ColumnCard(column, missing, distinct, "dates", _dates(present), (), *_range(present.dt.date()))
     if values.dtype.is_numeric():
-        return ColumnCard(column, missing, distinct, "numbers", _numbers(present), (), *_range(present))
-    if distinct <= BARS or column.allowed_values:
+        bars, scale = _numbers(present)
+        return ColumnCard(column, missing, distinct, "numbers", bars, (), *_range(present), scale)
+    if distinct <= MOST_CATEGORIES or column.allowed_values:
         return ColumnCard(column, missing, distinct, "categories", _categories(present))
-    examples = tuple(present.head(3).to_list())
+    examples = tuple(present.unique(maintain_order=True).head(3).to_list())
     return ColumnCard(column, missing, distinct, "texts", examples=examples)
 
 
@@ -148,20 +156,32 @@ def _range(values: pl.Series) -> tuple[str, str, str]:
 
 
 def _categories(values: pl.Series) -> tuple[Bar, ...]:
-    counts = values.value_counts(sort=True).rows()
-    return _bars([(str(value), rows) for value, rows in counts[:BARS]])
+    counts = [(str(value), rows) for value, rows in values.value_counts(sort=True).rows()]
+    others = counts[BARS:]
+    rest = [(f"{len(others)} others", sum(rows for _, rows in others))] if others else []
+    return _bars(counts[:BARS] + rest)
 
 
-def _numbers(values: pl.Series) -> tuple[Bar, ...]:
-    """Bars of equal width between the least and the greatest of nearly all values."""
+def _numbers(values: pl.Series) -> tuple[tuple[Bar, ...], str]:
+    """Bars of equal width between the least and the greatest of nearly all values, and how they are scaled.
+
+    Of amounts with a long tail, the first bar would hold nearly all: theirs are of equal width by logarithm.
+    """
     numbers = values.cast(pl.Float64)
     low, high = (numbers.quantile(edge) or 0.0 for edge in _EDGES)
-    width = (high - low) / BINS or 1.0
     inside = numbers.filter((numbers >= low) & (numbers <= high))
+    long_tailed = low > 0 and high > _LONG_TAIL * (inside.median() or high)
+    if long_tailed:
+        inside, low, high = inside.log(), math.log(low), math.log(high)
+    width = (high - low) / BINS or 1.0
     place = ((inside - low) / width).cast(pl.Int64).clip(0, BINS - 1)
     counts = dict(place.value_counts().iter_rows())
-    used = range(BINS) if high > low else range(1)
-    return _bars([(f"{low + width * n:,.2f} and on", counts.get(n, 0)) for n in used])
+    edges = [low + width * n for n in range(BINS if high > low else 1)]
+    bars = [
+        (f"{math.exp(edge) if long_tailed else edge:,.2f} and on", counts.get(n, 0))
+        for n, edge in enumerate(edges)
+    ]
+    return _bars(bars), "logarithmic" if long_tailed else "linear"
 
 
 def _dates(values: pl.Series) -> tuple[Bar, ...]:

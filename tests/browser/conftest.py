@@ -66,11 +66,11 @@ def exported(bank: Settings, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens a page and waits until its charts are drawn; whatever it complains of fails the test."""
+    """Opens a page and waits until it is ready; whatever it complains of fails the test."""
     complaints: list[str] = []
     contexts = []
 
-    def opened(address: str, **options: Any) -> Page:
+    def opened(address: str, *, ready: Callable[[Page], None] = settled, **options: Any) -> Page:
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         page = context.new_page()
@@ -78,7 +78,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
         page.goto(address)
-        settled(page)
+        ready(page)
         return page
 
     yield opened

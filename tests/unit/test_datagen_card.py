@@ -108,6 +108,28 @@ def test_plots_count_all_rows():
     )
 
 
+def test_amounts_with_a_long_tail_are_plotted_by_logarithm():
+    column = Column("amount", "decimal(18,2)", "Amount.")
+    long = describe_column(column, pl.Series([10.0**power for power in range(6)] * 100))
+    assert (long.scale, long.low, long.high) == ("logarithmic", "1.0", "100,000.0")
+    assert [bar.rows for bar in long.bars if bar.rows] == [100] * 6
+    assert long.bars[0].label == "1.00 and on"
+    assert describe_column(column, pl.Series([-1.0, 1.0, 1_000.0] * 100)).scale == "linear"
+
+
+def test_many_categories_are_the_most_frequent_ones_and_the_others_together():
+    values = [f"c{n:02}" for n in range(20) for _ in range(40 - n)]
+    bars = describe_column(Column("kind", "string", "Kind."), pl.Series(values)).bars
+    assert [bar.label for bar in bars] == [f"c{n:02}" for n in range(12)] + ["8 others"]
+    assert sum(bar.rows for bar in bars) == len(values)
+
+
+def test_examples_of_texts_differ():
+    values = ["same"] * 50 + [f"text {n}" for n in range(100)]
+    card = describe_column(Column("text", "string", "Text."), pl.Series(values))
+    assert card.examples == ("same", "text 0", "text 1")
+
+
 def test_values_cannot_break_out_of_the_page(tmp_path):
     from dataclasses import replace
 
