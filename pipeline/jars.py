@@ -46,7 +46,17 @@ class Jar:
         return f"{self.name}-{self.revision}.jar"
 
 
+# By name: Java takes the class archive only for the order it was made with, and the class path of a Glue job
+# on this machine is all jars of the folder by name.
 JARS = (
+    # The release that hadoop-aws 3.3.4 was built with.
+    Jar(
+        organisation="com.amazonaws",
+        name="aws-java-sdk-bundle",
+        revision="1.12.262",
+        size=280_645_251,
+        sha256="873fe7cf495126619997bec21c44de5d992544aea7e632fdc77adb1a0915bae5",
+    ),
     Jar(
         organisation="io.delta",
         name="delta-spark_2.12",
@@ -68,14 +78,6 @@ JARS = (
         revision="3.3.4",
         size=962_685,
         sha256="53f9ae03c681a30a50aa17524bd9790ab596b28481858e54efd989a826ed3a4a",
-    ),
-    # The release that hadoop-aws 3.3.4 was built with.
-    Jar(
-        organisation="com.amazonaws",
-        name="aws-java-sdk-bundle",
-        revision="1.12.262",
-        size=280_645_251,
-        sha256="873fe7cf495126619997bec21c44de5d992544aea7e632fdc77adb1a0915bae5",
     ),
     # One patch release after Spark itself: the resolver had no 3.5.6 when this was pinned.
     Jar(
@@ -100,7 +102,7 @@ def missing_jars(folder: Path | None = None) -> list[Jar]:
 
 
 def ensure_jars(folder: Path | None = None) -> list[Path]:
-    """Fetch what is missing, check it, and return the paths of all jars.
+    """Fetch what is missing, check it, and return the paths of all jars, by name.
 
     Does nothing but look at file sizes when all are there. What is fetched counts only after its
     SHA-256 was checked, so that an interrupted or a forged download never reaches Spark.

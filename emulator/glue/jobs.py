@@ -21,7 +21,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from emulator.gateway.local import Context, ServiceError
 from emulator.glue import runner
 from emulator.glue.clients import SECRET, Clients, code_of, split_uri
-from emulator.glue.command import SPARK, Plan, error_message, plan, spark_conf, submit_arguments
+from emulator.glue.command import (
+    SPARK,
+    Plan,
+    error_message,
+    java_options,
+    plan,
+    spark_conf,
+    submit_arguments,
+)
 from emulator.glue.logs import LogStream
 from emulator.glue.modules import FAILED, InstallError, Modules
 from emulator.glue.settings import MIB, GlueSettings
@@ -402,7 +410,7 @@ class Jobs:
             "spark.local.dir": str(scratch),
             "spark.hadoop.hadoop.tmp.dir": str(scratch),
             "spark.driver.extraJavaOptions": " ".join(
-                ["-Duser.timezone=UTC", "-XX:-UsePerfData", f"-Djava.io.tmpdir={scratch}"]
+                [*java_options(self._settings.jars), f"-Djava.io.tmpdir={scratch}"]
             ),
             "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
             "spark.hadoop.fs.s3a.endpoint": self._s3_endpoint,

@@ -21,6 +21,7 @@ import psutil
 
 LOOK_SECONDS = 0.1
 END_SECONDS = 2.0
+END_LOOK_SECONDS = 0.02
 KILLED = 137  # as a shell says it of what was killed
 OUT_OF_MEMORY = "out-of-memory"
 
@@ -41,13 +42,24 @@ def memory_of(processes: list[psutil.Process]) -> int:
     return total
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process still does something: one that has ended may be listed until its parent asks how."""
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def end(processes: list[psutil.Process]) -> None:
     """Ask processes to end, then end them."""
     for process in processes:
         with suppress(psutil.Error):
             process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=END_SECONDS)
-    for process in alive:
+    until = time.monotonic() + END_SECONDS
+    # Not by psutil.wait_procs: it waits for the parent to ask, too, and what was left behind by the command
+    # has the machine's first process for a parent, which may take its time.
+    while any(is_alive(process) for process in processes) and time.monotonic() < until:
+        time.sleep(END_LOOK_SECONDS)
+    for process in filter(is_alive, processes):
         with suppress(psutil.Error):
             process.kill()
 
@@ -74,7 +86,7 @@ def main() -> int:
             break
         time.sleep(LOOK_SECONDS)
     # Whatever it has left behind, too; psutil knows a process by its start time, not by its number alone.
-    left = [*family(process), *(one for one in seen.values() if one.is_running())]
+    left = [*family(process), *(one for one in seen.values() if is_alive(one))]
     code = child.poll()  # before it is waited for elsewhere, and its code is lost
     end(left)
     if code is None:

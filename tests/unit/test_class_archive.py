@@ -7,8 +7,9 @@ from pathlib import Path
 import pyspark
 import pytest
 
+from emulator.glue.command import java_options, spark_conf
 from pipeline import class_archive
-from pipeline.jars import class_path, java_command, missing_jars
+from pipeline.jars import class_path, jar_folder, java_command, missing_jars
 
 
 @pytest.fixture
@@ -56,3 +57,11 @@ def test_java_takes_the_installed_archive_for_sparks_class_path():
     ):
         run = subprocess.run([*command, classes, "-version"], capture_output=True, text=True, check=False)
         assert run.returncode == code, run.stderr
+
+
+@pytest.mark.skipif(bool(missing_jars()), reason="Spark's jars are not there: `make install` fetches them")
+def test_a_glue_job_with_delta_has_the_class_path_that_the_archive_was_made_with():
+    jars = sorted(jar_folder().glob("*.jar"))
+    conf = spark_conf({}, {}, jars, frozenset({"delta"}))
+    assert conf["spark.driver.extraClassPath"] == class_path()
+    assert f"-XX:SharedArchiveFile={class_archive.archive_file()}" in java_options(jar_folder())
