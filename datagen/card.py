@@ -168,9 +168,9 @@ def _numbers(values: pl.Series) -> tuple[tuple[Bar, ...], str]:
     Of amounts with a long tail, the first bar would hold nearly all: theirs are of equal width by logarithm.
     """
     numbers = values.cast(pl.Float64)
-    low, high = (numbers.quantile(edge) or 0.0 for edge in _EDGES)
+    low, high, middle = (numbers.quantile(edge) or 0.0 for edge in (*_EDGES, 0.5))
     inside = numbers.filter((numbers >= low) & (numbers <= high))
-    long_tailed = low > 0 and high > _LONG_TAIL * (inside.median() or high)
+    long_tailed = low > 0 and high > _LONG_TAIL * middle
     if long_tailed:
         inside, low, high = inside.log(), math.log(low), math.log(high)
     width = (high - low) / BINS or 1.0
