@@ -95,7 +95,7 @@ locals {
           Resource = flatten([for layer, folders in access.above : [for folder in folders : "${local.s3[layer]}/${folder}"]])
         },
       ],
-      length(access.read) == 0 ? [] : [
+      length(flatten(values(access.read))) == 0 ? [] : [
         {
           Sid    = "ReadData"
           Effect = "Allow"
