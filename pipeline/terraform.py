@@ -308,6 +308,10 @@ HINTS = (
     ),
     (r"acquiring the state lock", "another Terraform is at work on this stage: wait for it to end"),
     (
+        r"Invalid value for (input )?variable|No value for required variable",
+        "values of a stage are in its file in terraform/envs, what they may be in terraform/variables.tf",
+    ),
+    (
         r"AWS account ID not allowed",
         "set AWS_PROFILE to one of the account that account_id in terraform/envs names",
     ),
