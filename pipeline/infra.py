@@ -95,6 +95,8 @@ def render_contracts() -> str:
             "parents": sorted({str(column.parent_entity) for column in contract.parents} - {name}),
             "history": contract.keeps_history,
             "pii": {column.name: column.pii_class for column in contract.columns if column.pii_class},
+            "key": list(contract.key),
+            "required": [column.name for column in contract.columns if column.required],
         }
         for name, contract in sorted(load_contracts().items())
     }

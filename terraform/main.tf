@@ -127,6 +127,7 @@ module "glue" {
   name               = local.name
   entities           = { for entity, value in var.entities : entity => value.description }
   parents            = { for entity, value in var.entities : entity => value.parents }
+  rulesets           = var.data_quality ? { for entity, value in var.entities : entity => { key = value.key, required = value.required } } : {}
   workflow           = var.workflow
   auto_scaling       = var.auto_scaling
   gold_marts         = sort(keys(var.gold_marts))

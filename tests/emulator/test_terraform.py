@@ -199,7 +199,7 @@ MEANT = (
     ("MISMATCHED_TYPE_BUT_USABLE", "StringEquals requires", "the boundary is one ARN, without a pattern"),
     (
         "RESOURCE_MISMATCH",
-        "athena:*:*:(capacity-reservation|datacatalog)",
+        "capacity-reservation|datacatalog",
         "tags of the workgroup; of the others there is none",
     ),
     (
