@@ -27,7 +27,6 @@ locals {
     "pydantic-settings",
     "PyYAML",
     "rich",
-    "sqlglot",
     "tenacity",
     "typer",
   ]
