@@ -634,7 +634,10 @@ def test_a_wheel_that_does_not_work_fails_its_trial_and_all_jobs_go_back(
     assert run.returncode == 1, run.stderr
     done = json.loads(run.stdout)
     assert (done["state"], done["rolled_back"]) == ("FAILED", True)
-    assert "this delivery is broken" in done["error"]
+    logs, group = client(environ, "logs"), f"/aws-glue/jobs/{done['trial']}/error"
+    assert f"its log is {done['run_id']} in the log group {group}" in done["error"]
+    found = logs.get_log_events(logGroupName=group, logStreamName=done["run_id"])["events"]
+    assert "this delivery is broken" in "\n".join(event["message"] for event in found)
     assert len(done["jobs"]) == len(before)
     assert jobs() == before
 
