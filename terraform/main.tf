@@ -115,6 +115,7 @@ module "iam" {
 
   permissions_boundary_arn = var.permissions_boundary_arn
   erasure_policy           = var.erasure_policy
+  publishing_policy        = var.publishing_policy
 
   account_id = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition

@@ -172,6 +172,12 @@ variable "erasure_policy" {
   default     = false
 }
 
+variable "publishing_policy" {
+  description = "Whether to make a policy for the people who run `finlake publish`; it is attached to nobody. It needs public_access or databricks."
+  type        = bool
+  default     = false
+}
+
 variable "access_logs" {
   description = "Whether a bucket gets the access logs of the others."
   type        = bool
