@@ -302,7 +302,7 @@ HINTS = (
         "has saved",
     ),
     (
-        r"(?s)acquiring the state lock.*?Lock Info:\s+ID:\s*(?P<id>[0-9a-f-]{36})",
+        r"(?s)acquiring the state lock.*?Lock Info:(?:\\n|\s)*ID:\s*(?P<id>[0-9a-f-]{36})",
         "another Terraform is at work on this stage. Only if it was killed, and you are sure of it: "
         "terraform -chdir=terraform force-unlock {id}",
     ),
