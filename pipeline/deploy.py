@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MODULES = "--additional-python-modules"
+LOGS = "--custom-logGroup-prefix"
 DIGITS = 16  # of the SHA-256 in a key; terraform/modules/glue takes as many
 GOING_ON = ("STARTING", "RUNNING", "STOPPING", "WAITING")
 POLL_SECONDS = 5.0
@@ -168,7 +169,8 @@ def deploy(
         if trial != "":
             done.trial = short[trial] if trial else names[0]
             timeout = 60 * (start_minutes + float(after[done.trial].get("Timeout") or 0))
-            _try(glue, done, timeout, poll_seconds, report)
+            group = after[done.trial]["DefaultArguments"].get(LOGS, "/aws-glue/jobs")
+            _try(glue, done, report, timeout=timeout, poll_seconds=poll_seconds, log_group=f"{group}/error")
     except BaseException as error:
         # Ctrl-C as well: half a deployment is worse than none.
         done.error = explained.with_hint if (explained := explain(error)) else str(error)
@@ -228,7 +230,9 @@ def _with_code(update: Mapping[str, Any], code: Deployed, pins: Mapping[str, str
     }
 
 
-def _try(glue: GlueClient, done: Deployed, timeout: float, poll_seconds: float, report: Report) -> None:
+def _try(
+    glue: GlueClient, done: Deployed, report: Report, *, timeout: float, poll_seconds: float, log_group: str
+) -> None:
     """Run the trial job to its end.
 
     Raises:
@@ -252,8 +256,11 @@ def _try(glue: GlueClient, done: Deployed, timeout: float, poll_seconds: float, 
         report(f"{done.trial} is {done.state.lower()}")
         time.sleep(poll_seconds)
     if done.state != "SUCCEEDED":
-        said = run.get("ErrorMessage") or "no message; its log tells more"
-        raise FinlakeError(f"{done.trial} ended as {done.state} (run {done.run_id}): {said}")
+        said = run.get("ErrorMessage") or "no message"
+        raise FinlakeError(
+            f"{done.trial} ended as {done.state}: {said}; "
+            f"its log is {done.run_id} in the log group {log_group}"
+        )
 
 
 def _go_back(glue: GlueClient, before: Mapping[str, Any], done: Deployed, report: Report) -> None:

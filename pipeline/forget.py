@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import re
 import secrets
 import zlib
@@ -29,6 +28,7 @@ from deltalake import write_deltalake
 from contracts import Contract, load_contracts
 from pipeline.erasure import ACCOUNT_NUMBER, SUBJECT, Person, as_row, erase_line, erase_row, nobody, read_line
 from pipeline.errors import FinlakeError, UsageError
+from pipeline.forget_journal import Journal
 from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import input_versions, is_current, provenance
 from pipeline.layout import SAMPLE_BYTES, Layout, inspect
@@ -74,57 +74,6 @@ class Forgotten:
         """The report as plain values, for JSON."""
         places = [{"place": place.place, "erased": place.count} for place in self.places]
         return {"customer_id": self.customer_id, "dry_run": self.dry_run, "places": places}
-
-
-@dataclass
-class Journal:
-    """What an erasure has to know to be done again.
-
-    Attributes:
-        customer_id: Whom it erases.
-        person: Keys and values to look for.
-        marts: Names of the marts that were up to date when it began.
-        files: For each Bronze file to be replaced: its ETag before, and SHA-256 of its new content.
-    """
-
-    customer_id: str
-    person: Person
-    marts: list[str] = field(default_factory=list)
-    files: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def to_json(self) -> bytes:
-        """As it is stored."""
-        person = {"keys": {name: sorted(keys) for name, keys in self.person.keys.items()}}
-        document = {
-            "customer_id": self.customer_id,
-            "person": person | {"values": sorted(self.person.values)},
-            "marts": self.marts,
-            "files": self.files,
-        }
-        return json.dumps(document).encode()
-
-    @classmethod
-    def from_json(cls, text: bytes) -> Journal:
-        """What was stored."""
-        found = json.loads(text)
-        keys = {name: set(keys) for name, keys in found["person"]["keys"].items()}
-        files = {path: (old, new) for path, (old, new) in found["files"].items()}
-        return cls(found["customer_id"], Person(keys, set(found["person"]["values"])), found["marts"], files)
-
-
-def refuse_while_forgetting(settings: Settings) -> None:
-    """Let nobody load anything while an erasure is not at its end.
-
-    Raises:
-        FinlakeError: One has broken off; the message says how to end it.
-    """
-    for info in list_objects(settings.table_uri("ops", "_forget")):
-        if found := read_bytes(info.uri):
-            who = Journal.from_json(found).customer_id
-            raise FinlakeError(
-                f"the erasure of customer {who} has not come to its end",
-                f"end it: finlake forget {who} --yes",
-            )
 
 
 def forget(

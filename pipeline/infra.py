@@ -23,6 +23,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -94,6 +95,8 @@ def render_contracts() -> str:
             "parents": sorted({str(column.parent_entity) for column in contract.parents} - {name}),
             "history": contract.keeps_history,
             "pii": {column.name: column.pii_class for column in contract.columns if column.pii_class},
+            "key": list(contract.key),
+            "required": [column.name for column in contract.columns if column.required],
         }
         for name, contract in sorted(load_contracts().items())
     }
@@ -248,6 +251,7 @@ def open_local(
     require("terraform")
     child = local_environment(environ)
     _check_endpoint(child["AWS_ENDPOINT_URL"])
+    check_stage_file(project, LOCAL)
     _check_contracts(project)
     folder = project / ".finlake" / "terraform" / LOCAL
     folder.mkdir(parents=True, exist_ok=True)
@@ -414,7 +418,8 @@ def check_cloud(project: Path, stage: str, environ: Mapping[str, str]) -> None:
     """Refuse to touch AWS while anything points Terraform at an emulator.
 
     Raises:
-        UsageError: The stage is unknown, an endpoint is set, or tflocal's override file lies around.
+        UsageError: The stage is unknown, its file is wrong (see :func:`check_stage_file`), an endpoint is
+            set, or tflocal's override file lies around.
     """
     known = sorted(path.stem for path in (project / "terraform" / "envs").glob("*.tfvars"))
     if stage not in known:
@@ -422,6 +427,7 @@ def check_cloud(project: Path, stage: str, environ: Mapping[str, str]) -> None:
             f"there is no stage {stage!r}; known are {', '.join(known)}",
             f"a new one needs terraform/envs/{stage}.tfvars",
         )
+    check_stage_file(project, stage)
     override = project / "terraform" / OVERRIDE_FILE
     if override.exists():
         raise UsageError(
@@ -463,6 +469,34 @@ def read_account(project: Path, stage: str) -> Account:
             f"set AWS_PROFILE to one of account {wanted}; the stage's is account_id in {file}",
         )
     return Account(caller["Account"], caller["Arn"], region)
+
+
+def check_stage_file(project: Path, stage: str) -> None:
+    """Refuse a stage's file that would not do what it says.
+
+    Terraform only warns of a name that it does not know, and goes on without its value. And the same
+    names made for another ``environment`` are another stage's.
+
+    Raises:
+        UsageError: The file sets a variable that there is not, or names another stage.
+    """
+    file = project / "terraform" / "envs" / f"{stage}.tfvars"
+    names = re.findall(r"(?m)^(\w+)\s*=", file.read_text(encoding="utf-8"))
+    declared = re.findall(
+        r'(?m)^variable "(\w+)"', (project / "terraform" / "variables.tf").read_text(encoding="utf-8")
+    )
+    for name in names:
+        if name not in declared:
+            close = get_close_matches(name, declared, n=1)
+            raise UsageError(
+                f"{file} sets {name}, and there is no such variable",
+                f"did you mean {close[0]}?" if close else "terraform/variables.tf has all of them",
+            )
+    if (named := stage_value(project, stage, "environment")) != stage:
+        raise UsageError(
+            f"{file} is of the stage {named!r}, not of {stage}" if named else f"{file} names no environment",
+            f'it needs the line: environment = "{stage}"',
+        )
 
 
 def stage_value(project: Path, stage: str, name: str) -> str | None:

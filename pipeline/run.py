@@ -23,7 +23,7 @@ from contracts import Contract, load_contracts, load_order
 from pipeline.catalog import catalog_tables, gold_tables, register, register_views
 from pipeline.errors import FinlakeError, NoAnswerError, UsageError, explain
 from pipeline.files import ALL_DAYS, Days, gzip_problem, inspect_files
-from pipeline.forget import refuse_while_forgetting
+from pipeline.forget_journal import refuse_while_forgetting
 from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import in_order, input_versions, is_current
 from pipeline.history import table_name

@@ -302,11 +302,15 @@ HINTS = (
         "has saved",
     ),
     (
-        r"(?s)acquiring the state lock.*?ID:\s*(?P<id>[0-9a-f-]{36})",
+        r"(?s)acquiring the state lock.*?Lock Info:(?:\\n|\s)*ID:\s*(?P<id>[0-9a-f-]{36})",
         "another Terraform is at work on this stage. Only if it was killed, and you are sure of it: "
         "terraform -chdir=terraform force-unlock {id}",
     ),
     (r"acquiring the state lock", "another Terraform is at work on this stage: wait for it to end"),
+    (
+        r"Invalid value for (input )?variable|No value for required variable",
+        "values of a stage are in its file in terraform/envs, what they may be in terraform/variables.tf",
+    ),
     (
         r"AWS account ID not allowed",
         "set AWS_PROFILE to one of the account that account_id in terraform/envs names",

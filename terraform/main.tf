@@ -115,6 +115,7 @@ module "iam" {
 
   permissions_boundary_arn = var.permissions_boundary_arn
   erasure_policy           = var.erasure_policy
+  publishing_policy        = var.publishing_policy
 
   account_id = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition
@@ -127,6 +128,7 @@ module "glue" {
   name               = local.name
   entities           = { for entity, value in var.entities : entity => value.description }
   parents            = { for entity, value in var.entities : entity => value.parents }
+  rulesets           = var.data_quality ? { for entity, value in var.entities : entity => { key = value.key, required = value.required } } : {}
   workflow           = var.workflow
   auto_scaling       = var.auto_scaling
   gold_marts         = sort(keys(var.gold_marts))

@@ -33,6 +33,11 @@ output "erasure_policy_arn" {
   value       = module.iam.erasure_policy_arn
 }
 
+output "publishing_policy_arn" {
+  description = "ARN of the policy for the people who publish masked copies; null when there is none."
+  value       = module.iam.publishing_policy_arn
+}
+
 output "workflow" {
   description = "Name of the Glue workflow; null when there is none."
   value       = module.glue.workflow

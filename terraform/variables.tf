@@ -54,12 +54,14 @@ variable "tags" {
 }
 
 variable "entities" {
-  description = "Entities with a Silver job: description, the parents whose Silver tables the job reads, whether all versions are kept in a history table, and the class of each column with personal data. Written from the contracts by `finlake infra sync` into contracts.auto.tfvars.json."
+  description = "Entities with a Silver job: description, the parents whose Silver tables the job reads, whether all versions are kept in a history table, the class of each column with personal data, the key, and the columns that must have a value. Written from the contracts by `finlake infra sync` into contracts.auto.tfvars.json."
   type = map(object({
     description = string
     parents     = list(string)
     history     = optional(bool, false)
     pii         = optional(map(string), {})
+    key         = optional(list(string), [])
+    required    = optional(list(string), [])
   }))
 
   validation {
@@ -170,6 +172,12 @@ variable "erasure_policy" {
   default     = false
 }
 
+variable "publishing_policy" {
+  description = "Whether to make a policy for the people who run `finlake publish`; it is attached to nobody. It needs public_access or databricks."
+  type        = bool
+  default     = false
+}
+
 variable "access_logs" {
   description = "Whether a bucket gets the access logs of the others."
   type        = bool
@@ -273,6 +281,12 @@ variable "models_path" {
 }
 
 # --- what a stage may have besides; all off -------------------------------------------------------
+
+variable "data_quality" {
+  description = "Whether to make a ruleset for Glue Data Quality of each Silver table, from its contract. The tables must be there, so not before the first run of the jobs, which check every row by rules of their own."
+  type        = bool
+  default     = false
+}
 
 variable "databricks" {
   description = "For a Databricks workspace that reads the masked copies through a role, while nothing is public: external_id (which Unity Catalog shows for the storage credential), and principal_arn where it is not Unity Catalog's own role. Null for none."

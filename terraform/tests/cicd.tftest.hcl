@@ -16,6 +16,10 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:s3:::mocked" }
   }
 
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:mocked" }
+  }
+
   mock_resource "aws_codeconnections_connection" {
     defaults = { arn = "arn:aws:codeconnections:eu-central-1:123456789012:connection/11111111-2222-3333-4444-555555555555" }
   }

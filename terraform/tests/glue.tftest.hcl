@@ -271,3 +271,36 @@ run "a_schedule_that_glue_would_refuse_is_refused" {
 
   expect_failures = [var.workflow]
 }
+
+run "rulesets_say_what_the_contracts_say" {
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    rulesets = { loans = { key = ["loan_id"], required = ["loan_id", "principal"] } }
+  }
+
+  assert {
+    condition = (
+      aws_glue_data_quality_ruleset.silver["loans"].ruleset == "Rules = [ IsPrimaryKey \"loan_id\", IsComplete \"loan_id\", IsComplete \"principal\" ]"
+      && aws_glue_data_quality_ruleset.silver["loans"].target_table[0].database_name == "lake_dev_silver"
+      && aws_glue_data_quality_ruleset.silver["loans"].target_table[0].table_name == "loans"
+    )
+    error_message = "A ruleset must check key and required columns of the Silver table."
+  }
+}
+
+run "a_ruleset_without_a_key_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    rulesets = { loans = { key = [], required = [] } }
+  }
+
+  expect_failures = [var.rulesets]
+}

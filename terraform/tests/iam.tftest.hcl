@@ -152,7 +152,7 @@ run "least_privilege" {
   }
 }
 
-run "public_copies_and_a_key_add_exactly_that" {
+run "a_key_may_be_used_and_public_copies_are_no_jobs_business" {
   module {
     source = "./modules/iam"
   }
@@ -163,12 +163,10 @@ run "public_copies_and_a_key_add_exactly_that" {
   }
 
   assert {
-    condition = (
-      strcontains(aws_iam_role_policy.this["silver-accounts"].policy, "arn:aws:s3:::lake-dev-public-silver/accounts/*")
-      && !strcontains(aws_iam_role_policy.this["silver-accounts"].policy, "lake-dev-public-gold")
-      && strcontains(aws_iam_role_policy.this["gold"].policy, "arn:aws:s3:::lake-dev-public-gold/*")
-    )
-    error_message = "Each job must write the masked copies of its own tables only."
+    condition = !anytrue([
+      for policy in concat(values(aws_iam_role_policy.this), aws_iam_policy.boundary) : strcontains(policy.policy, "public")
+    ])
+    error_message = "Masked copies are made by people: no job may write them."
   }
 
   assert {
@@ -289,4 +287,39 @@ run "people_who_erase_persons_may_delete_old_versions_of_data_only" {
     ]) == toset([for name in ["bronze", "silver", "gold", "public-silver", "public-gold"] : "arn:aws:s3:::lake-dev-${name}"])
     error_message = "It must reach all layers and masked copies, but neither scripts nor logs."
   }
+}
+
+run "people_who_publish_may_read_tables_and_write_copies" {
+  module {
+    source = "./modules/iam"
+  }
+
+  variables {
+    publishing_policy = true
+    public_buckets    = { silver = "lake-dev-public-silver", gold = "lake-dev-public-gold" }
+  }
+
+  assert {
+    condition = {
+      for statement in jsondecode(aws_iam_policy.publishing[0].policy).Statement : statement.Sid => toset(statement.Resource) if contains(statement.Action, "s3:GetObject")
+      } == {
+      Read        = toset(["arn:aws:s3:::lake-dev-silver/*", "arn:aws:s3:::lake-dev-gold/*"])
+      WriteCopies = toset(["arn:aws:s3:::lake-dev-public-silver/*", "arn:aws:s3:::lake-dev-public-gold/*"])
+    }
+    error_message = "It must read Silver and Gold, and write the copies and nothing else."
+  }
+}
+
+run "nobody_can_publish_to_nowhere" {
+  command = plan
+
+  module {
+    source = "./modules/iam"
+  }
+
+  variables {
+    publishing_policy = true
+  }
+
+  expect_failures = [aws_iam_policy.publishing]
 }

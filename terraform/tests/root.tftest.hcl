@@ -16,6 +16,10 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:iam::123456789012:policy/mocked" }
   }
 
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::mocked" }
+  }
+
   mock_resource "aws_quicksight_data_source" {
     defaults = { arn = "arn:aws:quicksight:eu-central-1:123456789012:datasource/mocked" }
   }

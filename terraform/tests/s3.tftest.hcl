@@ -1,5 +1,9 @@
 # Buckets of the lake: every one is versioned, encrypted, closed to the public and TLS-only.
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::mocked" }
+  }
+}
 
 variables {
   names = {

@@ -10,10 +10,7 @@ import ast
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
-import venv
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -28,6 +25,7 @@ from lakehouse import free_port
 from pyathena import connect
 from pyathena.error import OperationalError
 from pyathena.pandas.cursor import PandasCursor
+from separate_venv import python_with
 from sqlalchemy import MetaData, Table, create_engine, func, inspect, select
 
 from emulator.native import NativeStack
@@ -165,31 +163,6 @@ def requirements(client: str) -> Path:
     return CLIENTS / f"{client}.txt"
 
 
-def python_with(client: str) -> Path:
-    """The Python of a client's virtual environment, made anew if the requirements have changed."""
-    folder = ROOT / ".venv-clients" / client
-    python, made_of = folder / "bin" / "python", folder / "made-of.txt"
-    wanted = requirements(client).read_bytes()
-    if not made_of.is_file() or made_of.read_bytes() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, symlinks=True)  # without pip: this one's does for all
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            python,
-            "install",
-            "--quiet",
-            "-r",
-            requirements(client),
-        ]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{client} cannot be installed: {done.stderr}"
-        made_of.write_bytes(wanted)
-    return python
-
-
 Outcomes = dict[str, dict[str, Any]]
 
 
@@ -200,7 +173,10 @@ def outcomes_of(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Call
 
     def of(client: str) -> Outcomes:
         if client not in known:
-            python, file = python_with(client), tmp_path_factory.mktemp(client) / "outcomes.json"
+            python, file = (
+                python_with(client, requirements(client)),
+                tmp_path_factory.mktemp(client) / "outcomes.json",
+            )
             done = subprocess.run(
                 [python, CLIENTS / "run.py", f"with_{client}", file],
                 env=os.environ | {"BUCKET": BUCKET},

@@ -12,9 +12,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -119,22 +122,146 @@ def test_the_configuration_is_valid(initialised: Path) -> None:
     assert said["warning_count"] == 0, said["diagnostics"]
 
 
-def test_the_modules_keep_their_promises(initialised: Path) -> None:
-    done = terraform(initialised, "test", "-no-color")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 failed" in done.stdout
+@dataclass
+class TerraformTests:
+    """What ``terraform test`` said.
+
+    Attributes:
+        code: Its exit code.
+        passed: How many runs passed.
+        errors: What failed, as Terraform says it.
+        policies: Each IAM policy that a run rendered, as JSON, and the first run that did.
+    """
+
+    code: int = 0
+    passed: int = 0
+    errors: list[str] = field(default_factory=list)
+    policies: dict[str, str] = field(default_factory=dict)
 
 
-@pytest.mark.parametrize("root", ["bootstrap", "cicd"])
-def test_the_other_root_modules_keep_their_promises(
-    initialised: Path, provider: tf.ProviderSource, root: str
-) -> None:
-    folder = initialised / root
+# A policy within a line of JSON. Terraform sorts keys, and a policy of ours has no Id.
+POLICY = re.compile(rb'"(\{\\"Statement\\"(?:[^"\\]|\\.)*)"')
+TEST_RUN = re.compile(rb'"@testfile":"([^"]+)","@testrun":"([^"]+)"')
+LONG = 1_000_000  # bytes: such a line ends with the provider's whole schema, and is not worth decoding
+
+
+def run_tests(folder: Path) -> TerraformTests:
+    """Run the Terraform tests of a root module, and keep the policies that they render."""
+    done = TerraformTests()
+    command = ["terraform", "test", "-json", "-verbose"]
+    environ = tf.without_missing_config(_environ())
+    with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE) as process:
+        for line in process.stdout or ():
+            if len(line) < LONG:
+                event = json.loads(line)
+                if event["type"] == "test_summary":
+                    done.passed = event["test_summary"]["passed"]
+                elif event["type"] == "diagnostic" and event["diagnostic"]["severity"] == "error":
+                    done.errors.append(f"{event.get('@testrun')}: {event['diagnostic']}")
+            if POLICY.search(line) and (run := TEST_RUN.search(line)):
+                for policy in POLICY.findall(line):
+                    text = json.loads(b'"' + policy + b'"')
+                    done.policies.setdefault(text, f"{run[1].decode()}: {run[2].decode()}")
+    done.code = process.returncode
+    return done
+
+
+@pytest.fixture(scope="module")
+def tested(initialised: Path, provider: tf.ProviderSource) -> dict[str, TerraformTests]:
+    """The tests of all three root modules, run once."""
     mirror = [f"-plugin-dir={provider.folder}"] if provider.folder else []
-    done = terraform(folder, "init", "-input=false", "-no-color", *mirror)
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = terraform(folder, "test", "-no-color")
-    assert done.returncode == 0, done.stdout + done.stderr
+    for other in ("bootstrap", "cicd"):
+        done = terraform(initialised / other, "init", "-input=false", "-no-color", *mirror)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return {name: run_tests(initialised / name) for name in (".", "bootstrap", "cicd")}
+
+
+@pytest.mark.parametrize("root", [".", "bootstrap", "cicd"])
+def test_the_modules_keep_their_promises(tested: dict[str, TerraformTests], root: str) -> None:
+    assert tested[root].errors == []
+    assert tested[root].code == 0
+    assert tested[root].passed > 0
+
+
+# What parliament finds in policies and is meant so: kind, what it names, why.
+MEANT = (
+    ("MALFORMED", "neither Resource nor NotResource", "a trust policy names no resource"),
+    (
+        "UNKNOWN_FEDERATION_SOURCE",
+        "oidc-provider/token.actions.githubusercontent.com",
+        "GitHub's, which parliament does not know",
+    ),
+    (
+        "MISMATCHED_TYPE",
+        "ArnLike requires a value of type Arn",
+        "CloudWatch Logs puts an ARN into that context",
+    ),
+    ("MISMATCHED_TYPE_BUT_USABLE", "StringEquals requires", "the boundary is one ARN, without a pattern"),
+    (
+        "RESOURCE_MISMATCH",
+        "capacity-reservation|datacatalog",
+        "tags of the workgroup; of the others there is none",
+    ),
+    (
+        "RESOURCE_MISMATCH",
+        "s3:::",
+        "parliament takes a colon for the end of a part; Terraform's state key has one (env:/)",
+    ),
+    (
+        "RESOURCE_MISMATCH",
+        "codestar-connections:UseConnection",
+        "connections have two names, and CodePipeline may ask for either",
+    ),
+    ("RESOURCE_STAR", "cloudwatch:DescribeAlarms", "a listing; AWS asks for all"),
+    (
+        "RESOURCE_STAR",
+        "glue:|logs:",
+        "of a VPC endpoint: the roles say which, and only this account gets through",
+    ),
+    ("RESOURCE_STAR", "kms:", "in a key's policy, that is this key"),
+    (
+        "RESOURCE_POLICY_PRIVILEGE_ESCALATION",
+        "finlake-prod|lake-prod",
+        "who delivers buckets delivers their policies: hence the approval (docs/deploy.md)",
+    ),
+    (
+        "PERMISSIONS_MANAGEMENT_ACTIONS",
+        "s3:putbucketpolicy|iam:putrolepolicy",
+        "the same, and roles within the boundary",
+    ),
+    ("PERMISSIONS_MANAGEMENT_ACTIONS", "iam:passrole", "one role, to one service"),
+    ("PERMISSIONS_MANAGEMENT_ACTIONS", "kms:putkeypolicy", "else nobody could ever manage the key again"),
+    ("CREDENTIALS_EXPOSURE", "ecr:getauthorizationtoken", "SageMaker pulls its image"),
+    ("CREDENTIALS_EXPOSURE", "sts:assumerole", "Unity Catalog asks for a role that may take on itself"),
+)
+
+
+@pytest.mark.filterwarnings("ignore:pkg_resources")
+def test_policies_hold_nothing_that_parliament_would_change(tested: dict[str, TerraformTests]) -> None:
+    import parliament
+
+    policies = {text: run for done in tested.values() for text, run in done.policies.items()}
+    assert len(policies) > 100
+    found: dict[str, str] = {}
+    for text, run in policies.items():
+        for finding in parliament.analyze_policy_string(text, include_community_auditors=True).findings:
+            details = finding.detail if isinstance(finding.detail, list) else [finding.detail]
+            for detail in details or [""]:
+                said = f"{finding.issue}: {detail or finding.location.get('actions')}"
+                found[said] = f"{run}: {text}"
+    unused = [
+        (kind, named)
+        for kind, named, _ in MEANT
+        if not any(said.startswith(f"{kind}:") and re.search(named, said) for said in found)
+    ]
+    meant = {
+        said
+        for said in found
+        for kind, named, _ in MEANT
+        if said.startswith(f"{kind}:") and re.search(named, said)
+    }
+    assert {said: where for said, where in found.items() if said not in meant} == {}
+    assert unused == [], "parliament finds these no more"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +298,97 @@ def test_a_broken_promise_is_noticed(
         path.write_text(text)
     assert done.returncode == 1
     assert "Test assertion failed" in done.stdout + done.stderr
+
+
+# --- what AWS refuses ----------------------------------------------------------------------------
+
+ERROR_OF_AWS = (
+    "<ErrorResponse><Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
+)
+ERROR_OF_S3 = "<Error><Code>{}</Code><Message>{}</Message></Error>"
+CALLER = """<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::210987654321:user/me</Arn>
+<UserId>AIDA</UserId><Account>210987654321</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"""
+TAKEN = "The requested bucket name is not available."
+
+
+class RefusingAws(BaseHTTPRequestHandler):
+    """As much of AWS as a refusal needs: who asks, and a bucket whose name somebody else has."""
+
+    expired = False
+
+    def do_POST(self) -> None:
+        if self.expired:
+            said = ("ExpiredToken", "The security token included in the request is expired")
+            self.answer(403, ERROR_OF_AWS.format(*said))
+        else:
+            self.answer(200, CALLER)
+
+    def do_HEAD(self) -> None:
+        self.answer(404, "")
+
+    def do_PUT(self) -> None:
+        self.answer(409, ERROR_OF_S3.format("BucketAlreadyExists", TAKEN))
+
+    def answer(self, status: int, text: str) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(status)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the test says what came of it."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (True, (), "ExpiredToken", "log in again"),
+        (
+            False,
+            ("account_id=123456789012",),
+            "account ID not allowed: 210987654321",
+            "set AWS_PROFILE to one",
+        ),
+        (False, (), "BucketAlreadyExists", "choose another bucket_suffix"),
+        (False, ("bucket_suffix=My_Bank",), "lower case letters, digits", "in its file in terraform/envs"),
+    ],
+    ids=["expired credentials", "another account", "a bucket's name is taken", "a wrong value"],
+)
+def test_what_aws_refuses_comes_with_what_to_do_about_it(
+    initialised: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[bool, tuple[str, ...], str, str],
+) -> None:
+    expired, variables, said, hint = case
+    monkeypatch.setattr(RefusingAws, "expired", expired)
+    override = initialised / "path_style_override.tf"
+    override.write_text('provider "aws" {\n  s3_use_path_style = true\n}\n')
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RefusingAws)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
+    endpoint = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}
+    files = [f"wheel_path={initialised}/tests/fixtures/finlake-0.0.0-py3-none-any.whl"]
+    run = tf.Terraform(
+        folder=initialised,
+        command="terraform",
+        environ=tf.without_missing_config(_environ()) | keys | endpoint,
+        variables=["-var-file=envs/dev.tfvars", *(f"-var={value}" for value in (*files, *variables))],
+        log=tmp_path / "terraform.log",
+        source=initialised,
+        report=lambda _: None,
+    )
+    options = ["-auto-approve", "-input=false", "-json", f"-state={tmp_path}/tfstate"]
+    try:
+        with pytest.raises(FinlakeError, match=said) as caught:
+            run.run("apply", ["apply", *options, "-target=module.s3.aws_s3_bucket.this", *run.variables])
+    finally:
+        override.unlink()
+        server.shutdown()
+        server.server_close()
+    assert hint in str(caught.value.hint)
 
 
 # --- the life of a local stage -------------------------------------------------------------------
@@ -396,6 +614,34 @@ def test_deployed_code_is_what_the_next_plan_wants_the_jobs_to_have(
     assert infra.apply_local(clone, environ).changes == outcome.changes
 
 
+def test_a_wheel_that_does_not_work_fails_its_trial_and_all_jobs_go_back(
+    applied: infra.Outcome, clone: Path, environ: dict[str, str]
+) -> None:
+    glue = client(environ, "glue")
+
+    def jobs() -> dict[str, object]:
+        found = {name: glue.get_job(JobName=name)["Job"] for name in applied.outputs["jobs"].values()}
+        return {name: (job["Command"], job["DefaultArguments"]) for name, job in found.items()}
+
+    before, module = jobs(), clone / "pipeline" / "run.py"  # which the command itself does not import
+    text = module.read_text()
+    module.write_text(f'{text}\nraise RuntimeError("this delivery is broken")\n')
+    command = [sys.executable, "-m", "pipeline.cli", "deploy", "--env", "local", "--json"]
+    try:
+        run = subprocess.run(command, cwd=clone, env=environ, capture_output=True, text=True, check=False)
+    finally:
+        module.write_text(text)
+    assert run.returncode == 1, run.stderr
+    done = json.loads(run.stdout)
+    assert (done["state"], done["rolled_back"]) == ("FAILED", True)
+    logs, group = client(environ, "logs"), f"/aws-glue/jobs/{done['trial']}/error"
+    assert f"its log is {done['run_id']} in the log group {group}" in done["error"]
+    found = logs.get_log_events(logGroupName=group, logStreamName=done["run_id"])["events"]
+    assert "this delivery is broken" in "\n".join(event["message"] for event in found)
+    assert len(done["jobs"]) == len(before)
+    assert jobs() == before
+
+
 def test_two_runs_at_a_time_are_refused(applied: infra.Outcome, clone: Path, environ: dict[str, str]) -> None:
     with (clone / ".finlake/terraform/local/lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -417,6 +663,50 @@ def test_a_locked_state_is_told_from_other_failures(
         with pytest.raises(FinlakeError, match="acquiring the state lock") as caught:
             infra.plan_local(clone, environ)
     assert "another Terraform is at work on this stage" in str(caught.value.hint)
+
+
+def test_a_lock_of_a_shared_state_is_named_with_the_way_to_remove_it(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    lock = {
+        "ID": "0e3f2d5a-1111-2222-3333-444455556666",
+        "Operation": "OperationTypeApply",
+        "Who": "ann@laptop",
+    }
+    s3 = client(environ, "s3")
+    s3.create_bucket(
+        Bucket="shared-state", CreateBucketConfiguration={"LocationConstraint": environ["AWS_REGION"]}
+    )
+    s3.put_object(Bucket="shared-state", Key="lake.tfstate.tflock", Body=json.dumps(lock).encode())
+    (tmp_path / "main.tf").write_text('terraform {\n  backend "s3" {}\n}\n\noutput "one" {\n  value = 1\n}\n')
+    options = {
+        "bucket": "shared-state",
+        "key": "lake.tfstate",
+        "region": environ["AWS_REGION"],
+        "use_lockfile": "true",
+        "use_path_style": "true",
+        "skip_credentials_validation": "true",
+        "skip_requesting_account_id": "true",
+    }
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    run = tf.Terraform(
+        folder=tmp_path,
+        command="terraform",
+        environ=tf.without_missing_config(environ) | keys,
+        variables=[],
+        log=tmp_path / "terraform.log",
+        source=tmp_path,
+        report=lambda _: None,
+    )
+    run.run("init", ["init", "-input=false", *(f"-backend-config={name}={v}" for name, v in options.items())])
+    with pytest.raises(FinlakeError, match="acquiring the state lock") as caught:
+        run.run("plan", ["plan", "-input=false", "-json"])
+    assert f"terraform -chdir=terraform force-unlock {lock['ID']}" in str(caught.value.hint)
+    s3.delete_object(Bucket="shared-state", Key="lake.tfstate.tflock")
+    assert run.run("plan", ["plan", "-input=false", "-json"]).outputs == {"one": None}
+    for found in s3.list_objects_v2(Bucket="shared-state").get("Contents", []):
+        s3.delete_object(Bucket="shared-state", Key=found["Key"])
+    s3.delete_bucket(Bucket="shared-state")
 
 
 def test_a_stack_that_lost_everything_is_filled_again_even_after_half_an_apply(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline import cli, deploy
 from pipeline.errors import FinlakeError
 
 RUNNER = CliRunner()
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -21,7 +23,10 @@ def done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> deploy.Deployed:
     """A deployment to prod that ends as the test wants it to."""
     (tmp_path / "terraform" / "envs").mkdir(parents=True)
     (tmp_path / "terraform" / "main.tf").write_text("")
-    (tmp_path / "terraform" / "envs" / "prod.tfvars").write_text('prefix = "bank"\nregion = "eu-west-1"\n')
+    (tmp_path / "terraform" / "envs" / "prod.tfvars").write_text(
+        'environment = "prod"\nprefix = "bank"\nregion = "eu-west-1"\n'
+    )
+    shutil.copy(PROJECT / "terraform" / "variables.tf", tmp_path / "terraform")
     (tmp_path / "finlake.whl").write_text("code")
     done = deploy.Deployed("prod", "s3://s/w", "s3://s/j", ["a", "b"], "a", "jr_1", "SUCCEEDED", 61.0)
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 from pathlib import Path
 from types import SimpleNamespace
@@ -373,6 +374,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     project = tmp_path / "clone"
     (project / "terraform/envs").mkdir(parents=True)
     (project / "terraform/main.tf").touch()
+    shutil.copy(PROJECT / "terraform/variables.tf", project / "terraform")
     (project / "terraform/envs/dev.tfvars").write_text('environment = "dev"\nregion = "eu-west-1"\n')
     lock = (PROJECT / "terraform" / tf.LOCK_FILE).read_text(encoding="utf-8")
     (project / "terraform" / tf.LOCK_FILE).write_text(lock)
@@ -452,6 +454,7 @@ def error(summary: str) -> dict[str, object]:
         (error("operation error S3: ExpiredToken: The provided token has expired"), "log in again"),
         (error("AWS account ID not allowed: 210987654321"), "account_id in terraform/envs"),
         (LOCKED, "force-unlock 0e3f2d5a-1111-2222-3333-444455556666"),
+        (error("Invalid value for variable"), "what they may be in terraform/variables.tf"),
         (error("creating Glue Job: some new trouble"), "see the whole output in"),
     ],
 )
@@ -541,6 +544,33 @@ def test_a_stage_without_a_region_is_refused(project: Path) -> None:
     (project / "terraform/envs/dev.tfvars").write_text('environment = "dev"\n')
     with pytest.raises(FinlakeError, match="names no region"):
         REALLY_READ_ACCOUNT(project, "dev")
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "hint"),
+    [
+        (
+            'bucket_sufix = "x"',
+            "sets bucket_sufix, and there is no such",
+            "did you mean bucket_suffix?",
+        ),
+        (
+            "colour = true",
+            "sets colour, and there is no such",
+            "terraform/variables.tf has all of them",
+        ),
+        ('environment = "prod"', "is of the stage 'prod', not of dev", 'environment = "dev"'),
+        ("", "names no environment", 'environment = "dev"'),
+    ],
+)
+def test_a_stage_file_that_would_not_do_what_it_says_is_refused(
+    project: Path, line: str, said: str, hint: str
+) -> None:
+    known = "" if not line or line.startswith("environment") else 'environment = "dev"\n'
+    (project / "terraform/envs/dev.tfvars").write_text(f'{known}region = "eu-west-1"\n{line}\n')
+    with pytest.raises(UsageError, match=said) as caught:
+        infra.check_cloud(project, "dev", {})
+    assert hint in str(caught.value.hint)
 
 
 def test_an_unknown_stage_is_refused_with_the_known_ones(project: Path) -> None:

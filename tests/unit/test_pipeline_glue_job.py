@@ -1,5 +1,8 @@
 """What AWS Glue hands over becomes arguments and settings of finlake."""
 
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -69,3 +72,23 @@ def test_a_missing_or_unknown_layer_ends_the_job(arguments, capsys):
         parse_arguments(arguments)
     assert caught.value.code == 2
     assert "--layer" in capsys.readouterr().err
+
+
+IMPORT_AS_JOBS_DO = """
+import sys
+
+class NotThere:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"duckdb", "faker", "jinja2", "numpy", "openlineage", "psutil", "sqlglot"}:
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, NotThere())
+import pipeline.cli, pipeline.glue_job, pipeline.gold, pipeline.maintain, pipeline.run
+"""
+
+
+def test_a_job_imports_nothing_that_glue_would_have_to_be_given() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_AS_JOBS_DO], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -46,7 +46,7 @@ locals {
         Sid    = "Glue"
         Effect = "Allow"
         Action = [
-          "glue:BatchStopJobRun", "glue:CreateCrawler", "glue:CreateDatabase", "glue:CreateJob", "glue:CreateTrigger", "glue:CreateWorkflow",
+          "glue:BatchStopJobRun", "glue:CreateDatabase", "glue:CreateJob", "glue:CreateTrigger", "glue:CreateWorkflow",
           "glue:DeleteCrawler", "glue:DeleteDatabase", "glue:DeleteJob", "glue:DeleteTrigger", "glue:DeleteWorkflow",
           "glue:GetCrawler", "glue:GetDatabase", "glue:GetJob", "glue:GetJobRun", "glue:GetTags", "glue:GetTrigger", "glue:GetWorkflow",
           "glue:StartJobRun", "glue:StartTrigger", "glue:StopTrigger", "glue:TagResource", "glue:UntagResource",
@@ -55,14 +55,16 @@ locals {
         Resource = concat(
           ["${local.arn}:glue:${local.here}:catalog", "${local.arn}:glue:${local.here}:database/${local.databases}_*", "${local.arn}:glue:${local.here}:workflow/${var.name}"],
           [for kind in ["crawler", "job", "trigger"] : "${local.arn}:glue:${local.here}:${kind}/${var.name}-*"],
+          # Who deletes a database deletes what is in it, and has to be allowed to.
+          [for kind in ["table", "userDefinedFunction"] : "${local.arn}:glue:${local.here}:${kind}/${local.databases}_*/*"],
         )
       },
       {
-        # These two kinds know no resource.
+        # These know no resource.
         Sid    = "GlueWithoutResource"
         Effect = "Allow"
         Action = [
-          "glue:CreateClassifier", "glue:CreateSecurityConfiguration", "glue:DeleteClassifier", "glue:DeleteSecurityConfiguration",
+          "glue:CreateClassifier", "glue:CreateCrawler", "glue:CreateSecurityConfiguration", "glue:DeleteClassifier", "glue:DeleteSecurityConfiguration",
           "glue:GetClassifier", "glue:GetSecurityConfiguration", "glue:UpdateClassifier",
         ]
         Resource = ["*"]
@@ -129,10 +131,17 @@ locals {
           Sid    = "Topic"
           Effect = "Allow"
           Action = [
-            "sns:CreateTopic", "sns:DeleteTopic", "sns:GetSubscriptionAttributes", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic",
-            "sns:ListTagsForResource", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource", "sns:Unsubscribe", "sns:UntagResource",
+            "sns:CreateTopic", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic",
+            "sns:ListTagsForResource", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource", "sns:UntagResource",
           ]
-          Resource = [for end in ["", ":*"] : "${local.arn}:sns:${local.here}:${var.name}-alarms${end}"]
+          Resource = ["${local.arn}:sns:${local.here}:${var.name}-alarms"]
+        },
+        {
+          # These know no resource.
+          Sid      = "Subscriptions"
+          Effect   = "Allow"
+          Action   = ["sns:GetSubscriptionAttributes", "sns:Unsubscribe"]
+          Resource = ["*"]
         },
         {
           Sid    = "Events"

@@ -27,7 +27,6 @@ locals {
     "pydantic-settings",
     "PyYAML",
     "rich",
-    "sqlglot",
     "tenacity",
     "typer",
   ]
@@ -225,6 +224,23 @@ resource "aws_glue_trigger" "after" {
         state            = "SUCCEEDED"
       }
     }
+  }
+}
+
+# For who wants to see Glue's own scores; runs are started by them, with a role of theirs.
+resource "aws_glue_data_quality_ruleset" "silver" {
+  for_each = var.rulesets
+
+  name        = "${var.name}-${each.key}"
+  description = "Key and required columns of ${each.key}, as its contract has them."
+  ruleset = format("Rules = [ %s ]", join(", ", concat(
+    [format("IsPrimaryKey %s", join(" ", [for column in each.value.key : "\"${column}\""]))],
+    [for column in each.value.required : "IsComplete \"${column}\""],
+  )))
+
+  target_table {
+    database_name = aws_glue_catalog_database.this["silver"].name
+    table_name    = each.key
   }
 }
 

@@ -14,6 +14,17 @@ variable "parents" {
   default     = {}
 }
 
+variable "rulesets" {
+  description = "By Silver table, what Glue Data Quality shall find there: a key of these columns, and a value in each of those that are required. The tables must be there. Empty for none."
+  type        = map(object({ key = list(string), required = list(string) }))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for rules in values(var.rulesets) : length(rules.key) > 0])
+    error_message = "Each ruleset names the columns of a key."
+  }
+}
+
 variable "workflow" {
   description = "Workflow of all jobs: schedule is a Glue cron expression in UTC, or null to start it by hand. Null makes no workflow."
   type        = object({ schedule = optional(string) })

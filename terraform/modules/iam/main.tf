@@ -9,7 +9,7 @@ locals {
   write_objects = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]
   read_catalog  = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables"]
   write_catalog = ["glue:CreateTable", "glue:UpdateTable"]
-  public_layers = keys(var.public_buckets)
+  copies        = [for layer in sort(keys(var.public_buckets)) : "public_${layer}"]
   entities      = keys(var.entities)
   partitions = [
     "glue:BatchCreatePartition",
@@ -33,10 +33,9 @@ locals {
           bronze = [entity]
           silver = parents
         }
-        write = merge(
-          { silver = [entity, "${entity}_history", "${local.quarantine_dir}/${entity}", "${local.staging_dir}/${entity}", local.run_store] },
-          contains(local.public_layers, "silver") ? { public_silver = [entity] } : {},
-        )
+        write = {
+          silver = [entity, "${entity}_history", "${local.quarantine_dir}/${entity}", "${local.staging_dir}/${entity}", local.run_store]
+        }
         # Before it makes a folder there, S3A asks for the folder and those above it as if they were files.
         above = { silver = [local.staging_dir, "${local.staging_dir}/${entity}"] }
         # Tables as "database/table".
@@ -45,11 +44,8 @@ locals {
     },
     {
       gold = {
-        read = { silver = var.gold_inputs }
-        write = merge(
-          { silver = [local.run_store], gold = [""] },
-          contains(local.public_layers, "gold") ? { public_gold = [""] } : {},
-        )
+        read         = { silver = var.gold_inputs }
+        write        = { silver = [local.run_store], gold = [""] }
         above        = {}
         write_tables = ["${var.databases.gold}/*", "${var.databases.ops}/*"]
       }
@@ -95,7 +91,7 @@ locals {
           Resource = flatten([for layer, folders in access.above : [for folder in folders : "${local.s3[layer]}/${folder}"]])
         },
       ],
-      length(access.read) == 0 ? [] : [
+      length(flatten(values(access.read))) == 0 ? [] : [
         {
           Sid    = "ReadData"
           Effect = "Allow"
@@ -295,7 +291,7 @@ resource "aws_iam_policy" "boundary" {
           Sid      = "Data"
           Effect   = "Allow"
           Action   = sort(concat(local.write_objects, ["s3:GetBucketLocation", "s3:ListBucket"]))
-          Resource = flatten([for arn in values(local.s3) : [arn, "${arn}/*"]])
+          Resource = flatten([for layer in keys(var.buckets) : [local.s3[layer], "${local.s3[layer]}/*"]])
         },
         {
           Sid    = "Catalog"
@@ -358,4 +354,47 @@ resource "aws_iam_policy" "erasure" {
       local.use_key,
     )
   })
+}
+
+# For the people who bring masked copies up to date (`finlake publish`). No job does: it would have to be given the
+# key of the masks.
+resource "aws_iam_policy" "publishing" {
+  count = var.publishing_policy ? 1 : 0
+
+  name        = "${var.name}-publishing"
+  description = "Bring the masked copies of ${var.name} up to date, with `finlake publish`."
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [
+        {
+          Sid      = "Find"
+          Effect   = "Allow"
+          Action   = ["s3:GetBucketLocation", "s3:ListBucket"]
+          Resource = [for layer in concat(["silver", "gold"], local.copies) : local.s3[layer]]
+        },
+        {
+          Sid      = "Read"
+          Effect   = "Allow"
+          Action   = local.read_objects
+          Resource = [for layer in ["silver", "gold"] : "${local.s3[layer]}/*"]
+        },
+        {
+          Sid      = "WriteCopies"
+          Effect   = "Allow"
+          Action   = local.write_objects
+          Resource = [for layer in local.copies : "${local.s3[layer]}/*"]
+        },
+      ],
+      local.use_key,
+    )
+  })
+
+  lifecycle {
+    precondition {
+      condition     = length(local.copies) > 0
+      error_message = "There is nowhere to publish to: set public_access or databricks as well."
+    }
+  }
 }

@@ -15,3 +15,8 @@ output "erasure_policy_arn" {
   description = "ARN of the policy for the people who erase persons; null when there is none."
   value       = try(aws_iam_policy.erasure[0].arn, null)
 }
+
+output "publishing_policy_arn" {
+  description = "ARN of the policy for the people who publish masked copies; null when there is none."
+  value       = try(aws_iam_policy.publishing[0].arn, null)
+}

@@ -67,3 +67,9 @@ variable "erasure_policy" {
   type        = bool
   default     = false
 }
+
+variable "publishing_policy" {
+  description = "Whether to make a policy for the people who run `finlake publish`; it is attached to nobody."
+  type        = bool
+  default     = false
+}

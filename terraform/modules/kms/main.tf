@@ -26,7 +26,7 @@ locals {
     "kms:UpdateAlias",
     "kms:UpdateKeyDescription",
   ]
-  use = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+  crypto = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
 }
 
 resource "aws_kms_key" "this" {
@@ -42,14 +42,14 @@ resource "aws_kms_key" "this" {
         Sid       = "AccountAdministersAndDelegates"
         Effect    = "Allow"
         Principal = { AWS = local.root }
-        Action    = sort(distinct(concat(local.administer, local.use)))
+        Action    = sort(concat(local.administer, local.crypto))
         Resource  = "*"
       },
       {
         Sid       = "LogsOfTheJobs"
         Effect    = "Allow"
         Principal = { Service = "logs.${var.region}.amazonaws.com" }
-        Action    = local.use
+        Action    = local.crypto # DescribeKey has no encryption context, so it could never be allowed by this
         Resource  = "*"
         Condition = {
           ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${var.partition}:logs:${var.region}:${var.account_id}:log-group:${var.log_group_prefix}-*" }
