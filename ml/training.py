@@ -255,7 +255,9 @@ def plainest_of_the_best(
         if worse.mean() <= error:
             chosen = kind
             break
-    if chosen == best:
+    if chosen == next(iter(found)) == best:
+        why = "the best, and the plainest"
+    elif chosen == best:
         why = "the best, and no plainer one comes within a standard error of it"
     else:
         why = f"the plainest within a standard error of the best, {best}"
