@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 FEW_ROWS = 50_000
 """With fewer rows, what would be followed by keys or months is built anew: one statement, not several."""
-FEW_FACTS = 1_000_000
+FEW_FACTS = 700_000
 """With fewer rows in the table that they are of, sums are computed anew: that is as quick as to follow."""
 MOST_SHARE = 0.1
 """Share of a mart's keys up to which they are computed anew one by one."""
