@@ -220,10 +220,12 @@ def _kept(model: HistGradientBoostingClassifier, design: Floats) -> tuple[tuple[
     for (predictor,) in model._predictors:  # it offers its trees nowhere else
         nodes = predictor.nodes
         is_leaf = nodes["is_leaf"].astype(bool)
+        # Infinity where a split asks only whether the value is missing; JSON has no word for it.
+        threshold = np.minimum(nodes["num_threshold"], np.finfo(np.float64).max)
         trees.append(
             Tree(
                 column=tuple(np.where(is_leaf, -1, nodes["feature_idx"]).tolist()),
-                threshold=tuple(np.where(is_leaf, 0.0, nodes["num_threshold"]).tolist()),
+                threshold=tuple(np.where(is_leaf, 0.0, threshold).tolist()),
                 missing_left=tuple((nodes["missing_go_to_left"].astype(bool) & ~is_leaf).tolist()),
                 left=tuple(np.where(is_leaf, 0, nodes["left"]).tolist()),
                 right=tuple(np.where(is_leaf, 0, nodes["right"]).tolist()),

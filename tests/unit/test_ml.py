@@ -137,6 +137,17 @@ def test_a_model_that_was_written_and_read_predicts_the_same(labelled, model):
     assert (read.probability(labelled) == model.probability(labelled)).all()
 
 
+def test_trees_that_ask_whether_a_value_is_missing_can_be_written_and_read(learned):
+    score = np.where(learned[DEFAULT.label] == 1, np.nan, learned["credit_score"])
+    model = fit("boosting", learned | {"credit_score": score}, DEFAULT, knots=3, seed=3)
+    column = [number.name for number in model.numbers].index("credit_score")
+    splits = [split for tree in model.trees for split in zip(tree.column, tree.threshold, strict=True)]
+    assert max(threshold for owner, threshold in splits if owner == column) > 1e300, "such a split"
+    read = read_model(model.to_json())
+    assert (read.probability(learned) == model.probability(learned)).all()
+    assert np.allclose(read.score(learned).probability, model.probability(learned))
+
+
 @pytest.mark.parametrize(
     "text",
     [
