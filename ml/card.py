@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ml.training import Trained
 
-WIDTH, HEIGHT, EDGE = 320, 240, 34
+WIDTH, HEIGHT, EDGE = 320, 240, 48
 METRIC_NAMES = {"auc": "AUC", "pr_auc": "PR-AUC", "brier": "Brier score", "ks": "KS"}
 CANDIDATES = {
     "prevalence": "prevalence: the same probability for all",
