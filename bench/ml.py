@@ -32,7 +32,7 @@ from datagen.schedule import Plan
 from ml.data import Columns, Floats, take, to_columns
 from ml.metrics import Estimate, evaluate
 from ml.tasks import DEFAULT, FRAUD
-from ml.training import Trained, add_months, train
+from ml.training import Choice, Trained, add_months, train
 from pipeline.models import labelled_transactions
 from tests.feature_bank import bank, fraud_labels
 from tests.feature_sql import FRAUD_SIGNALS, LOAN_DEFAULT_FEATURES
@@ -261,20 +261,34 @@ def page(found: list[Measured], command: str) -> str:
             f"{training['test_rows']:,} rows with {training['test_events']:,}, "
             f"{training['test_first_day']} to {training['test_last_day']}.",
             "",
+            f"Chosen on the training period: {trained.choice.kind}, {trained.choice.why}.",
+            "",
+            *_choice(trained.choice),
+            "",
             "| on the test | AUC | PR-AUC | Brier score | KS |",
             "| --- | ---: | ---: | ---: | ---: |",
         ]
         for name, metrics in (trained.metrics | one.bounds).items():
             cells = " | ".join(_shown(metrics[metric]) for metric in ("auc", "pr_auc", "brier", "ks"))
-            lines.append(f"| {'**' + name + '**' if name == 'additive' else name} | {cells} |")
+            lines.append(f"| {'**' + name + '**' if name == trained.model.kind else name} | {cells} |")
         best = 2 * next(iter(one.bounds.values()))["auc"].value - 1
-        got, plain = (2 * trained.metrics[name]["auc"].value - 1 for name in ("additive", "logistic"))
+        got, plain = (2 * trained.metrics[name]["auc"].value - 1 for name in (trained.model.kind, "logistic"))
         lines += [
             "",
             f"Of the Gini coefficient (2 AUC - 1) that the bound allows, the model reaches "
             f"{got / best:.1%}, the plain logistic regression {plain / best:.1%}.",
         ]
     return "\n".join([*lines, ""])
+
+
+def _choice(choice: Choice) -> list[str]:
+    """Lines of the table on which the choice rests."""
+    name = {"auc": "AUC", "pr_auc": "PR-AUC"}[choice.criterion]
+    days = [f"{first} to {last}" for first, last in choice.periods]
+    lines = [f"| {name} in training | {' | '.join(days)} |", "| --- |" + " ---: |" * len(days)]
+    for kind, found in choice.found.items():
+        lines.append(f"| {kind} | {' | '.join(f'{value:.4f}' for value in found)} |")
+    return lines
 
 
 def _shown(one: Estimate) -> str:

@@ -113,6 +113,7 @@ def read_contract(path: Path) -> Contract:
         schema_policy=_custom(table.customProperties, "schemaPolicy") or SCHEMA_POLICIES[0],
         consequences=_consequences(table, path.name),
         keeps_history=_keeps_history(_custom(table.customProperties, "history"), path.name),
+        history_has_feed=_is_true(_custom(table.customProperties, "historyChangeFeed"), path.name),
         is_snapshot=_is_snapshot(_custom(table.customProperties, "delivery"), path.name),
         cluster_by=tuple(_list(table.customProperties, "clusterBy")),
         partition_by=tuple(str(prop.name) for prop in parted),
@@ -203,6 +204,12 @@ def _keeps_history(value: str | None, file: str) -> bool:
     if value not in (None, "scd2"):
         raise ContractError(f"{file}: customProperties.history is 'scd2' or left out, not {value!r}")
     return value == "scd2"
+
+
+def _is_true(value: str | None, file: str) -> bool:
+    if value is not None and value.lower() not in ("true", "false"):
+        raise ContractError(f"{file}: customProperties.historyChangeFeed is true or false, not {value!r}")
+    return value is not None and value.lower() == "true"
 
 
 def _is_snapshot(value: str | None, file: str) -> bool:

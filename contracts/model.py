@@ -125,6 +125,8 @@ class Contract:
         cluster_by: Columns whose like values are to stand together in Silver's files; maintenance sees to it.
         partition_by: Columns that Silver's files are divided by, into folders.
         keeps_history: Whether all versions are kept, as slowly changing dimension (SCD) type 2.
+        history_has_feed: Whether that history tells what has changed in it, by Delta's change data feed, for
+            marts that follow it.
         is_snapshot: Whether the files of a day hold all keys that there are, so that a missing one is closed.
         closes_at_most: Percentage of the open keys above which a snapshot that lacks them is not loaded;
             None for no limit.
@@ -140,6 +142,7 @@ class Contract:
     operation_column: str | None = None
     schema_policy: str = "evolve"
     keeps_history: bool = False
+    history_has_feed: bool = False
     is_snapshot: bool = False
     closes_at_most: float | None = None
     cluster_by: tuple[str, ...] = ()

@@ -13,22 +13,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from ml.additive import AdditiveModel
 from ml.drift import SCORE, WARN_FROM
 from ml.metrics import FAIR_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ml.additive import AdditiveModel
     from ml.training import Trained
 
-WIDTH, HEIGHT, EDGE = 320, 240, 34
+WIDTH, HEIGHT, EDGE = 320, 240, 48
 METRIC_NAMES = {"auc": "AUC", "pr_auc": "PR-AUC", "brier": "Brier score", "ks": "KS"}
 CANDIDATES = {
     "prevalence": "prevalence: the same probability for all",
     "logistic": "logistic regression",
-    "additive": "additive model (this one)",
-    "boosting": "gradient boosting (challenger, not kept)",
+    "additive": "additive model: a curve for each number",
+    "boosting": "gradient boosting of trees",
+}
+WAYS = {
+    "logistic": "A logistic regression: each feature adds its own part to the log-odds, so the parts of a "
+    "prediction are its reasons.",
+    "additive": "An additive logistic model: each feature adds its own part to the log-odds, so the parts of "
+    "a prediction are its reasons.",
+    "boosting": "Gradient boosting of trees, which sees features that matter together. A prediction's "
+    "reasons are Shapley values: what each feature adds to the log-odds in this row. They add up to the "
+    "prediction; what two features do together is shared between them.",
 }
 SHAPES = 8
 """How many features are drawn, those with the largest parts."""
@@ -82,8 +91,10 @@ def render(trained: Trained) -> str:
         training=trained.model.training,
         metric_names=METRIC_NAMES,
         candidates=CANDIDATES,
+        way=WAYS[trained.model.kind],
+        made_with=made_with(trained),
         plots=plots,
-        shapes=shapes(trained.model, list(trained.importance)),
+        shapes=shapes(trained),
         overall=SCORE,
         warn_from=WARN_FROM,
         fair_from=FAIR_FROM,
@@ -91,22 +102,35 @@ def render(trained: Trained) -> str:
     )
 
 
-def shapes(model: AdditiveModel, features: Sequence[str]) -> list[Plot]:
-    """What each feature adds to the log-odds, by its value."""
-    found: list[Plot] = []
+def made_with(trained: Trained) -> str:
+    """Settings of the model, in words."""
+    model, training = trained.model, trained.model.training
+    if isinstance(model, AdditiveModel):
+        bends = f"{training['knots']} knots, " if model.kind == "additive" else ""
+        return f"{bends}penalty {model.penalty}"
+    return "trees as in ml/boosting.py"
+
+
+def shapes(trained: Trained) -> list[Plot]:
+    """What each number adds to the log-odds, by its value: those with the largest parts.
+
+    Of an additive model, that is a curve; of others, means over the rows of the test.
+    """
+    curves = _curves(trained.model) if isinstance(trained.model, AdditiveModel) else trained.shapes
+    chosen = [name for name in trained.importance if curves.get(name)][:SHAPES]
+    return [plot(name, curves[name], "value", "adds to log-odds") for name in chosen]
+
+
+def _curves(model: AdditiveModel) -> dict[str, list[tuple[float, float]]]:
+    found = {}
     at = 0
     weights = np.array(model.weights)
-    drawn = {}
     for curve in model.curves:
         width = len(curve.mean)
         values = np.linspace(curve.low, curve.high, 80)
         added = model.slope * (curve.design(values) @ weights[at : at + width])
-        points = list(zip(values.tolist(), added.tolist()))
-        drawn[curve.name] = plot(curve.name, points, "value", "adds to log-odds")
+        found[curve.name] = list(zip(values.tolist(), added.tolist()))
         at += width
-    for name in features:
-        if name in drawn and len(found) < SHAPES:
-            found.append(drawn[name])
     return found
 
 

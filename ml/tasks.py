@@ -25,6 +25,7 @@ class Task:
         segments: Columns by which fairness is measured.
         horizon_months: Months after ``date`` until the label is known.
         gap_days: Days after ``date`` within which rows of one story may lie.
+        criterion: Metric by which kinds of models are compared, a name of :data:`ml.metrics.METRICS`.
         flagged_share: Share of rows that someone would look at; decides the threshold of fairness.
         limits: What a reader of the card should know.
     """
@@ -43,6 +44,7 @@ class Task:
     segments: tuple[str, ...]
     horizon_months: int
     gap_days: int
+    criterion: str
     flagged_share: float
     limits: tuple[str, ...]
 
@@ -84,6 +86,7 @@ DEFAULT = Task(
     segments=("segment", "country"),
     horizon_months=12,
     gap_days=0,
+    criterion="auc",
     flagged_share=0.10,
     limits=(
         "Age is no feature and no segment here: the date of birth is personal data that never reaches Gold. "
@@ -118,6 +121,7 @@ FRAUD = Task(
     segments=("segment", "country"),
     horizon_months=0,
     gap_days=10,
+    criterion="pr_auc",
     flagged_share=0.01,
     limits=(
         "Who is on the other side is no feature. In generated data only schemes move money between two "

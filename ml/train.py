@@ -26,10 +26,11 @@ if __package__ in (None, ""):  # run as a script: the package is beside
 
 import pyarrow as pa
 
-from ml.additive import AdditiveModel
 from ml.card import render
 from ml.data import read_folder, to_columns
 from ml.errors import ModelError
+from ml.kinds import read_model
+from ml.model import Model
 from ml.tasks import TASKS
 from ml.training import artefacts, in_words, metric_lines, reasons, train, version_of
 
@@ -70,7 +71,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=sorted(TASKS), default="default")
     parser.add_argument(
-        "--knots", type=int, default=3, help="bends of each curve; 0: a plain logistic regression"
+        "--knots",
+        type=int,
+        choices=range(1, 21),
+        metavar="N",
+        default=3,
+        help="bends of each curve of an additive model",
     )
     parser.add_argument(
         "--test-share", type=float, default=0.25, help="least share of rows that are tested on"
@@ -78,7 +84,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=200, help="draws of the bootstrap")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--challenger", type=int, choices=(0, 1), default=1, help="1: train gradient boosting too"
+        "--challenger", type=int, choices=(0, 1), default=1, help="1: gradient boosting is a candidate too"
     )
     folders = {
         "--training": ("SM_CHANNEL_TRAINING", "folder of features, Parquet or CSV with a header"),
@@ -104,9 +110,9 @@ def _bring_code(folder: Path) -> None:
 # --- what the inference container calls ---------------------------------------------------------------
 
 
-def model_fn(model_dir: str) -> AdditiveModel:
+def model_fn(model_dir: str) -> Model:
     """Load the model."""
-    return AdditiveModel.from_json((Path(model_dir) / "model.json").read_text(encoding="utf-8"))
+    return read_model((Path(model_dir) / "model.json").read_text(encoding="utf-8"))
 
 
 def input_fn(body: str | bytes, content_type: str) -> list[dict[str, Any]]:
@@ -123,7 +129,7 @@ def input_fn(body: str | bytes, content_type: str) -> list[dict[str, Any]]:
     return rows
 
 
-def predict_fn(rows: list[dict[str, Any]], model: AdditiveModel) -> list[dict[str, Any]]:
+def predict_fn(rows: list[dict[str, Any]], model: Model) -> list[dict[str, Any]]:
     """Probability, reasons, and values that training never met, of each row."""
     task = TASKS[model.task]
     lacking = sorted({name for row in rows for name in task.features if name not in row})

@@ -1,4 +1,8 @@
-"""Train a task's model: split by time, baselines first, then the model, its evaluation and its artefacts."""
+"""Train a task's model: split by time, choose a kind of model, evaluate it, and write it down.
+
+The kind is chosen on the training period alone: each candidate learns from what was known before some later
+days of it, and predicts these. The test, which comes after all of it, has no say.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,28 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sklearn
-from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ml.additive import AdditiveModel, fit
-from ml.data import Columns, Floats, codes, length, levels, take
+from ml.data import Columns, Floats, length, take
 from ml.drift import psi, reference
 from ml.errors import ModelError
-from ml.metrics import Curves, Estimate, Segment, curves, evaluate, fairness
+from ml.kinds import KINDS, fit
+from ml.metrics import METRICS, Curves, Estimate, Segment, curves, evaluate, fairness
+from ml.model import Model
 from ml.tasks import Task
 
 LEAST_EVENTS = 30
 """Events that training and test need each; with fewer, no figure would mean anything."""
+PERIODS = 3
+"""Periods at the end of training on which kinds of models are compared."""
+PERIOD_SHARE = 0.15
+"""Least share of training's rows in each of them."""
 Days = npt.NDArray[np.datetime64]
 
 
@@ -45,6 +53,25 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Why a kind of model was chosen.
+
+    Attributes:
+        kind: The kind.
+        criterion: Metric by which kinds were compared.
+        periods: First and last day of each period that was predicted; none when there was too little data.
+        found: The metric in each period, by kind.
+        why: The reason, in a sentence.
+    """
+
+    kind: str
+    criterion: str
+    periods: list[tuple[str, str]]
+    found: dict[str, list[float]]
+    why: str
+
+
+@dataclass(frozen=True)
 class Trained:
     """A model and all that there is to say about it.
 
@@ -53,31 +80,37 @@ class Trained:
         model: The model.
         version: Name and checksum of the model; the same data and options give the same.
         split: How rows were divided.
-        metrics: Metrics on the test by candidate: ``prevalence``, ``logistic``, ``additive`` (the model) and
-            ``boosting``, a challenger that is not kept.
+        choice: Why it is of its kind.
+        metrics: Metrics on the test: of ``prevalence``, and of each kind of model.
         curves: Curves on the test.
         fairness: Treatment of groups on the test, by column.
         threshold: Prediction from which on a row counts as flagged.
         drift: Stability index of features and prediction from training to test.
         importance: Mean size of each feature's part of the log-odds, on the test.
+        shapes: What each number adds to the log-odds on the test: means of equally large groups of rows, as
+            (value, part).
     """
 
     task: Task
-    model: AdditiveModel
+    model: Model
     version: str
     split: Split
+    choice: Choice
     metrics: dict[str, dict[str, Estimate]]
     curves: Curves
     fairness: dict[str, list[Segment]]
     threshold: float
     drift: dict[str, float]
     importance: dict[str, float]
+    shapes: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """Figures as plain values, for JSON."""
         return {
             "model": self.task.name,
             "version": self.version,
+            "kind": self.model.kind,
+            "choice": asdict(self.choice),
             "training": self.model.training,
             "metrics": {
                 name: {metric: asdict(estimate) for metric, estimate in found.items()}
@@ -111,7 +144,7 @@ def train(
         test_share: Least share of labelled rows that the test takes, the newest days.
         draws: Draws of the bootstrap for intervals.
         seed: Seed of all that is drawn.
-        challenger: Whether gradient boosting is trained as well, to see what an additive model misses.
+        challenger: Whether gradient boosting is a candidate as well.
 
     Raises:
         ModelError: There is too little to learn from.
@@ -119,20 +152,17 @@ def train(
     labelled = take(columns, ~np.isnan(columns[task.label]))
     split = split_by_time(labelled, task, test_share)
     learned, unseen = take(labelled, split.train), take(labelled, split.test)
-    model = fit(learned, task, knots=knots, seed=seed)
-    linear = fit(learned, task, knots=0, seed=seed)
+    kinds = [kind for kind in KINDS if challenger or kind != "boosting"]
+    choice = choose(learned, task, kinds, knots=knots, seed=seed)
+    models = {kind: fit(kind, learned, task, knots=knots, seed=seed) for kind in kinds}
+    model = models[choice.kind]
     truth, events = unseen[task.label], float(learned[task.label].mean())
-    predicted = model.probability(unseen)
-    candidates = {
-        "prevalence": np.full(len(truth), events),
-        "logistic": linear.probability(unseen),
-        "additive": predicted,
-    }
-    if challenger:
-        candidates["boosting"] = _boosted(learned, unseen, task, seed)
+    found = {"prevalence": np.full(len(truth), events)}
+    found |= {kind: candidate.probability(unseen) for kind, candidate in models.items()}
+    predicted = found[choice.kind]
     metrics = {
-        name: evaluate(truth, found, unseen[task.group], draws=draws, seed=seed)
-        for name, found in candidates.items()
+        name: evaluate(truth, probability, unseen[task.group], draws=draws, seed=seed)
+        for name, probability in found.items()
     }
     in_training = model.probability(learned)
     threshold = float(np.quantile(in_training, 1 - task.flagged_share))
@@ -161,16 +191,110 @@ def train(
         model=model,
         version=version_of(model),
         split=split,
+        choice=choice,
         metrics=metrics,
         curves=curves(truth, predicted),
         fairness={name: fairness(truth, predicted, unseen[name], threshold) for name in task.segments},
         threshold=threshold,
         drift=psi(unseen, predicted, model.reference),
         importance=dict(sorted(zip(model.features, map(float, size)), key=lambda pair: -pair[1])),
+        shapes={
+            number.name: _shape(unseen[number.name], scored.parts[:, place])
+            for place, number in enumerate(model.numbers)
+        },
     )
 
 
-def version_of(model: AdditiveModel) -> str:
+def choose(columns: Columns, task: Task, kinds: Sequence[str], *, knots: int, seed: int = 0) -> Choice:
+    """Choose a kind of model by time-based cross-validation.
+
+    Each of the last ``PERIODS`` periods is predicted by models that learned from what was known, label and
+    all, before its first day. The plainest kind wins that is not worse than the best by more than a standard
+    error of the difference over the periods (Breiman et al., Classification and Regression Trees, 1984).
+
+    Args:
+        columns: Rows of training, all labels known.
+        task: What is predicted; its ``criterion`` is the metric.
+        kinds: Candidates, the plainest first.
+        knots: Bends of each curve of an additive model.
+        seed: Seed of all that is drawn.
+    """
+    measure, truth, day = METRICS[task.criterion], columns[task.label], columns[task.date]
+    periods: list[tuple[str, str]] = []
+    scores: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for first, last in _periods(day):
+        train, test = known_before(day, first, task), (day >= first) & (day <= last)
+        if min(_outcomes(truth[train])) < LEAST_EVENTS or min(_outcomes(truth[test])) < LEAST_EVENTS:
+            continue
+        learned, later = take(columns, train), take(columns, test)
+        periods.append((str(first), str(last)))
+        for kind in kinds:
+            predicted = fit(kind, learned, task, knots=knots, seed=seed).probability(later)
+            scores[kind].append(measure(truth[test], predicted, np.ones(len(predicted))))
+    if not periods:
+        why = f"the plainest, as no period of training has {LEAST_EVENTS} events before it and in it"
+        return Choice(kinds[0], task.criterion, periods, scores, why)
+    return plainest_of_the_best(scores, task.criterion, periods)
+
+
+def plainest_of_the_best(
+    scores: Mapping[str, Sequence[float]], criterion: str, periods: Sequence[tuple[str, str]]
+) -> Choice:
+    """The plainest kind that is not worse than the best by more than a standard error of the difference.
+
+    Args:
+        scores: A metric, of which more is better, by kind and period; the plainest kind first.
+        criterion: Its name.
+        periods: First and last days of the periods.
+    """
+    found = {kind: [float(value) for value in values] for kind, values in scores.items()}
+    best = max(found, key=lambda kind: np.mean(found[kind]))
+    for kind, values in found.items():
+        worse = np.array(found[best]) - np.array(values)
+        error = float(np.std(worse, ddof=1) / np.sqrt(len(worse))) if len(worse) > 1 else 0.0
+        if worse.mean() <= error:
+            chosen = kind
+            break
+    if chosen == next(iter(found)) == best:
+        why = "the best, and the plainest"
+    elif chosen == best:
+        why = "the best, and no plainer one comes within a standard error of it"
+    else:
+        why = f"the plainest within a standard error of the best, {best}"
+    return Choice(chosen, criterion, list(periods), found, why)
+
+
+def _periods(day: Days) -> list[tuple[np.datetime64, np.datetime64]]:
+    """First and last days of the last periods, the oldest first."""
+    days, counts = np.unique(day, return_counts=True)
+    found: list[tuple[np.datetime64, np.datetime64]] = []
+    last, rows = len(days) - 1, 0
+    for place in range(len(days) - 1, 0, -1):
+        rows += counts[place]
+        if rows >= PERIOD_SHARE * len(day) and len(found) < PERIODS:
+            found.append((days[place], days[last]))
+            last, rows = place - 1, 0
+    return found[::-1]
+
+
+def _outcomes(truth: Floats) -> tuple[int, int]:
+    """Rows with the event, and without."""
+    return int((truth == 1).sum()), int((truth == 0).sum())
+
+
+def _shape(values: Floats, parts: Floats, groups: int = 24) -> list[tuple[float, float]]:
+    """Means of values and parts in groups of rows, ascending; the same value is in one group only."""
+    there = np.flatnonzero(~np.isnan(values))
+    if not len(there):
+        return []
+    edges = np.unique(np.quantile(values[there], np.arange(1, groups) / groups))
+    group = np.searchsorted(edges, values[there], side="left")
+    counts = np.bincount(group)
+    means = [np.bincount(group, column[there])[counts > 0] / counts[counts > 0] for column in (values, parts)]
+    return list(zip(*(mean.tolist() for mean in means)))
+
+
+def version_of(model: Model) -> str:
     """Name and checksum of a model."""
     return f"{model.task}-{hashlib.sha256(model.to_json().encode()).hexdigest()[:12]}"
 
@@ -188,10 +312,9 @@ def split_by_time(columns: Columns, task: Task, test_share: float) -> Split:
     newest = [int((day >= one).sum()) for one in days]
     enough = [one for one, rows in zip(days, newest) if rows >= test_share * len(day)]
     first = enough[-1]
-    known_by = add_months(day, task.horizon_months) + np.timedelta64(task.gap_days, "D")
-    train, test = (known_by < first) if task.gap_days else (known_by <= first), day >= first
+    train, test = known_before(day, first, task), day >= first
     for name, rows in (("training", train), ("the test", test)):
-        events, others = int((truth[rows] == 1).sum()), int((truth[rows] == 0).sum())
+        events, others = _outcomes(truth[rows])
         if min(events, others) < LEAST_EVENTS:
             raise ModelError(
                 f"there is too little to learn from: {name} would have {events} events in "
@@ -199,6 +322,12 @@ def split_by_time(columns: Columns, task: Task, test_share: float) -> Split:
                 _more(task),
             )
     return Split(train, test, str(first), str(day[train].max()))
+
+
+def known_before(day: Days, first: np.datetime64, task: Task) -> npt.NDArray[np.bool_]:
+    """Which rows, of these days, were known, label and all, before a day began."""
+    known_by = add_months(day, task.horizon_months) + np.timedelta64(task.gap_days, "D")
+    return (known_by < first) if task.gap_days else (known_by <= first)
 
 
 def add_months(days: Days, months: int) -> Days:
@@ -219,27 +348,7 @@ def _more(task: Task) -> str:
     return f"train on more customers, or on more days{known}"
 
 
-def _boosted(learned: Columns, unseen: Columns, task: Task, seed: int) -> Floats:
-    """What gradient boosting, which sees all interactions, predicts from the same."""
-    known = {name: levels(learned[name])[:250] for name in task.categories}
-
-    def matrix(columns: Columns) -> Floats:
-        numbers = [columns[name] for name in task.numbers]
-        coded = [codes(columns[name], known[name]).astype(np.float64) for name in task.categories]
-        return np.column_stack([*numbers, *[np.where(code < 0, np.nan, code) for code in coded]])
-
-    mask = [False] * len(task.numbers) + [True] * len(task.categories)
-    model = HistGradientBoostingClassifier(
-        categorical_features=mask, early_stopping=False, max_iter=100, learning_rate=0.08, max_leaf_nodes=15,
-        l2_regularization=1.0, random_state=seed,
-    )  # fmt: skip
-    found: Floats = model.fit(matrix(learned), learned[task.label]).predict_proba(matrix(unseen))[:, 1]
-    return found
-
-
-def reasons(
-    model: AdditiveModel, columns: Columns, parts: Floats, *, most: int = 3
-) -> list[list[dict[str, Any]]]:
+def reasons(model: Model, columns: Columns, parts: Floats, *, most: int = 3) -> list[list[dict[str, Any]]]:
     """What raised each prediction above what is usual: features, values and parts, the largest first."""
     order = np.argsort(-parts, axis=1)[:, :most]
     found = []
@@ -282,7 +391,7 @@ def _shown(value: float | str | None) -> str:
 
 def metric_lines(trained: Trained) -> list[str]:
     """Metrics as SageMaker's metric definitions read them from the log: ``name=value;``."""
-    found = trained.metrics["additive"]
+    found = trained.metrics[trained.model.kind]
     return [f"test_{re.sub('[^a-z_]', '', name)}={estimate.value:.6f};" for name, estimate in found.items()]
 
 

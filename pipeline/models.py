@@ -21,11 +21,12 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from ml.additive import AdditiveModel
 from ml.card import render
 from ml.data import Columns, length, read_folder, to_columns
 from ml.drift import SCORE, WARN_FROM, psi
 from ml.errors import ModelError
+from ml.kinds import read_model
+from ml.model import Model
 from ml.tasks import DEFAULT, TASKS, Task
 from ml.training import Trained, artefacts, in_words, reasons, train, version_of
 from pipeline.catalog import CatalogTable, register
@@ -297,7 +298,7 @@ def score_loans(
 
 
 def scored(
-    model: AdditiveModel, columns: Columns, customers: Sequence[str | None], at: datetime
+    model: Model, columns: Columns, customers: Sequence[str | None], at: datetime
 ) -> tuple[pa.Table, Scoring]:
     """Scores of some loans as rows of the table, and what is to say about them."""
     found, version = model.score(columns), version_of(model)
@@ -351,7 +352,7 @@ def _warnings(
     return found
 
 
-def load_model(name: str, settings: Settings, model: str | None = None) -> AdditiveModel:
+def load_model(name: str, settings: Settings, model: str | None = None) -> Model:
     """A kept model: the lake's newest, or the one in a folder.
 
     Raises:
@@ -370,7 +371,7 @@ def load_model(name: str, settings: Settings, model: str | None = None) -> Addit
     if content is None:
         raise UsageError(f"there is no model in {model or uri}", "it is the folder that holds model.json")
     try:
-        found = AdditiveModel.from_json(content.decode())
+        found = read_model(content.decode())
     except ModelError as error:
         raise FinlakeError(f"{uri}/model.json: {error}", error.hint) from error
     if found.task != name:

@@ -34,15 +34,14 @@ def train_command(
         float,
         typer.Option(min=0.05, max=0.9, help="Least share of rows that are tested on, the newest days."),
     ] = 0.25,
-    knots: Annotated[
-        int, typer.Option(min=0, max=20, help="Bends of each curve; 0: plain logistic regression.")
-    ] = 3,
+    knots: Annotated[int, typer.Option(min=1, max=20, help="Bends of each curve of an additive model.")] = 3,
     draws: Annotated[
         int, typer.Option(min=0, max=10_000, help="Draws of the bootstrap for intervals.")
     ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
     challenger: Annotated[
-        bool, typer.Option("--challenger/--no-challenger", help="Whether to try gradient boosting as well.")
+        bool,
+        typer.Option("--challenger/--no-challenger", help="Whether gradient boosting is a candidate too."),
     ] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -79,6 +78,8 @@ def train_command(
         ]
         table.add_row(name, *cells)
     print_table(table)
+    choice = kept.trained.choice
+    out.print(f"Chosen: {choice.kind}, {choice.why}.", highlight=False, soft_wrap=True)
     training = report["training"]
     out.print(
         f"Trained on {training['rows']:,} rows with {training['events']:,} events up to "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deltalake import CommitProperties
@@ -12,7 +13,18 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.errors import FinlakeError
 from pipeline.gold.expectations import bad_counts, problems
-from pipeline.gold.increments import DELETED_AT, Months, Slices, Sums
+from pipeline.gold.increments import (
+    DELETED_AT,
+    FIRST,
+    LAST,
+    Lookup,
+    Reach,
+    Slices,
+    Sums,
+    Windows,
+    moved_keys,
+    moves,
+)
 from pipeline.gold.mart import GOLD, Mart, input_uri, provenance, versions_built_from
 from pipeline.report import REBUILT, UPDATED
 from pipeline.settings import Settings
@@ -20,6 +32,7 @@ from pipeline.storage import delete_folder
 from pipeline.tables import (
     TableColumn,
     aggregated,
+    changes_read_here,
     has_change_feed,
     newest_metadata,
     open_table,
@@ -32,16 +45,32 @@ from pipeline.tables import (
 )
 
 if TYPE_CHECKING:
+    import polars as pl
     from pyspark.sql import DataFrame, SparkSession
 
 FEW_ROWS = 50_000
 """With fewer rows, what would be followed by keys or months is built anew: one statement, not several."""
+FEW_FACTS = 700_000
+"""With fewer rows in the table that they are of, sums are computed anew: that is as quick as to follow."""
 MOST_SHARE = 0.1
 """Share of a mart's keys up to which they are computed anew one by one."""
-MOST_MONTHS = 0.5
-"""Share of a mart's months up to which they are computed anew one by one."""
+MOST_REACHED = 0.4
+"""Share of a mart's keys and days up to which those that changed rows reach are computed anew."""
 MOST_KEYS = 20_000
 """Keys that this process fetches, so that Spark need not find them again for each table."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What has changed since a mart was built.
+
+    Attributes:
+        since: Of inputs whose rows have changed, the versions that the mart was built from.
+        clock: Values of its clock now, if it has one.
+    """
+
+    since: Mapping[str, int]
+    clock: Mapping[str, Any]
 
 
 def refresh(
@@ -64,8 +93,8 @@ def refresh(
     """
     uri = settings.table_uri(GOLD, mart.name)
     version, before = table_version(uri), newest_metadata(uri)
-    if not full and (changed := _followable(spark, mart, versions, settings)):
-        followed = follow(spark, mart, changed, versions, settings)
+    if not full and (changes := changes_of(spark, mart, versions, settings)):
+        followed = follow(spark, mart, changes, versions, settings)
         if followed and not broken(spark, mart, versions, settings):
             return UPDATED
     _write(rebuilt(spark, mart, versions, settings), mart, versions, settings)
@@ -86,7 +115,7 @@ def rebuilt(spark: SparkSession, mart: Mart, versions: Mapping[str, int], settin
 def follow(
     spark: SparkSession,
     mart: Mart,
-    changed: Mapping[str, int],
+    changes: Changes,
     versions: dict[str, int],
     settings: Settings,
 ) -> bool:
@@ -95,61 +124,157 @@ def follow(
     Args:
         spark: Session.
         mart: The mart; it has an increment.
-        changed: Of inputs whose rows have changed, the versions that the stored mart was built from.
+        changes: What has changed since the stored mart was built.
         versions: Versions of all inputs.
         settings: Where the tables are.
 
     Returns:
         Whether that was done; not if so much has changed that it is quicker built anew.
     """
-    uri = settings.table_uri(GOLD, mart.name)
-    stored = spark.read.format("delta").load(uri)
-    feeds = {
-        name: read_changes(spark, input_uri(name, settings), since + 1, versions[name])
-        for name, since in changed.items()
-    }
-
-    def before(name: str) -> DataFrame:
-        return living(spark, name, changed.get(name, versions[name]), settings)
-
-    def after(name: str) -> DataFrame:
-        return living(spark, name, versions[name], settings)
-
-    if isinstance(mart.increment, Sums):
-        _write(mart.increment.update(stored, feeds, before, after, mart.columns), mart, versions, settings)
+    update = _Update(spark, mart, changes, versions, settings)
+    feeds = update.feeds()
+    increment = mart.increment
+    if isinstance(increment, Sums | Windows):
+        lookup = increment.lookup
+        if lookup and lookup.table in feeds and not update.moves(lookup):
+            del feeds[lookup.table]
+    if not feeds:
+        _say(mart, versions, settings)
         return True
-    if isinstance(mart.increment, Months):
-        months = sorted(row[0] for row in mart.increment.reached(stored, feeds).collect())
-        all_months = aggregated(uri, None, [f"count(DISTINCT {mart.increment.column})"])
-        if all_months and len(months) > MOST_MONTHS * all_months[0]:
-            return False
-        if months:
-            rows = mart.increment.update(months, after, mart.build)
-            days = ", ".join(f"DATE '{month}'" for month in months)
-            _write(rows, mart, versions, settings, instead_of=f"{mart.increment.column} IN ({days})")
-        else:
-            _say(mart, versions, settings)
-        return True
-    assert isinstance(mart.increment, Slices)  # noqa: S101 - for the type checker
-    clock = _clock(spark, mart.increment, versions, settings)
-    keys = mart.increment.keys(feeds, after, clock)
-    known = aggregated(uri, None, [f"count(DISTINCT {mart.increment.key})"])
+    if isinstance(increment, Windows):
+        return _follow_windows(update, increment, feeds)
+    if isinstance(increment, Slices):
+        return _follow_slices(update, increment, feeds)
+    assert increment is not None  # noqa: S101 - for the type checker
+    rows = increment.update(update.stored, feeds, update.before, update.after, mart.columns)
+    _write(rows, mart, versions, settings)
+    return True
+
+
+@dataclass(frozen=True)
+class _Update:
+    """What an update of a mart knows."""
+
+    spark: SparkSession
+    mart: Mart
+    changes: Changes
+    versions: dict[str, int]
+    settings: Settings
+
+    @property
+    def uri(self) -> str:
+        return self.settings.table_uri(GOLD, self.mart.name)
+
+    @property
+    def names(self) -> list[str]:
+        """The mart's columns."""
+        return [column.name for column in self.mart.columns]
+
+    @property
+    def stored(self) -> DataFrame:
+        """The mart as it is."""
+        return self.spark.read.format("delta").load(self.uri)
+
+    def feeds(self) -> dict[str, DataFrame]:
+        """By input, the rows that have changed."""
+        return {
+            name: read_changes(self.spark, input_uri(name, self.settings), since + 1, self.versions[name])
+            for name, since in self.changes.since.items()
+        }
+
+    def feed_here(self, name: str, columns: Sequence[str]) -> pl.DataFrame | None:
+        """Rows of an input that have changed, in this process; None if they are a job for Spark."""
+        uri, first = input_uri(name, self.settings), self.changes.since[name] + 1
+        return changes_read_here(uri, first, self.versions[name], (*columns, DELETED_AT))
+
+    def keys_here(self, slices: Slices, feeds: Iterable[str]) -> list[str] | None:
+        """Keys of changed rows of these inputs, in this process; None if they are a job for Spark."""
+        if slices.via or slices.seen:
+            return None
+        found = {name: self.feed_here(name, slices.reads[name]) for name in feeds}
+        changes = {name: frame for name, frame in found.items() if frame is not None}
+        return slices.keys_here(changes) if len(changes) == len(found) else None
+
+    def before(self, name: str) -> DataFrame:
+        """An input as it was when the mart was built."""
+        return living(self.spark, name, self.changes.since.get(name, self.versions[name]), self.settings)
+
+    def after(self, name: str) -> DataFrame:
+        """An input as it is."""
+        return living(self.spark, name, self.versions[name], self.settings)
+
+    def moves(self, lookup: Lookup) -> bool:
+        """Whether something else is looked up now for some key. Without Spark, if the tables are small."""
+        changed = self.feed_here(lookup.table, (lookup.key, *lookup.columns))
+        unfound = " AND ".join(f"{name} IS NULL" for name in lookup.columns)
+        orphans = aggregated(self.uri, None, [f"count(CASE WHEN {unfound} THEN 1 END)"])
+        if changed is None or orphans is None:
+            return not moved_keys(self.feeds()[lookup.table], lookup).isEmpty()
+        return moves(changed, lookup, orphans=orphans[0] > 0)
+
+    def frame(self, rows: Sequence[Mapping[str, Any]], schema: str) -> DataFrame:
+        """Some rows for Spark, as one text: to hand rows over, PySpark starts processes of its own."""
+        texts = F.lit(json.dumps(list(rows), default=str))
+        return self.spark.range(1).select(F.inline(F.from_json(texts, f"array<struct<{schema}>>")))
+
+
+def _follow_slices(update: _Update, slices: Slices, feeds: Mapping[str, DataFrame]) -> bool:
+    clock = update.changes.clock
+    known = aggregated(update.uri, None, [f"count(DISTINCT {slices.key})"])
     most = min(MOST_KEYS, int(MOST_SHARE * known[0])) if known else MOST_KEYS
-    found = keys.limit(most + 1).collect()
+    keys = slices.keys(feeds, update.after, clock)
+    found = update.keys_here(slices, feeds)
+    if found is None:
+        found = [row[0] for row in keys.limit(most + 1).collect()]
     if len(found) > most and known:
         return False
     if not found:
-        _say(mart, versions, settings)
+        _say(update.mart, update.versions, update.settings)
         return True
     if len(found) <= most:
-        # One text instead of rows: to hand rows over, PySpark starts processes of its own.
-        texts = json.dumps([row[0] for row in found])
-        each = F.explode(F.from_json(F.lit(texts), "array<string>"))
-        keys = spark.range(1).select(each.alias(mart.increment.key))
-    names = [column.name for column in mart.columns]
-    rows = mart.increment.update(stored, keys, after, mart.build, names=names, clock=clock)
-    _write(rows, mart, versions, settings)
+        keys = update.frame([{slices.key: key} for key in found], f"{slices.key}: string")
+    rows = slices.update(
+        update.stored, keys, update.after, update.mart.build, names=update.names, clock=clock
+    )
+    _write(rows, update.mart, update.versions, update.settings)
     return True
+
+
+def _follow_windows(update: _Update, windows: Windows, feeds: Mapping[str, DataFrame]) -> bool:
+    spark, settings, mart, versions = update.spark, update.settings, update.mart, update.versions
+    extent = [f"count(DISTINCT {windows.key})", f"min({windows.day})", f"max({windows.day})"]
+    keys, first, last = _values(spark, f"{GOLD}.{mart.name}", None, extent, settings)
+    facts = _values(spark, windows.fact, versions[windows.fact], [f"max({windows.fact_day})"], settings)
+    if not keys or facts[0] is None:
+        return False
+    changed = update.feed_here(windows.fact, windows.reads) if list(feeds) == [windows.fact] else None
+    here = windows.reached_here(changed) if changed is not None else None
+    if here is not None and here.height <= MOST_KEYS:
+        counted = windows.counted_here(here)
+        schema = f"{windows.key}: string, {FIRST}: date, {LAST}: date"
+        reached = update.frame(here.to_dicts(), schema)
+    else:
+        reached = windows.reached(update.stored, feeds).persist()
+        counted = [row.asDict() for row in windows.counted(reached).collect()]
+    try:
+        reach = windows.reach(counted, max(last, facts[0]))
+        if reach is None:
+            _say(mart, versions, settings)
+            return True
+        days = (max(last, facts[0]) - min(first, reach.first)).days + 1
+        if not is_quicker(reach, keys=keys, days=days):
+            return False
+        rows = windows.update(update.stored, reached, reach, update.after, mart.build, names=update.names)
+        months = ", ".join(f"DATE '{month}'" for month in reach.months)
+        _write(rows, mart, versions, settings, instead_of=f"{windows.month} IN ({months})")
+    finally:
+        reached.unpersist()
+    return True
+
+
+def is_quicker(reach: Reach, *, keys: int, days: int) -> bool:
+    """Whether changed rows reach so little of a mart, of so many keys and days, that following them pays."""
+    return reach.key_days <= MOST_REACHED * keys * days
 
 
 def living(spark: SparkSession, name: str, version: int, settings: Settings) -> DataFrame:
@@ -201,10 +326,10 @@ def _clock(
     return found
 
 
-def _followable(
+def changes_of(
     spark: SparkSession, mart: Mart, versions: Mapping[str, int], settings: Settings
-) -> dict[str, int] | None:
-    """Of inputs whose rows have changed, the versions that the stored mart was built from.
+) -> Changes | None:
+    """What has changed since the stored mart was built.
 
     None if the mart cannot follow: it never does, it was built by another definition or from newer
     versions, what has changed since cannot be read, its clock has moved on, or it is so small that it is
@@ -224,13 +349,14 @@ def _followable(
             return None
         changed[name] = version
     if isinstance(mart.increment, Sums):
-        return changed
+        few = row_count(input_uri(mart.increment.fact, settings)) < FEW_FACTS
+        return None if few else Changes(changed, {})
     if row_count(settings.table_uri(GOLD, mart.name)) < FEW_ROWS:
         return None
     if isinstance(mart.increment, Slices):
-        clocks = (_clock(spark, mart.increment, at, settings) for at in (since, versions))
-        return changed if mart.increment.follows(*clocks) else None
-    return changed
+        before, after = (_clock(spark, mart.increment, at, settings) for at in (since, versions))
+        return Changes(changed, after) if mart.increment.follows(before, after) else None
+    return Changes(changed, {})
 
 
 def _write(

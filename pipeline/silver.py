@@ -20,7 +20,6 @@ from contracts import Contract
 from contracts.rules import DELETE
 from pipeline import cleaning, dedupe, history, quality, reader, snapshots
 from pipeline.entities import entity_module
-from pipeline.gold import MARTS
 from pipeline.ledger import BRONZE, QUARANTINE, Batch, Closures, RowCount
 from pipeline.settings import Settings
 from pipeline.staging import staged
@@ -118,8 +117,8 @@ def silver_tables(contract: Contract, additional: Sequence[str] = ()) -> list[Si
     if contract.keeps_history:
         text = f"Every version of {contract.entity}, with the time in which it held (SCD type 2)."
         kept, name = history.history_columns(columns), history.table_name(contract.entity)
-        is_read = any(name in mart.inputs for mart in MARTS)
-        tables.append(SilverTable(name, kept, text, configuration=feed if is_read else None))
+        followed = feed if contract.history_has_feed else None
+        tables.append(SilverTable(name, kept, text, configuration=followed))
     return tables
 
 

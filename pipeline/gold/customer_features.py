@@ -66,19 +66,21 @@ CLOCK = Clock(
     },
     months,
 )
+OF_CUSTOMER = (
+    "customer_id",
+    "segment",
+    "country",
+    "kyc_status",
+    "currency",
+    "credit_score",
+    "annual_income",
+    "onboarding_date",
+    "valid_from",
+    "valid_to",
+)
+"""What features know of a version in customers_history."""
 READS = {
-    "customers_history": (
-        "customer_id",
-        "segment",
-        "country",
-        "kyc_status",
-        "currency",
-        "credit_score",
-        "annual_income",
-        "onboarding_date",
-        "valid_from",
-        "valid_to",
-    ),
+    "customers_history": OF_CUSTOMER,
     "accounts": ("account_id", "customer_id", "opened_date", "closed_date"),
     "transactions": ("account_id", "month", "currency", "direction", "amount"),
     "loans": ("loan_id", "customer_id", "start_date"),

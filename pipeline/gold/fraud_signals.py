@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.increments import Lookup, Months
+from pipeline.gold.increments import Lookup, Windows
 from pipeline.gold.mart import Mart, Total
 from pipeline.gold.money import from_minor_units, minor_units
 from pipeline.tables import TableColumn
@@ -246,10 +246,12 @@ MART = Mart(
     COLUMNS,
     build,
     key=("account_id", "activity_date"),
-    increment=Months(
-        column="activity_month",
+    increment=Windows(
+        key="account_id",
+        day="activity_date",
+        month="activity_month",
         fact="transactions",
-        day="transaction_date",
+        fact_day="transaction_date",
         reads=READS,
         looks_back=LOOKS_BACK,
         lookup=Lookup("accounts", "account_id", ("currency",)),

@@ -7,9 +7,9 @@ Three ways, all exact:
   (Maintaining Views Incrementally, SIGMOD 1993). Money is added up in whole minor units.
 - **Slices**: what the mart says of a key, such as an account, depends on the rows of that key alone. So the
   keys of changed rows are computed anew, and the others kept.
-- **Months**: what the mart says of a day depends on the rows of that day and of some days before. So the
-  months that changed rows can reach are computed anew. The mart's files are divided by month, so all others
-  are not even read.
+- **Windows**: what the mart says of a key on a day depends on the key's rows of that day and of some days
+  before. So the days of keys that changed rows can reach are computed anew. The mart's files are divided by
+  month, so those of months that are not reached are not even read.
 
 Changes come from Delta's change data feed: rows with ``_change_type``. A row with ``_deleted_at`` is there
 only to remember that its key was deleted, and counts as gone.
@@ -20,23 +20,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from functools import reduce
-from operator import and_, or_
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.gold.money import from_minor_units, minor_units
 from pipeline.tables import TableColumn
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from pyspark.sql import Column, DataFrame
 
 ADDED = ("insert", "update_postimage")
 WEIGHT = "_weight"
 DELETED_AT = "_deleted_at"
+FIRST, LAST = "_first", "_last"
 
 Columns = Callable[[], Mapping[str, "Column"]]
 Table = Callable[[str], "DataFrame"]
@@ -94,11 +95,12 @@ class Sums:
         after: Table,
         columns: Sequence[TableColumn],
     ) -> DataFrame:
-        """The mart after its inputs have changed.
+        """The mart after its inputs have changed, as one statement.
 
         Args:
             stored: The mart as it is.
-            feeds: By input, the rows that have changed.
+            feeds: By input, the rows that have changed. What the lookup's feed moves is taken from all rows
+                of the fact table; so leave it out when :func:`moves` says that it moves nothing.
             before: Gives an input as it was when the mart was built.
             after: Gives an input as it is.
             columns: The mart's columns.
@@ -106,11 +108,7 @@ class Sums:
         parts = []
         changed = None
         if self.lookup and self.lookup.table in feeds:
-            # What a new key gives to look up can only matter to rows that have found nothing so far.
-            unfound = reduce(and_, (F.col(name).isNull() for name in self.lookup.columns))
-            orphans = not stored.where(unfound).isEmpty()
-            found = _changed_keys(feeds[self.lookup.table], self.lookup, orphans=orphans)
-            changed = None if found.isEmpty() else F.broadcast(found)
+            changed = F.broadcast(moved_keys(feeds[self.lookup.table], self.lookup))
         if self.fact in feeds:
             fed = _weighted(_living(feeds[self.fact])).select(*self.reads, WEIGHT)
             if self.lookup and changed is not None:
@@ -221,6 +219,11 @@ class Slices:
             changed.append(self._keys(name, net_changes(visible, self.reads[name]), after))
         return reduce(lambda left, right: left.union(right), changed).distinct()
 
+    def keys_here(self, changes: Mapping[str, pl.DataFrame]) -> list[str]:
+        """The same for feeds that are in this process; of a mart with neither ``via`` nor ``seen``."""
+        parts = [net_here(rows, self.reads[name]).select(self.key) for name, rows in changes.items()]
+        return pl.concat(parts).get_column(self.key).unique().to_list() if parts else []
+
     def update(
         self,
         stored: DataFrame,
@@ -271,65 +274,136 @@ class Slices:
 
 
 @dataclass(frozen=True)
-class Months:
-    """A mart of days, divided by month.
+class Reach:
+    """How far changed rows reach into a mart of windows.
 
     Attributes:
-        column: The month's first day, which the mart's files are divided by.
-        fact: Name of the fact table.
-        day: Its column with the day.
-        reads: Its columns that matter.
-        looks_back: How many days before a day still matter to it.
-        lookup: Where further columns come from; a change there reaches all months in which the key is.
+        months: First days of the months that are reached.
+        first: The first day that is reached.
+        key_days: Days that are reached, added up over all keys.
     """
 
-    column: str
-    fact: str
+    months: tuple[date, ...]
+    first: date
+    key_days: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A mart of keys and days that look back, divided by month.
+
+    Attributes:
+        key: Column of the mart and of the fact table: windows are of the rows that it has in common.
+        day: The mart's column with the day.
+        month: Its column with the month's first day, which its files are divided by.
+        fact: Name of the fact table.
+        fact_day: Its column with the day.
+        reads: Its columns that matter.
+        looks_back: How many days before a day still matter to it.
+        lookup: Where further columns come from, by the same key; a change there reaches all days of the key.
+    """
+
+    key: str
     day: str
+    month: str
+    fact: str
+    fact_day: str
     reads: tuple[str, ...]
     looks_back: int
     lookup: Lookup
 
     def reached(self, stored: DataFrame, feeds: Mapping[str, DataFrame]) -> DataFrame:
-        """Months of which the mart may say something else now.
+        """Days of which the mart may say something else now: by key, the first and the last.
 
         Args:
             stored: The mart as it is.
             feeds: By input, the rows that have changed.
         """
-        months = []
+        parts = []
         if self.fact in feeds:
-            days = net_changes(_living(feeds[self.fact]), self.reads).select(self.day).distinct()
-            first, last = (F.trunc(F.date_add(self.day, later), "month") for later in (0, self.looks_back))
-            each = F.explode(F.sequence(first, last, F.expr("INTERVAL 1 MONTH")))
-            months.append(days.select(each.alias(self.column)))
+            net = net_changes(_living(feeds[self.fact]), self.reads)
+            last = F.date_add(self.fact_day, self.looks_back)
+            parts.append(net.select(self.key, F.col(self.fact_day).alias(FIRST), last.alias(LAST)))
         if self.lookup.table in feeds:
             columns = (self.lookup.key, *self.lookup.columns)
             keys = net_changes(_living(feeds[self.lookup.table]), columns).select(self.lookup.key)
-            months.append(
-                stored.join(F.broadcast(keys.distinct()), self.lookup.key, "left_semi").select(self.column)
-            )
-        return reduce(lambda left, right: left.union(right), months).distinct()
+            theirs = stored.join(F.broadcast(keys.distinct()), self.key, "left_semi")
+            parts.append(theirs.select(self.key, F.col(self.day).alias(FIRST), F.col(self.day).alias(LAST)))
+        every = reduce(lambda left, right: left.unionByName(right), parts)
+        return every.groupBy(self.key).agg(F.min(FIRST).alias(FIRST), F.max(LAST).alias(LAST))
 
-    def update(
-        self, months: Sequence[date], after: Table, build: Callable[[dict[str, DataFrame]], DataFrame]
-    ) -> DataFrame:
-        """What the mart says of some months.
+    def counted(self, reached: DataFrame) -> DataFrame:
+        """The same, counted by first month and last day; few rows, which :meth:`reach` adds up."""
+        return reached.groupBy(F.trunc(FIRST, "month").alias("month"), LAST).agg(
+            F.count("*").alias("keys"),
+            F.min(FIRST).alias(FIRST),
+            F.sum(F.datediff(LAST, FIRST)).alias("days"),
+        )
+
+    def reached_here(self, changes: pl.DataFrame) -> pl.DataFrame:
+        """The same as :meth:`reached` for rows of the fact table's feed that are in this process."""
+        net = net_here(changes, self.reads)
+        first, last = pl.col(self.fact_day), pl.col(self.fact_day).dt.offset_by(f"{self.looks_back}d")
+        return net.group_by(self.key).agg(first.min().alias(FIRST), last.max().alias(LAST))
+
+    def counted_here(self, reached: pl.DataFrame) -> list[dict[str, Any]]:
+        """The same as :meth:`counted` for what is in this process."""
+        grouped = reached.group_by(pl.col(FIRST).dt.month_start().alias("month"), LAST).agg(
+            pl.len().alias("keys"),
+            pl.col(FIRST).min(),
+            (pl.col(LAST) - pl.col(FIRST)).dt.total_days().sum().alias("days"),
+        )
+        return grouped.to_dicts()
+
+    def reach(self, counted: Sequence[Mapping[str, Any]], newest: date) -> Reach | None:
+        """How far changed rows reach, none beyond the newest day; None when they reach nothing.
 
         Args:
-            months: First days.
+            counted: Rows of :meth:`counted`.
+            newest: The newest day that the mart has, or will have.
+        """
+        months, key_days = set(), 0
+        for row in counted:
+            beyond = max(0, (row[LAST] - newest).days)
+            key_days += row["days"] + row["keys"] * (1 - beyond)
+            month, last = row["month"], min(row[LAST], newest)
+            while month <= last:
+                months.add(month)
+                month = (month + timedelta(days=31)).replace(day=1)
+        if not months:
+            return None
+        return Reach(tuple(sorted(months)), min(row[FIRST] for row in counted), key_days)
+
+    def update(
+        self,
+        stored: DataFrame,
+        reached: DataFrame,
+        reach: Reach,
+        after: Table,
+        build: Callable[[dict[str, DataFrame]], DataFrame],
+        *,
+        names: Sequence[str],
+    ) -> DataFrame:
+        """What the mart says of the months that are reached.
+
+        Args:
+            stored: The mart as it is.
+            reached: Days by key, see above.
+            reach: The same, added up.
             after: Gives an input as it is.
             build: Input tables -> the mart.
+            names: The mart's columns.
         """
-        near = F.lit(False)
-        for month in months:
-            first = F.lit(month).cast("date")
-            near |= F.col(self.day).between(F.date_sub(first, self.looks_back), F.last_day(first))
-        tables = {
-            self.fact: after(self.fact).where(near),
-            self.lookup.table: after(self.lookup.table),
-        }
-        return build(tables).where(F.col(self.column).isin(*months))
+        ranges = F.broadcast(reached)
+        since = F.date_sub(F.lit(reach.first).cast("date"), self.looks_back)
+        facts = after(self.fact).where(F.col(self.fact_day) >= since).join(ranges, self.key)
+        seen = facts.where(F.col(self.fact_day).between(F.date_sub(FIRST, self.looks_back), F.col(LAST)))
+        built = build({self.fact: seen, self.lookup.table: after(self.lookup.table)})
+        is_reached = F.col(self.day).between(F.col(FIRST), F.col(LAST))
+        old = stored.where(F.col(self.month).isin(*reach.months)).join(ranges, self.key, "left")
+        kept = old.where(~F.coalesce(is_reached, F.lit(False)))
+        anew = built.select(*names).join(ranges, self.key).where(is_reached)
+        return kept.select(*names).unionByName(anew.select(*names))
 
 
 def net_changes(feed: DataFrame, columns: Sequence[str]) -> DataFrame:
@@ -338,8 +412,8 @@ def net_changes(feed: DataFrame, columns: Sequence[str]) -> DataFrame:
     return weighed.where(F.col(WEIGHT) != 0)
 
 
-def _changed_keys(feed: DataFrame, lookup: Lookup, *, orphans: bool) -> DataFrame:
-    """Keys for which something else is looked up now."""
+def moved_keys(feed: DataFrame, lookup: Lookup) -> DataFrame:
+    """Keys for which something else is looked up now, new keys as well."""
     is_there = F.col(DELETED_AT).isNull()
     seen = feed.select(
         lookup.key,
@@ -348,7 +422,41 @@ def _changed_keys(feed: DataFrame, lookup: Lookup, *, orphans: bool) -> DataFram
     )
     by = (lookup.key, *lookup.columns)
     net = _weighted(seen).groupBy(*by).agg(F.sum(WEIGHT).alias(WEIGHT))
-    return net.where((F.col(WEIGHT) != 0) if orphans else (F.col(WEIGHT) < 0)).select(lookup.key).distinct()
+    return net.where(F.col(WEIGHT) != 0).select(lookup.key).distinct()
+
+
+def moves(changes: pl.DataFrame, lookup: Lookup, *, orphans: bool) -> bool:
+    """Whether something else is looked up now for a key that rows can have.
+
+    Args:
+        changes: Rows of the lookup's feed: its key, its columns, ``_change_type`` and, if the table has it,
+            ``_deleted_at``.
+        lookup: The lookup.
+        orphans: Whether there are rows that have found nothing so far: only to these can it matter what a new
+            key gives to look up.
+    """
+    is_there = _is_living(changes)
+    seen = changes.select(
+        lookup.key,
+        *[pl.when(is_there).then(pl.col(name)).alias(name) for name in lookup.columns],
+        _weight_here().alias(WEIGHT),
+    )
+    net = seen.group_by(lookup.key, *lookup.columns).agg(pl.col(WEIGHT).sum())
+    return bool(net.select(((pl.col(WEIGHT) != 0) if orphans else (pl.col(WEIGHT) < 0)).any()).item())
+
+
+def net_here(changes: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The same as :func:`net_changes` for living rows of a feed that are in this process."""
+    living = changes.filter(_is_living(changes)).with_columns(_weight_here().alias(WEIGHT))
+    return living.group_by(*columns).agg(pl.col(WEIGHT).sum()).filter(pl.col(WEIGHT) != 0)
+
+
+def _is_living(changes: pl.DataFrame) -> pl.Expr:
+    return pl.col(DELETED_AT).is_null() if DELETED_AT in changes.columns else pl.lit(value=True)
+
+
+def _weight_here() -> pl.Expr:
+    return pl.when(pl.col("_change_type").is_in(ADDED)).then(1).otherwise(-1)
 
 
 def _living(rows: DataFrame) -> DataFrame:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.customer_features import held_at_end_of, known_versions
+from pipeline.gold.customer_features import OF_CUSTOMER, held_at_end_of, known_versions
 from pipeline.gold.increments import Clock, Slices
 from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
@@ -117,19 +117,7 @@ TERMS = (
 READS = {
     "loans": TERMS,
     "payments": ("loan_id", "due_date", "paid_date", "amount_due", "amount_paid", "principal_due"),
-    "customers_history": (
-        "customer_id",
-        "segment",
-        "country",
-        "kyc_status",
-        "credit_score",
-        "credit_band",
-        "annual_income",
-        "currency",
-        "onboarding_date",
-        "valid_from",
-        "valid_to",
-    ),
+    "customers_history": (*OF_CUSTOMER, "credit_band"),
 }
 
 
@@ -161,19 +149,8 @@ def build_by(silver: dict[str, DataFrame], clock: DataFrame) -> DataFrame:
     customers = (
         silver["customers_history"]
         .where("NOT is_deleted")
-        .select(
-            "customer_id",
-            "segment",
-            "country",
-            "kyc_status",
-            "credit_score",
-            "credit_band",
-            "annual_income",
-            F.col("currency").alias("customer_currency"),
-            "onboarding_date",
-            "valid_from",
-            "valid_to",
-        )
+        .select(*READS["customers_history"])
+        .withColumnRenamed("currency", "customer_currency")
     )
     spine = observed.join(silver["loans"].select("loan_id", "customer_id"), "loan_id")
     of_customer = spine.join(customers, "customer_id").where(held_at_end_of("observation_date"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
-from pipeline.gold.increments import Months, Slices, Sums
+from pipeline.gold.increments import Slices, Sums, Windows
 from pipeline.settings import Settings
 from pipeline.tables import TableColumn, newest_metadata, rows_are_those_of, table_version
 
@@ -64,7 +64,7 @@ class Mart:
     columns: tuple[TableColumn, ...]
     build: Callable[[dict[str, DataFrame]], DataFrame]
     key: tuple[str, ...] = ()
-    increment: Sums | Slices | Months | None = None
+    increment: Sums | Slices | Windows | None = None
     totals: tuple[Total, ...] = ()
     partition_by: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()

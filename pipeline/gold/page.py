@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.gold import MARTS, Mart
-from pipeline.gold.increments import Months, Slices, Sums
+from pipeline.gold.increments import Slices, Sums, Windows
 from pipeline.gold.kpis import KPIS
 from pipeline.gold.views import VIEWS
 
@@ -23,9 +23,10 @@ Made from the [code](../pipeline/gold/) by `make dictionary`; what is written he
 follows the rows that have changed, as Delta's change data feed tells them, and comes out as a full build
 would; what changes cannot be seen in it yet, such as this month's transactions in features of months' ends,
 leaves it as it is. The others are built anew: `customer_360`, `loan_portfolio` and `loan_vintages` say how
-things stand on the newest day in Silver, which moves on with each load. So is one below 50,000 rows that
-would be followed by keys or months. After each build, totals are compared with those of Silver, to the cent,
-and counts must not be negative: a mart that does not add up is put back as it was, and the run fails.
+things stand on the newest day in Silver, which moves on with each load. So is one that is as quick to build
+as to follow: below 50,000 rows, of sums over fewer than 700,000 rows, or when changes reach much of it. After
+each build, totals are compared with those of Silver, to the cent, and counts must not be negative: a mart
+that does not add up is put back as it was, and the run fails.
 
 ```bash
 finlake run --layer gold --full-refresh
@@ -38,7 +39,7 @@ null, unless its mart says otherwise.
 WAYS = {
     Sums: "adds what changed rows contribute now, and takes away what they contributed before",
     Slices: "computes the keys of changed rows anew, and keeps the others; all of it, if these are many",
-    Months: "computes the months anew that changed rows can reach, and leaves the files of others alone",
+    Windows: "computes the days of keys anew that changed rows can reach; all of it, if these are many",
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from contracts import Consequence, load_contracts
 from pipeline.forget import forget
 from pipeline.gold import MARTS
-from pipeline.gold.increments import Months, Slices, Sums
+from pipeline.gold.increments import Slices, Sums, Windows, moved_keys, moves
 from pipeline.gold.mart import input_versions, is_current
 from pipeline.maintain import maintain
 from pipeline.refresh import rebuilt, refresh
@@ -39,8 +40,9 @@ def only_marts_that_follow():
             patch.setattr(f"pipeline.{module}.MARTS", FOLLOWING)
         # However small they are, and however much has changed.
         patch.setattr("pipeline.refresh.FEW_ROWS", 0)
+        patch.setattr("pipeline.refresh.FEW_FACTS", 0)
         patch.setattr("pipeline.refresh.MOST_SHARE", 1.0)
-        patch.setattr("pipeline.refresh.MOST_MONTHS", 10.0)
+        patch.setattr("pipeline.refresh.MOST_REACHED", 10.0)
         yield
 
 
@@ -281,18 +283,51 @@ def check_an_update(spark, mart, data):
     fed = {entity: frame(spark, entity, feed, kinds=True) for entity, feed in feeds.items() if feed}
     if not fed:
         return
+    check_what_is_told_without_spark(mart, fed, feeds)
     if isinstance(mart.increment, Sums):
         found = mart.increment.update(was, fed, living(before), living(after), mart.columns)
-    elif isinstance(mart.increment, Months):
-        months = [row[0] for row in mart.increment.reached(was, fed).collect()]
-        kept = was.where(~F.col(mart.increment.column).isin(*months))
-        found = kept.unionByName(stored(mart.increment.update(months, living(after), mart.build)))
+    elif isinstance(mart.increment, Windows):
+        windows, names = mart.increment, [column.name for column in mart.columns]
+        reached = windows.reached(was, fed)
+        counted = [row.asDict() for row in windows.counted(reached).collect()]
+        reach = windows.reach(counted, date(2024, 2, 28))
+        found = was
+        if reach:
+            kept = was.where(~F.col(windows.month).isin(*reach.months))
+            anew = windows.update(was, reached, reach, living(after), mart.build, names=names)
+            found = kept.unionByName(stored(anew))
     else:
         assert isinstance(mart.increment, Slices)
         names, clock = [column.name for column in mart.columns], clock_of(mart, after)
         keys = mart.increment.keys(fed, living(after), clock)
         found = mart.increment.update(was, keys, living(after), mart.build, names=names, clock=clock)
     assert sorted(map(str, stored(found).collect())) == sorted(map(str, wanted.collect()))
+
+
+def check_what_is_told_without_spark(mart, fed, feeds):
+    """The same as with it."""
+    here = {}
+    for entity in fed:
+        names = [part.split()[0] for part in SCHEMAS[entity].replace("decimal(18,2)", "d").split(", ")]
+        changes = [
+            as_rows(entity, {number: value})[0][0] | {"_change_type": kind}
+            for kind, number, value in feeds[entity]
+        ]
+        rows = [{name: change.get(name) for name in (*names, "_change_type")} for change in changes]
+        here[entity] = pl.DataFrame(rows, infer_schema_length=None)
+    increment = mart.increment
+    lookup = getattr(increment, "lookup", None)
+    if lookup and lookup.table in fed:
+        moved = not moved_keys(fed[lookup.table], lookup).isEmpty()
+        assert moves(here[lookup.table], lookup, orphans=True) is moved
+    if isinstance(increment, Slices) and not (increment.via or increment.seen):
+        keys = increment.keys(fed, lambda _: None, {})
+        assert sorted(increment.keys_here(here)) == sorted(found[0] for found in keys.collect())
+    if isinstance(increment, Windows) and increment.fact in fed:
+        reached = increment.reached(fed[increment.fact], {increment.fact: fed[increment.fact]}).collect()
+        known = increment.reached_here(here[increment.fact])
+        assert sorted(known.rows()) == sorted(tuple(found) for found in reached)
+        assert sum(line["keys"] for line in increment.counted_here(known)) == len(reached)
 
 
 # --- On a lake, through runs -----------------------------------------------------------------------
@@ -436,6 +471,18 @@ def test_what_the_feed_does_not_tell_is_built_anew(spark, story):
     assert refresh(spark, mart, input_versions(mart.inputs, lake), lake) == "rebuilt"
     run(lake, layer="gold")
     check(spark, lake)
+
+
+def test_what_is_too_large_for_this_process_is_told_by_spark(spark, story, monkeypatch):
+    lake, _ = story
+    for name in ("aggregated", "changes_read_here"):
+        monkeypatch.setattr(f"pipeline.refresh.{name}", lambda *_args, **_options: None)
+    marts = tuple(BY_NAME[name] for name in ("fraud_signals", "account_balances_daily", "monthly_cash_flow"))
+    monkeypatch.setattr("pipeline.run.MARTS", marts)
+    put(lake, "transactions", "8.csv", [row("transactions", transaction_id="T13", account_id="A3")])
+    put(lake, "accounts", "8.csv", [row("accounts", account_id="A3", branch_code="B5", updated_at=NEWER)])
+    assert set(run(lake).values()) == {"updated"}
+    check(spark, lake, marts)
 
 
 def test_an_update_that_does_not_add_up_is_followed_by_a_full_build(spark, story, monkeypatch):

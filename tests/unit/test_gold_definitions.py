@@ -6,12 +6,14 @@ import duckdb
 import pytest
 import sqlglot
 
+from contracts import load_contracts
 from pipeline.gold import MARTS
 from pipeline.gold.increments import Slices, Sums
 from pipeline.gold.kpis import KPIS
 from pipeline.gold.mart import in_order
 from pipeline.gold.page import PAGE, page
 from pipeline.gold.views import VIEWS, view_input, view_sql
+from pipeline.history import table_name
 from pipeline.ledger import OPS_TABLES
 
 COLUMNS = {f"gold.{mart.name}": mart.columns for mart in MARTS}
@@ -46,6 +48,15 @@ def test_a_mart_has_a_grain_and_something_to_add_up_among_its_columns(mart):
         lookup = {mart.increment.lookup.table} if mart.increment.lookup else set()
         assert {mart.increment.fact} | lookup == set(mart.inputs)
         assert set(mart.increment.lookup.columns if mart.increment.lookup else ()) <= set(mart.key)
+
+
+def test_a_mart_can_follow_all_that_it_reads():
+    feeds = set(load_contracts()) | {
+        table_name(entity) for entity, contract in load_contracts().items() if contract.history_has_feed
+    }
+    for mart in MARTS:
+        if mart.increment:
+            assert set(mart.inputs) <= feeds, mart.name
 
 
 def test_marts_can_be_put_in_order():

@@ -8,6 +8,9 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import combinations
+from math import factorial
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +23,26 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from bench.ml import oracle
 from datagen.profile import load, override
 from datagen.schedule import Plan
+from ml import boosting
 from ml import train as script
-from ml.additive import AdditiveModel, fit
+from ml.boosting import BoostedModel
 from ml.card import render
 from ml.data import read_folder, take, to_columns
 from ml.drift import SCORE, index, psi, reference
 from ml.errors import ModelError
+from ml.kinds import KINDS, fit, read_model
 from ml.metrics import evaluate, fairness
 from ml.tasks import DEFAULT
-from ml.training import add_months, in_words, reasons, split_by_time, train, version_of
+from ml.training import (
+    add_months,
+    choose,
+    in_words,
+    plainest_of_the_best,
+    reasons,
+    split_by_time,
+    train,
+    version_of,
+)
 
 ROOT = Path(__file__).parents[2]
 DAYS = 1096
@@ -61,6 +75,23 @@ def trained(columns):
     return train(columns, DEFAULT, draws=20, seed=3, challenger=False)
 
 
+@pytest.fixture(scope="module")
+def learned(labelled, trained):
+    """Rows of training."""
+    return take(labelled, trained.split.train)
+
+
+@pytest.fixture(scope="module")
+def models(learned):
+    """A model of each kind."""
+    return {kind: fit(kind, learned, DEFAULT, knots=3, seed=3) for kind in KINDS}
+
+
+@pytest.fixture(params=KINDS)
+def model(models, request):
+    return models[request.param]
+
+
 # --- learning ----------------------------------------------------------------------------------------
 
 
@@ -68,20 +99,23 @@ def test_the_model_beats_chance_and_stays_below_what_the_generators_laws_allow(p
     test = take(labelled, trained.split.test)
     known = oracle(plan, test)
     truth = test[DEFAULT.label]
-    got, bound = trained.metrics["additive"]["auc"], roc_auc_score(truth, known.laws)
+    metrics = trained.metrics[trained.model.kind]
+    got, bound = metrics["auc"], roc_auc_score(truth, known.laws)
     assert got.low > 0.6
     assert got.value < bound + 0.02
     # The oracle is one: it expects as many defaults as there are, and its probabilities are the best ones.
     assert abs(known.laws.mean() - truth.mean()) < 0.015
-    assert brier_score_loss(truth, known.laws) <= trained.metrics["additive"]["brier"].value + 0.002
+    assert brier_score_loss(truth, known.laws) <= metrics["brier"].value + 0.002
 
 
-def test_probabilities_are_calibrated(labelled, trained):
-    learned = take(labelled, trained.split.train)
-    predicted, truth = trained.model.probability(learned), learned[DEFAULT.label]
-    assert abs(predicted.mean() / truth.mean() - 1) < 0.05
-    high = predicted >= np.quantile(predicted, 0.9)
-    assert abs(predicted[high].mean() / truth[high].mean() - 1) < 0.25
+@pytest.mark.parametrize("kind", KINDS)
+def test_probabilities_are_calibrated_for_loans_that_were_not_learned_from(learned, kind):
+    half = np.array([int(loan[1:]) % 2 == 0 for loan in learned[DEFAULT.group]])
+    model, others = fit(kind, take(learned, half), DEFAULT, knots=3, seed=3), take(learned, ~half)
+    predicted, truth = model.probability(others), others[DEFAULT.label]
+    assert abs(predicted.mean() / truth.mean() - 1) < 0.3
+    high = predicted >= np.median(predicted)
+    assert abs(predicted[high].mean() / truth[high].mean() - 1) < 0.35
 
 
 def test_training_knows_nothing_that_was_not_known_before_the_test(labelled):
@@ -92,23 +126,42 @@ def test_training_knows_nothing_that_was_not_known_before_the_test(labelled):
     assert not (split.train & split.test).any()
 
 
-def test_the_same_data_and_seed_give_the_same_model(labelled, trained):
-    again = fit(take(labelled, trained.split.train), DEFAULT, knots=3, seed=3)
-    assert again.weights == trained.model.weights
+def test_the_same_data_and_seed_give_the_same_model(learned, model):
+    again = fit(model.kind, learned, DEFAULT, knots=3, seed=3)
+    assert again.to_json() == model.to_json()
 
 
-def test_a_model_that_was_written_and_read_predicts_the_same(labelled, trained):
-    read = AdditiveModel.from_json(trained.model.to_json())
-    assert version_of(read) == trained.version
-    assert (read.probability(labelled) == trained.model.probability(labelled)).all()
+def test_a_model_that_was_written_and_read_predicts_the_same(labelled, model):
+    read = read_model(model.to_json())
+    assert version_of(read) == version_of(model)
+    assert (read.probability(labelled) == model.probability(labelled)).all()
+
+
+def test_trees_that_ask_whether_a_value_is_missing_can_be_written_and_read(learned):
+    score = np.where(learned[DEFAULT.label] == 1, np.nan, learned["credit_score"])
+    model = fit("boosting", learned | {"credit_score": score}, DEFAULT, knots=3, seed=3)
+    column = [number.name for number in model.numbers].index("credit_score")
+    splits = [split for tree in model.trees for split in zip(tree.column, tree.threshold, strict=True)]
+    assert max(threshold for owner, threshold in splits if owner == column) > 1e300, "such a split"
+    read = read_model(model.to_json())
+    assert (read.probability(learned) == model.probability(learned)).all()
+    assert np.allclose(read.score(learned).probability, model.probability(learned))
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 99}', '{"format": 1, "curves": [1], "levels": []}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 99}',
+        '{"format": 2, "kind": "additive", "curves": [1], "levels": []}',
+        '{"format": 2, "kind": "oracle", "levels": []}',
+    ],
 )
 def test_what_is_no_model_is_refused(text):
     with pytest.raises(ModelError):
-        AdditiveModel.from_json(text)
+        read_model(text)
 
 
 def test_too_little_to_learn_from_is_said(labelled):
@@ -118,45 +171,133 @@ def test_too_little_to_learn_from_is_said(labelled):
         train(take(labelled, np.arange(0)), DEFAULT, draws=0)
 
 
+# --- the kind of model -------------------------------------------------------------------------------
+
+
+def test_the_test_has_no_say_in_which_kind_is_chosen_nor_in_what_it_learns(columns, labelled, trained):
+    in_test = columns[DEFAULT.date] >= np.datetime64(trained.split.first_test_day)
+    turned = columns | {DEFAULT.label: np.where(in_test, 1 - columns[DEFAULT.label], columns[DEFAULT.label])}
+    again = train(turned, DEFAULT, draws=0, seed=3, challenger=False)
+    assert again.choice == trained.choice
+    assert (again.model.intercept, again.model.levels) == (trained.model.intercept, trained.model.levels)
+    assert again.metrics[again.model.kind]["auc"].value < 0.5
+
+
+def test_each_period_is_predicted_from_what_was_known_before_it(labelled):
+    whole = choose(labelled, DEFAULT, ["logistic"], knots=3, seed=3)
+    assert [last for _, last in whole.periods] == ["2027-09-30", "2027-12-31"]
+    # Labels of days later than a year before a period, turned round, leave its figure alone.
+    first = np.datetime64(whole.periods[0][0])
+    between = (labelled[DEFAULT.date] > add_months(np.array([first]), -12)) & (labelled[DEFAULT.date] < first)
+    assert between.any()
+    truth = labelled[DEFAULT.label]
+    turned = labelled | {DEFAULT.label: np.where(between, 1 - truth, truth)}
+    found = choose(turned, DEFAULT, ["logistic"], knots=3, seed=3).found["logistic"]
+    assert found[0] == whole.found["logistic"][0]
+    assert found[1] != whole.found["logistic"][1], "they are known before the last period"
+
+
+@pytest.mark.parametrize(
+    ("logistic", "boosting", "chosen"),
+    [
+        ([0.80, 0.82, 0.81], [0.81, 0.81, 0.82], "logistic"),  # within a standard error
+        ([0.60, 0.62, 0.61], [0.90, 0.91, 0.88], "boosting"),
+        ([0.81, 0.82, 0.83], [0.80, 0.81, 0.82], "logistic"),
+        ([0.70], [0.71], "boosting"),  # one period has no standard error
+        ([0.70], [0.70], "logistic"),
+    ],
+)
+def test_the_plainest_kind_that_is_about_as_good_as_the_best_is_chosen(logistic, boosting, chosen):
+    scores = {"logistic": logistic, "boosting": boosting}
+    assert plainest_of_the_best(scores, "auc", [("a", "b")] * len(logistic)).kind == chosen
+
+
+def test_with_too_little_to_compare_kinds_the_plainest_is_chosen(learned):
+    events = np.flatnonzero(learned[DEFAULT.label] == 1)[:20]
+    few = take(learned, np.union1d(events, np.flatnonzero(learned[DEFAULT.label] == 0)))
+    found = choose(few, DEFAULT, KINDS, knots=3)
+    assert (found.kind, found.periods) == ("logistic", [])
+    assert "no period" in found.why
+
+
 # --- reasons -----------------------------------------------------------------------------------------
 
 
-def test_the_parts_of_a_prediction_add_up_to_it(labelled, trained):
-    model = trained.model
+def test_the_parts_of_a_prediction_add_up_to_it(labelled, model):
     scored = model.score(labelled)
     log_odds = model.slope * model.intercept + model.shift + scored.parts.sum(axis=1)
     assert np.allclose(scored.probability, 1 / (1 + np.exp(-log_odds)))
     assert np.allclose(scored.probability, model.probability(labelled))
 
 
-def test_reasons_name_what_raised_a_prediction_most(labelled, trained):
-    worst = int(np.argmax(trained.model.probability(labelled)))
+def test_parts_of_boosted_trees_are_shapley_values_by_their_definition(labelled, models):
+    whole = models["boosting"]
+    # Few trees of few features, so that all coalitions can be counted.
+    model = replace(whole, trees=whole.trees[:2])
+    row = take(labelled, np.array([int(np.argmax(whole.probability(labelled)))]))
+    names = list(model.features)
+    owners = boosting._owners(model.ranges, model.levels)
+    used = sorted({owners[column] for tree in model.trees for column in tree.column if column >= 0})
+    assert 3 <= len(used) <= 12
+    values = boosting._design(row, model.ranges, model.levels)[0]
+
+    def expected(tree, node, known):
+        column = tree.column[node]
+        if column < 0:
+            return tree.value[node]
+        ways = tree.left[node], tree.right[node]
+        if owners[column] in known:
+            missing = np.isnan(values[column])
+            is_left = tree.missing_left[node] if missing else values[column] <= tree.threshold[node]
+            return expected(tree, ways[0] if is_left else ways[1], known)
+        return sum(tree.cover[way] / tree.cover[node] * expected(tree, way, known) for way in ways)
+
+    def worth(known):
+        return sum(expected(tree, 0, known) for tree in model.trees)
+
+    found = model.added(row)[0]
+    for player in used:
+        others = [other for other in used if other != player]
+        fair = 0.0
+        for size in range(len(others) + 1):
+            weight = factorial(size) * factorial(len(used) - size - 1) / factorial(len(used))
+            for known in combinations(others, size):
+                fair += weight * (worth({*known, player}) - worth({*known}))
+        assert abs(found[player] - fair) < 1e-9, names[player]
+    assert not found[[place for place in range(len(names)) if place not in used]].any()
+
+
+def test_reasons_name_what_raised_a_prediction_most(labelled, model):
+    worst = int(np.argmax(model.probability(labelled)))
     row = take(labelled, np.array([worst]))
-    scored = trained.model.score(row)
-    (why,) = reasons(trained.model, row, scored.parts)
+    scored = model.score(row)
+    (why,) = reasons(model, row, scored.parts)
     assert [one["adds"] for one in why] == sorted((one["adds"] for one in why), reverse=True)
-    assert why[0]["adds"] == round(float(scored.parts.max()), 3) > 0.5
+    assert why[0]["adds"] == round(float(scored.parts.max()), 3) > 0.3
     assert why[0]["feature"] in in_words(why)
 
 
 # --- what was never met ------------------------------------------------------------------------------
 
 
-def test_an_unknown_category_counts_as_usual_and_is_reported(labelled, trained):
+def test_an_unknown_category_counts_as_usual_and_is_reported(labelled, model):
     row = take(labelled, np.array([0, 1]))
     row["product"] = np.array(["crypto", None], dtype=object)
-    scored = trained.model.score(row)
-    place = trained.model.features.index("product")
-    assert scored.parts[:, place].tolist() == [0.0, 0.0]
+    scored = model.score(row)
+    place = model.features.index("product")
+    if isinstance(model, BoostedModel):  # as most of training, so nearly as usual
+        assert abs(scored.parts[:, place]).max() < 0.3
+    else:
+        assert scored.parts[:, place].tolist() == [0.0, 0.0]
     assert scored.unknown == {"product": {"crypto": 1}}
     assert scored.doubtful == [("product",), ()]
 
 
-def test_a_number_beyond_training_counts_as_the_nearest_and_is_reported(labelled, trained):
+def test_a_number_beyond_training_counts_as_the_nearest_and_is_reported(labelled, model):
     row = take(labelled, np.array([0, 0]))
-    highest = trained.model.curves[[c.name for c in trained.model.curves].index("days_past_due")].high
+    highest = next(number.high for number in model.numbers if number.name == "days_past_due")
     row["days_past_due"] = np.array([highest, 1e9])
-    scored = trained.model.score(row)
+    scored = model.score(row)
     assert scored.probability[0] == scored.probability[1]
     assert scored.outside == {"days_past_due": 1}
 
@@ -209,9 +350,14 @@ def test_fairness_counts_by_group():
     assert (third.name, third.rows, third.missed) == ("unknown", 1, None)
 
 
-def test_the_card_is_whole_and_needs_no_network(trained):
-    html = render(trained)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_card_is_whole_and_needs_no_network(labelled, trained, models, kind):
+    shapes = {number.name: [(0.0, -1.0), (1.0, 1.0)] for number in models[kind].numbers}
+    training, metrics = trained.model.training, trained.metrics | {kind: trained.metrics["logistic"]}
+    shown = replace(trained, model=replace(models[kind], training=training), metrics=metrics, shapes=shapes)
+    html = render(shown)
     assert trained.version in html
+    assert html.count("(this model)") == 1
     assert html.count("<svg") >= 8
     for foreign in ("http://", "https://", "<script", "nan", "src="):
         assert foreign not in html, foreign
@@ -248,9 +394,10 @@ def job(table, tmp_path_factory):
 def test_a_training_job_gives_the_model_that_the_laptop_gives(job, trained):
     folder, log = job
     model = script.model_fn(str(folder / "model"))
+    assert model.kind == trained.model.kind
     assert np.allclose(model.weights, trained.model.weights)
     assert f"version={version_of(model)};" in log
-    assert f"test_auc={trained.metrics['additive']['auc'].value:.6f};" in log
+    assert f"test_auc={trained.metrics[model.kind]['auc'].value:.6f};" in log
     assert (folder / "output" / "data" / "card.html").is_file()
     assert json.loads((folder / "model" / "metrics.json").read_text())["model"] == "default"
 
