@@ -237,6 +237,7 @@
   }
 
   // The selection is in the address, so it can be kept as a bookmark and sent to others.
+  let written = location.hash;
   function toAddress() {
     const pairs = new URLSearchParams();
     for (const name of ["currency", "from", "to"]) if (state[name]) pairs.set(name, state[name]);
@@ -244,6 +245,7 @@
       for (const [name, value] of Object.entries(state[kind])) pairs.set(`${kind}.${name}`, value);
     }
     history.replaceState(null, "", "#?" + pairs);
+    written = location.hash;
   }
 
   function fromAddress() {
@@ -620,7 +622,8 @@
     changed("All filters are cleared, except the currency.");
   });
   addEventListener("hashchange", () => {
-    if (!location.hash.startsWith("#?")) return;
+    // The event of a link within the page comes late: by then the address may be what was written here.
+    if (!location.hash.startsWith("#?") || location.hash === written) return;
     Object.assign(state, { only: {}, by: {}, kpi: {} });
     fromAddress();
     fillFilters();

@@ -296,7 +296,7 @@ def test_what_is_gone_is_treated_as_the_policy_says(
 
 
 def test_a_crawler_runs_once_at_a_time_and_can_be_stopped(aws: Glue, database: str, place: str) -> None:
-    for number in range(40):
+    for number in range(200):  # enough for the calls that follow to come while it runs
         aws.put(f"{place}/many/k={number}/a.csv", CSV)
     name = crawler(aws, database, f"{place}/many/")
     assert code(aws.glue.stop_crawler, Name=name) == "CrawlerNotRunningException"
