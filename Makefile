@@ -13,7 +13,7 @@ SOURCES := $(shell find contracts datagen pipeline ml emulator -type f -not -nam
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install doctor up down status shell e2e test test-unit test-docker conformance lint format dictionary wheel tf-plan tf-apply tf-destroy tflocal-apply tf-docs clean need-env
+.PHONY: help install doctor up down status shell e2e test test-slow test-unit test-docker conformance lint format dictionary wheel tf-plan tf-apply tf-destroy tflocal-apply tf-docs clean need-env
 
 help: ## Show these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -42,8 +42,13 @@ e2e: install wheel ## Run the whole story: infrastructure, data, Silver and Gold
 	@$(PY) -m emulator up
 	@$(PY) -m pipeline.e2e
 
-test: install lint ## Run every test that needs no Docker, and the linters
-	$(PY) -m pytest -m "not docker" --numprocesses auto --maxprocesses 4 --dist loadgroup
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadgroup
+
+test: install lint ## Run the tests for each change, and the linters; without Docker
+	$(PY) -m pytest -m "not docker and not slow" $(SIDE_BY_SIDE)
+
+test-slow: install ## Run the other tests that need no Docker: long histories, faults, other people's clients, Terraform
+	$(PY) -m pytest -m "slow and not docker" $(SIDE_BY_SIDE)
 
 test-unit: $(STAMP) ## Run the tests that need neither Java nor the local AWS
 	$(PY) -m pytest tests/unit

@@ -48,6 +48,7 @@ def lake(stack: NativeStack) -> Iterator[Lakehouse]:
     return lake
 
 
+@pytest.mark.slow
 def test_commands_of_finlake_run_in_the_order_of_the_pages(lake: Lakehouse):
     shown = [command for command in commands() if command.startswith("finlake ")]
     assert len(shown) > 10

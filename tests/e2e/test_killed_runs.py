@@ -28,7 +28,13 @@ from pipeline.gold import MARTS
 from pipeline.history import table_name
 from pipeline.storage import list_objects
 
-pytestmark = [pytest.mark.e2e, pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.emulator,
+    pytest.mark.spark,
+    pytest.mark.timeout(1800),
+    pytest.mark.slow,
+]
 
 CRASH = Path(__file__).with_name("crash.py")
 SECONDS_TO_DIE = 60

@@ -30,7 +30,13 @@ from emulator import native
 from emulator.native import NativeStack
 from pipeline import infra
 
-pytestmark = [pytest.mark.e2e, pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.emulator,
+    pytest.mark.spark,
+    pytest.mark.timeout(900),
+    pytest.mark.slow,
+]
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "permissions.md"

@@ -49,6 +49,7 @@ def test_looking_at_a_lake_writes_nothing_at_all(story: Story):
         assert [list_objects(root) for root in roots] == before
 
 
+@pytest.mark.slow
 def test_a_backfill_loads_its_days_and_maintenance_is_no_news_to_the_lake(stack: NativeStack):
     lake = lakehouse(stack, "operated")
     for batch in (0, 1):

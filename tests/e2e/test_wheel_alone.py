@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.infra import build_wheel
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 PYTHON = shutil.which("python3.11")

@@ -170,6 +170,7 @@ def registered(lake: Lakehouse) -> dict[tuple[str, str], str]:
     }
 
 
+@pytest.mark.slow
 def test_every_column_of_silver_and_gold_is_summed_up_alike(both: Both) -> None:
     queries = 0
     for (layer, table), location in registered(both.lake).items():

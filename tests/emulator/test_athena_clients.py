@@ -31,7 +31,7 @@ from sqlalchemy import MetaData, Table, create_engine, func, inspect, select
 from emulator.native import NativeStack
 from pipeline.generated import END, refresh
 
-pytestmark = [pytest.mark.emulator, pytest.mark.timeout(900)]  # installing takes its time
+pytestmark = [pytest.mark.emulator, pytest.mark.timeout(900), pytest.mark.slow]  # installing takes its time
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent / "clients"

@@ -15,7 +15,7 @@ from lakehouse import Lakehouse, generate, lakehouse
 from contracts import load_contract
 from emulator.native import NativeStack
 
-pytestmark = [pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(900), pytest.mark.slow]
 
 LAYERS = ("bronze", "silver", "gold", "public_silver", "public_gold")
 UNIQUE = ("email", "phone", "national_id", "street_address", "full_name")

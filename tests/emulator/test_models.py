@@ -19,7 +19,7 @@ from pipeline.catalog import CatalogTable, register
 from pipeline.storage import delta_options
 from pipeline.tables import TableColumn
 
-pytestmark = [pytest.mark.emulator, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.emulator, pytest.mark.timeout(600), pytest.mark.slow]
 
 QUICK = ("--draws", "10", "--no-challenger", "--json")
 

@@ -29,7 +29,7 @@ from pipeline import infra
 from pipeline import terraform as tf
 from pipeline.errors import FinlakeError
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 
 PROJECT = Path(__file__).parents[2]
 # Everything that a clone needs for Terraform and the wheel that it uploads.

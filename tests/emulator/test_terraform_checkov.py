@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from separate_venv import python_with
 
-pytestmark = [pytest.mark.emulator, pytest.mark.timeout(900)]  # installing takes its time
+pytestmark = [pytest.mark.emulator, pytest.mark.timeout(900), pytest.mark.slow]  # installing takes its time
 
 TERRAFORM = Path(__file__).parents[2] / "terraform"
 REQUIREMENTS = Path(__file__).parent / "clients" / "checkov.txt"

@@ -17,7 +17,7 @@ from test_terraform import _environ, provider, terraform  # noqa: E402, F401 - t
 
 from pipeline import terraform as tf  # noqa: E402
 
-pytestmark = [pytest.mark.emulator, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.emulator, pytest.mark.timeout(600), pytest.mark.slow]
 
 MODULES = Path(__file__).parents[2] / "terraform" / "modules"
 SERVICES = ("ec2", "glue", "iam", "lakeformation", "s3", "sagemaker", "sts")

@@ -165,6 +165,7 @@ def erased(spark, lake_at, tmp_path_factory):
     return seen | {"attempts": attempts, "after": everything(lake)}
 
 
+@pytest.mark.slow
 def test_no_byte_of_the_lake_is_personal_data_of_the_person(erased):
     assert erased["held"] == SECRETS, "all of them were there"
     assert erased["attempts"] > 20, "it broke off at many places"

@@ -25,7 +25,7 @@ from pipeline.refresh import rebuilt, refresh
 from pipeline.run import run_pipeline
 from pipeline.tables import forget_past, has_change_feed, open_table, table_version
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("FINLAKE_GOLD_EXAMPLES", "4"))
 FOLLOWING = tuple(mart for mart in MARTS if mart.increment)

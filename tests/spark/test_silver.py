@@ -589,6 +589,7 @@ def test_a_killed_run_that_is_started_again_leaves_what_an_undisturbed_run_leave
     assert story.state() == undisturbed[0]
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_leaves_what_an_undisturbed_run_leaves(story, undisturbed):
     story.restore()
     killed_run(story.lake, "begin, half")

@@ -142,6 +142,7 @@ def test_a_snapshot_that_lacks_more_keys_than_may_be_is_not_loaded(spark, lake_a
     assert closed(lake) == {"C0": None, "C1": None, "C2": None, "C3": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["write_silver", "write_history"])
 def test_an_interrupted_batch_closes_what_it_would_have_closed(spark, lake_at, contract, monkeypatch, step):
     lake = lake_at("lake")
@@ -196,6 +197,7 @@ def model():
     return silver, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_snapshots_and_of_their_files_does_not_matter(spark, lake_at, contract, seed):
     lake = lake_at("lake")
