@@ -25,7 +25,7 @@ from emulator.process import StackError
 from emulator.server import SAVE_SECONDS, Receive, SavingApp, Scope, Send
 from emulator.stack import chosen_stack
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 
 BUCKET = "lake-under-test"
 BODY = os.urandom(300_000)

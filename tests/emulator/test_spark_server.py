@@ -18,7 +18,7 @@ from lakehouse import Lakehouse, clean_environment, free_port, lakehouse
 
 from emulator.native import NativeStack
 
-pytestmark = [pytest.mark.emulator, pytest.mark.spark]
+pytestmark = [pytest.mark.emulator, pytest.mark.spark, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

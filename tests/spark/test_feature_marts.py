@@ -119,6 +119,7 @@ def edges(spark):
         yield tables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_a_mart_equals_a_recompute_on_generated_data(generated, name, tmp_path):
     assert compare(BY_NAME[name], generated, FEATURE_MARTS[name], RATIOS, tmp_path) > 50

@@ -16,7 +16,7 @@ from pipeline.run import run_pipeline
 from pipeline.settings import Settings
 from pipeline.verify import verify
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("delivery", ["cdc", "snapshot"])

@@ -31,6 +31,7 @@ def ends(events):
     return {event["job"]["name"]: event["eventType"] for event in events}
 
 
+@pytest.mark.slow
 def test_events_tell_what_a_run_has_written_and_that_it_failed(spark, lake, events, monkeypatch):
     put(lake, "customers", "a.csv", [row("customers"), row("customers", customer_id="C2", credit_score="x")])
     for entity in PARENT_KEYS:

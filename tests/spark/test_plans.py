@@ -137,6 +137,7 @@ HOSTILE = {
 KEYS = {"customers": "customer_id", "loans": "loan_id"}
 
 
+@pytest.mark.slow
 def test_hostile_values_end_the_same_with_and_without_ansi_mode(spark, lake_at, ansi, tmp_path):
     found = []
     for on in (False, True):

@@ -139,6 +139,7 @@ def test_rows_whose_rule_is_gone_enter_silver_and_leave_quarantine_and_no_other_
     assert {key: found[key] for key in ("C2", "C6", "C7")} == {"C2": 3, "C6": 7, "C7": 9}
 
 
+@pytest.mark.slow
 def test_a_replay_that_is_killed_is_done_by_the_next_run_and_a_second_one_changes_nothing(story, undisturbed):
     story.restore()
     lake = story.lake
