@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 FEW_ROWS = 50_000
-"""With fewer rows, what would be followed by keys or months is built anew: one statement, not several."""
+"""With fewer rows, what would be followed by keys or their days is built anew: one statement, not several."""
 FEW_FACTS = 700_000
 """With fewer rows in the table that they are of, sums are computed anew: that is as quick as to follow."""
 MOST_SHARE = 0.1
@@ -136,7 +136,7 @@ def follow(
     increment = mart.increment
     if isinstance(increment, Sums | Windows):
         lookup = increment.lookup
-        if lookup and lookup.table in feeds and not update.moves(lookup):
+        if lookup and lookup.table in feeds and not update.moves(lookup, feeds[lookup.table]):
             del feeds[lookup.table]
     if not feeds:
         _say(mart, versions, settings)
@@ -203,13 +203,13 @@ class _Update:
         """An input as it is."""
         return living(self.spark, name, self.versions[name], self.settings)
 
-    def moves(self, lookup: Lookup) -> bool:
+    def moves(self, lookup: Lookup, feed: DataFrame) -> bool:
         """Whether something else is looked up now for some key. Without Spark, if the tables are small."""
         changed = self.feed_here(lookup.table, (lookup.key, *lookup.columns))
         unfound = " AND ".join(f"{name} IS NULL" for name in lookup.columns)
         orphans = aggregated(self.uri, None, [f"count(CASE WHEN {unfound} THEN 1 END)"])
         if changed is None or orphans is None:
-            return not moved_keys(self.feeds()[lookup.table], lookup).isEmpty()
+            return not moved_keys(feed, lookup).isEmpty()
         return moves(changed, lookup, orphans=orphans[0] > 0)
 
     def frame(self, rows: Sequence[Mapping[str, Any]], schema: str) -> DataFrame:
