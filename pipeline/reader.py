@@ -120,7 +120,11 @@ def parse_lines(
         "inputBufferSize": PARSER_BUFFER,
         "columnNameOfCorruptRecord": "_corrupt",
     }
-    safe = F.when(_occurrences("_raw", layout.delimiter) < MOST_DELIMITERS, F.col("_raw"))
+    # Counting takes long, and a line of fewer bytes cannot have so many.
+    few = (F.octet_length("_raw") < MOST_DELIMITERS) | (
+        _occurrences("_raw", layout.delimiter) < MOST_DELIMITERS
+    )
+    safe = F.when(few, F.col("_raw"))
     split = lines.withColumn("_fields", F.from_csv(safe, schema, options))
     problem = (
         F.when(_not_utf8("_raw"), "not_utf8")

@@ -55,6 +55,9 @@ RUNTIME_CONF = {
     "spark.sql.constraintPropagation.enabled": "false",
     # Silver's tables have no partitions to prune, and looking for some took half of what is left.
     "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",
+    # Java compiles no method of more than 8,000 bytes. Judging a row makes one of 24,000, which was
+    # interpreted, for each row; above the limit, Spark makes a method for each expression instead.
+    "spark.sql.codegen.hugeMethodLimit": "8000",
     # What Spark's web pages show of a plan is made for each statement, whether anybody looks or not.
     "spark.sql.ui.explainMode": "simple",
     # As few tasks as 64 MB each allow, instead of one per core however little there is to do.
