@@ -428,19 +428,26 @@ def check_cloud(project: Path, stage: str, environ: Mapping[str, str]) -> None:
             f"a new one needs terraform/envs/{stage}.tfvars",
         )
     check_stage_file(project, stage)
-    override = project / "terraform" / OVERRIDE_FILE
-    if override.exists():
-        raise UsageError(
-            f"{override} is there: Terraform would work on an emulator, and take it for {stage}",
-            "tflocal makes that file and removes it when it ends. If no tflocal is running, it is the "
-            f"left-over of one that was killed: rm {override}",
-        )
+    for override in _overrides(project / "terraform"):
+        if override.name == OVERRIDE_FILE or "endpoints" in override.read_text(encoding="utf-8"):
+            raise UsageError(
+                f"{override} is there: Terraform would work on an emulator, and take it for {stage}",
+                "tflocal makes such a file and removes it when it ends. If no tflocal is running, it is the "
+                f"left-over of one that was killed: rm {override}",
+            )
     endpoints = sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL") and environ[name])
     if endpoints:
         raise UsageError(
             f"{', '.join(endpoints)} is set: Terraform would not work on AWS",
             f"unset {' '.join(endpoints)}",
         )
+
+
+def _overrides(folder: Path) -> list[Path]:
+    """Files whose blocks Terraform puts over those of all others."""
+    return [
+        path for path in sorted(folder.glob("*.tf*")) if re.search(r"(^|_)override\.tf(\.json)?$", path.name)
+    ]
 
 
 def read_account(project: Path, stage: str) -> Account:

@@ -500,6 +500,16 @@ def test_aws_is_refused_while_an_override_file_lies_around(project: Path, terraf
     assert f"rm {override}" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("name", ["override.tf", "my_override.tf", "my_override.tf.json"])
+def test_aws_is_refused_while_any_override_has_endpoints(project: Path, name: str) -> None:
+    override = project / "terraform" / name
+    override.write_text("# of the user's own\n")
+    infra.check_cloud(project, "dev", {})
+    override.write_text('provider "aws" {\n  endpoints {\n    s3 = "http://localhost:4566"\n  }\n}\n')
+    with pytest.raises(UsageError, match=f"{name} is there"):
+        infra.check_cloud(project, "dev", {})
+
+
 def test_aws_is_refused_while_an_endpoint_is_set(project: Path) -> None:
     with pytest.raises(UsageError, match="AWS_ENDPOINT_URL_S3 is set"):
         infra.check_cloud(project, "dev", {"AWS_ENDPOINT_URL_S3": "http://localhost:4566"})
