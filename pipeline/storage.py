@@ -235,8 +235,15 @@ def boto_config() -> Config:
     return Config(connect_timeout=CONNECT_SECONDS, retries=retries)
 
 
-def delta_options() -> dict[str, str]:
-    """Storage options for delta-rs that obstore's own variables do not cover."""
+def delta_options(uri: str) -> dict[str, str]:
+    """Storage options for delta-rs that the AWS SDKs' own variables do not cover.
+
+    Args:
+        uri: The table. Keys among the options last for as long as AWS lets them, an hour as a rule: options
+            are for the next few operations, and not to be kept.
+    """
+    if not uri.startswith("s3://"):
+        return {}
     options = {
         "aws_conditional_put": "etag",
         "retry_timeout": _written(PATIENCE),
@@ -245,8 +252,16 @@ def delta_options() -> dict[str, str]:
         "backoff_config.max_backoff": _written(LONGEST_PAUSE),
         "backoff_config.base": str(GROWTH),
     }
-    if "AWS_ACCESS_KEY_ID" not in os.environ and (region := _region()):
-        options["aws_region"] = region  # delta-rs takes keys from a profile, but not the region
+    if provider := _credentials():
+        keys = provider()
+        options |= {
+            "aws_access_key_id": keys["access_key_id"],
+            "aws_secret_access_key": keys["secret_access_key"],
+        }
+        if token := keys.get("token"):
+            options["aws_session_token"] = token
+        if region := provider.config.get("region"):
+            options["aws_region"] = region
     if endpoint := _endpoint():
         options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(http_endpoint()).lower()}
     return options
@@ -281,11 +296,6 @@ def _session() -> Session:
 
 
 @lru_cache
-def _region() -> str | None:
-    return _session().region_name
-
-
-@lru_cache
 def _s3_client(endpoint: str) -> Any:  # noqa: ANN401
     """boto3's client, for what obstore does not do: it leaves out Hadoop's markers of folders.
 
@@ -297,17 +307,20 @@ def _s3_client(endpoint: str) -> Any:  # noqa: ANN401
 def _credentials() -> Boto3CredentialProvider | None:
     """Credentials and region as boto3 finds them, in profiles, by single sign-on and in Glue's jobs.
 
-    obstore by itself reads variables and asks machines of AWS, and takes us-east-1 where no variable names
-    the region.
+    obstore and delta-rs by themselves read variables and ask machines of AWS, and take us-east-1 where no
+    variable names the region.
 
     Returns:
-        None when keys are in the environment, which obstore reads without boto3's help.
+        None when keys are in the environment, which both read without boto3's help.
 
     Raises:
         FinlakeError: There are none.
     """
-    if "AWS_ACCESS_KEY_ID" in os.environ:
-        return None
+    return None if "AWS_ACCESS_KEY_ID" in os.environ else _found()
+
+
+@lru_cache
+def _found() -> Boto3CredentialProvider:
     from obstore.auth.boto3 import Boto3CredentialProvider
 
     try:

@@ -117,19 +117,21 @@ def test_a_uri_has_a_root_and_a_key(uri, expected):
 
 
 def test_delta_is_told_of_the_endpoint_and_of_plain_http(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
-    assert delta_options()["aws_endpoint_url"] == "http://127.0.0.1:4566"
-    assert delta_options()["aws_allow_http"] == "true"
+    assert delta_options("s3://lake/table")["aws_endpoint_url"] == "http://127.0.0.1:4566"
+    assert delta_options("s3://lake/table")["aws_allow_http"] == "true"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example.com")
-    assert delta_options()["aws_endpoint_url"] == "https://s3.example.com"
-    assert delta_options()["aws_allow_http"] == "false"
+    assert delta_options("s3://lake/table")["aws_endpoint_url"] == "https://s3.example.com"
+    assert delta_options("s3://lake/table")["aws_allow_http"] == "false"
 
 
 def test_on_aws_delta_is_told_of_no_endpoint(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    assert "aws_endpoint_url" not in delta_options()
+    assert "aws_endpoint_url" not in delta_options("s3://lake/table")
 
 
 def test_new_files_are_csv_files_whose_content_is_not_known(lake):
@@ -246,12 +248,11 @@ def without_keys(monkeypatch, tmp_path):
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_FORCE_CREDENTIAL_LOAD", "true")  # delta-rs would, if no endpoint were set
     server = ThreadingHTTPServer(("127.0.0.1", 0), Asked)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setattr(Asked, "signed", set())
-    caches = (storage._store, storage._s3_client, storage._region)
+    caches = (storage._store, storage._s3_client, storage._found)
     for cache in caches:
         cache.cache_clear()
     yield tmp_path
@@ -269,12 +270,13 @@ def test_keys_and_region_are_found_wherever_boto3_finds_them(without_keys, monke
         "[bank]\naws_access_key_id = ofbank\naws_secret_access_key = secret\n"
     )
     monkeypatch.setenv("AWS_PROFILE", "bank")
+    assert delta_options("file:///lake/table") == {}, "the disk is nobody's account"
     if told == "by AWS_REGION":
         monkeypatch.setenv("AWS_REGION", "eu-north-1")
     assert read_bytes("s3://lake/file") is None
     assert not storage.has_bucket("s3://lake")
     with pytest.raises(TableNotFoundError):
-        DeltaTable("s3://lake/table", storage_options=delta_options())
+        DeltaTable("s3://lake/table", storage_options=delta_options("s3://lake/table"))
     assert Asked.signed == {("ofbank", "eu-north-1")}
 
 
