@@ -103,6 +103,15 @@ run "jobs" {
   assert {
     condition = alltrue(flatten([
       for job in values(aws_glue_job.this) : [
+        for watch in ["continuous-cloudwatch-log", "metrics", "observability-metrics", "spark-ui"] : job.default_arguments["--enable-${watch}"] == "true"
+      ]
+    ]))
+    error_message = "Every job must write its log at once, its metrics, and Spark's events."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for job in values(aws_glue_job.this) : [
         for i, module in split(",", job.default_arguments["--additional-python-modules"]) :
         i == 0 ? module == "s3://lake-dev-scripts/wheels/a96bb6fde7825da8/finlake-0.0.0-py3-none-any.whl" : can(regex("^[A-Za-z0-9_-]+==[0-9.]+$", module))
       ]

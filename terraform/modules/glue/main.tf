@@ -68,7 +68,7 @@ locals {
       ])
       "--additional-python-modules"        = join(",", concat([local.wheel_uri], [for module in local.modules : local.pins[module]]))
       "--enable-metrics"                   = "true"
-      "--enable-continuous-cloudwatch-log" = "true"
+      "--enable-continuous-cloudwatch-log" = "true" # from Glue 5 on it is so anyway
       "--enable-observability-metrics"     = "true"
       "--enable-spark-ui"                  = "true"
       # number_of_workers is then the most that a run may have; it starts with fewer and is billed for those it has.
