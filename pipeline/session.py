@@ -113,6 +113,8 @@ def start_session() -> SparkSession:
     if remote:
         spark = _remote_session(remote)
     elif is_managed():
+        from pipeline.glue_session import managed_session
+
         spark = managed_session()
     else:
         os.environ.pop(SPARK_REMOTE, None)  # PySpark takes an empty one for an address
@@ -125,25 +127,6 @@ def start_session() -> SparkSession:
 def is_managed() -> bool:
     """Whether Spark, Delta and S3 are already set up by whoever started this process, as on AWS Glue."""
     return MANAGED in os.environ
-
-
-def managed_session() -> SparkSession:
-    """The session that is there already.
-
-    On Glue, it is asked for through Glue's own context: the metrics of a job, which ``--enable-metrics`` and
-    ``--enable-observability-metrics`` ask for, reach CloudWatch only if a script makes one (AWS's user guide,
-    "Job monitoring and debugging").
-    """
-    from pyspark.sql import SparkSession
-
-    try:
-        from awsglue.context import GlueContext
-    except ModuleNotFoundError:
-        return SparkSession.builder.getOrCreate()
-    from pyspark import SparkContext
-
-    session: SparkSession = GlueContext(SparkContext.getOrCreate()).spark_session
-    return session
 
 
 def _remote_session(remote: str) -> SparkSession:

@@ -16,8 +16,8 @@ from pyspark.sql import DataFrame
 
 import emulator.glue
 import pipeline.silver as silver_module
+from pipeline.glue_session import managed_session
 from pipeline.run import run_pipeline
-from pipeline.session import managed_session
 
 pytestmark = pytest.mark.spark
 
