@@ -25,6 +25,7 @@ PRICES = {
     "CloudWatch Logs taken in, per GB": 0.63,
     "CloudWatch metric, a month": 0.30,
     "CloudWatch alarm, a month": 0.10,
+    "CloudWatch dashboard, a month": 3.0,
     "KMS key, a month": 1.0,
     "KMS, per 10,000 requests": 0.03,
     "QuickSight author, a month": 24.0,
@@ -148,6 +149,7 @@ def estimate(company: Company) -> list[Line]:
         Line("Logs", ((JOBS, "jobs"), (DAYS, "days"), (0.01, "GB")), "CloudWatch Logs taken in, per GB"),
         Line("Metrics", ((METRICS, "metrics"),), "CloudWatch metric, a month"),
         Line("Alarms", ((ALARMS, "alarms"),), "CloudWatch alarm, a month"),
+        Line("Dashboard", ((1, "dashboard"),), "CloudWatch dashboard, a month"),
         Line("Key", ((1, "key"),), "KMS key, a month"),
         # Bucket keys: one request for many objects.
         Line("Key, requests", ((requests, "thousand files"), (0.1, "")), "KMS, per 10,000 requests"),

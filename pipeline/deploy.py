@@ -169,8 +169,8 @@ def deploy(
         if trial != "":
             done.trial = short[trial] if trial else names[0]
             timeout = 60 * (start_minutes + float(after[done.trial].get("Timeout") or 0))
-            group = after[done.trial]["DefaultArguments"].get(LOGS, "/aws-glue/jobs")
-            _try(glue, done, report, timeout=timeout, poll_seconds=poll_seconds, log_group=f"{group}/error")
+            logs = after[done.trial]["DefaultArguments"].get(LOGS, "/aws-glue/jobs")
+            _try(glue, done, report, timeout=timeout, poll_seconds=poll_seconds, logs=logs)
     except BaseException as error:
         # Ctrl-C as well: half a deployment is worse than none.
         done.error = explained.with_hint if (explained := explain(error)) else str(error)
@@ -231,7 +231,7 @@ def _with_code(update: Mapping[str, Any], code: Deployed, pins: Mapping[str, str
 
 
 def _try(
-    glue: GlueClient, done: Deployed, report: Report, *, timeout: float, poll_seconds: float, log_group: str
+    glue: GlueClient, done: Deployed, report: Report, *, timeout: float, poll_seconds: float, logs: str
 ) -> None:
     """Run the trial job to its end.
 
@@ -257,9 +257,11 @@ def _try(
         time.sleep(poll_seconds)
     if done.state != "SUCCEEDED":
         said = run.get("ErrorMessage") or "no message"
+        # Glue 5 has what a script says, errors too, in the first group, and what Spark says in the second;
+        # the names of streams begin with the run's id.
         raise FinlakeError(
             f"{done.trial} ended as {done.state}: {said}; "
-            f"its log is {done.run_id} in the log group {log_group}"
+            f"its log is {done.run_id} in the log groups {logs}/output and {logs}/error"
         )
 
 

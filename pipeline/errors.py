@@ -94,11 +94,16 @@ def explain(error: BaseException) -> FinlakeError | None:
     return None
 
 
+def no_credentials() -> FinlakeError:
+    """Nobody knows who is asking AWS."""
+    hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    return FinlakeError("no AWS credentials were found", hint)
+
+
 def _credentials(text: str, place: str) -> FinlakeError | None:
     """What is wrong with whoever asks; None when it is something else."""
     if "169.254.169.254" in text or "Unable to locate credentials" in text:
-        hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        return FinlakeError("no AWS credentials were found", hint)
+        return no_credentials()
     if re.search(
         r"ExpiredToken|[Tt]oken (included in the request is|has) expired|SSO session .* has expired", text
     ):

@@ -4,7 +4,8 @@ Glue hands over a job's arguments as ``--NAME value`` pairs, mixed with its own 
 ``--TempDir``, ...). ``--layer`` and ``--entity`` say what to run, ``--from`` and ``--to`` (given to a
 single run, for a backfill) which days; ``--layer maintenance`` maintains all tables. Each
 ``--FINLAKE_*`` argument becomes the environment variable of that name, which is where the pipeline
-reads its settings. The code itself comes from the project's wheel, which the job installs first.
+reads its settings, and so does ``--AWS_REGION``: not each library asks Glue where it is. The code itself
+comes from the project's wheel, which the job installs first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-SETTING = "--FINLAKE_"
+SETTINGS = ("--FINLAKE_", "--AWS_REGION")  # how their names begin
 MAINTENANCE = "maintenance"
 HANDED_ON = ("entity", "from", "to")  # options of `finlake run` that have the same name here
 
@@ -35,7 +36,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
     parser.add_argument("--layer", required=True, choices=("silver", "gold", MAINTENANCE))
     for option in HANDED_ON:
         parser.add_argument(f"--{option}")
-    names = {argument.split("=")[0] for argument in arguments if argument.startswith(SETTING)}
+    names = {argument.split("=")[0] for argument in arguments if argument.startswith(SETTINGS)}
     for name in sorted(names):
         parser.add_argument(name, dest=name.removeprefix("--"))
     known = vars(parser.parse_known_args(arguments)[0])
@@ -50,7 +51,11 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
 
 
 def main() -> None:
-    """Run the pipeline as this job was told to. A failure ends the process with a non-zero code."""
+    """Run the pipeline as this job was told to.
+
+    Raises:
+        SystemExit: It failed; the code is not 0.
+    """
     command, settings = parse_arguments(sys.argv[1:])
     os.environ.update(settings)
     os.environ["FINLAKE_SPARK_MANAGED"] = "1"
@@ -58,7 +63,12 @@ def main() -> None:
 
     from pipeline.cli import main as finlake
 
-    finlake()
+    try:
+        finlake()
+    except SystemExit as ended:
+        # A job that went well just returns, so that nothing hangs on what Glue makes of an exit with code 0.
+        if ended.code:
+            raise
 
 
 if __name__ == "__main__":

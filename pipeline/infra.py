@@ -34,7 +34,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contracts import load_contracts
-from pipeline.errors import FinlakeError, UsageError, explain
+from pipeline.errors import FinlakeError, NoAnswerError, UsageError, explain
 from pipeline.terraform import (
     CHANGES,
     LOCK_FILE,
@@ -428,19 +428,26 @@ def check_cloud(project: Path, stage: str, environ: Mapping[str, str]) -> None:
             f"a new one needs terraform/envs/{stage}.tfvars",
         )
     check_stage_file(project, stage)
-    override = project / "terraform" / OVERRIDE_FILE
-    if override.exists():
-        raise UsageError(
-            f"{override} is there: Terraform would work on an emulator, and take it for {stage}",
-            "tflocal makes that file and removes it when it ends. If no tflocal is running, it is the "
-            f"left-over of one that was killed: rm {override}",
-        )
+    for override in _overrides(project / "terraform"):
+        if override.name == OVERRIDE_FILE or "endpoints" in override.read_text(encoding="utf-8"):
+            raise UsageError(
+                f"{override} is there: Terraform would work on an emulator, and take it for {stage}",
+                "tflocal makes such a file and removes it when it ends. If no tflocal is running, it is the "
+                f"left-over of one that was killed: rm {override}",
+            )
     endpoints = sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL") and environ[name])
     if endpoints:
         raise UsageError(
             f"{', '.join(endpoints)} is set: Terraform would not work on AWS",
             f"unset {' '.join(endpoints)}",
         )
+
+
+def _overrides(folder: Path) -> list[Path]:
+    """Files whose blocks Terraform puts over those of all others."""
+    return [
+        path for path in sorted(folder.glob("*.tf*")) if re.search(r"(^|_)override\.tf(\.json)?$", path.name)
+    ]
 
 
 def read_account(project: Path, stage: str) -> Account:
@@ -459,9 +466,12 @@ def read_account(project: Path, stage: str) -> Account:
     try:
         caller = boto3.client("sts", region_name=region).get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        raise explain(error) or FinlakeError(
+        explained = explain(error) or FinlakeError(
             f"AWS does not know who you are: {error}", "log in (`aws sso login`), or set AWS_PROFILE"
-        ) from error
+        )
+        if isinstance(explained, NoAnswerError):  # whose hint is for the local stack
+            explained.hint = f"look at the network, and at the region in {file}"
+        raise explained from error
     wanted = stage_value(project, stage, "account_id")
     if wanted and wanted != caller["Account"]:
         raise UsageError(
@@ -593,13 +603,20 @@ def apply(env: StageOption = LOCAL, yes: YesOption = False) -> None:
 def plan(env: StageOption = LOCAL) -> None:
     """Show what `apply` would change. Exit code 0: nothing; 2: changes; 1: failed."""
     project = find_project()
-    with out.status("terraform") as status:
-        if env == LOCAL:
-            outcome = plan_local(project, _stack_environment(), status.update)
-        else:
-            terraform = open_cloud(project, env, os.environ, status.update)
-            outcome = plan_cloud(terraform)
-            _plan_file(terraform).unlink(missing_ok=True)
+    try:
+        if env != LOCAL:
+            _show_account(project, env)
+        with out.status("terraform") as status:
+            if env == LOCAL:
+                outcome = plan_local(project, _stack_environment(), status.update)
+            else:
+                terraform = open_cloud(project, env, os.environ, status.update)
+                outcome = plan_cloud(terraform)
+                _plan_file(terraform).unlink(missing_ok=True)
+    except UsageError as error:
+        raise FinlakeError(
+            str(error), error.hint
+        ) from error  # not its exit code: 2 says that there are changes
     _show_changes(outcome)
     _show(outcome, "would change" if outcome.changed else "no change")
     if outcome.changed:
@@ -659,10 +676,15 @@ def _stack_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _change_cloud(project: Path, stage: str, *, yes: bool, destroy: bool) -> None:
+def _show_account(project: Path, stage: str) -> Account:
     check_cloud(project, stage, os.environ)
     who = read_account(project, stage)
     out.print(f"AWS account {who.account}, region {who.region}, as {escape(who.caller)}")
+    return who
+
+
+def _change_cloud(project: Path, stage: str, *, yes: bool, destroy: bool) -> None:
+    who = _show_account(project, stage)
     with out.status("terraform") as status:
         terraform = open_cloud(project, stage, os.environ, status.update)
         outcome = plan_cloud(terraform, destroy=destroy)

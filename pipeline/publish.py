@@ -104,7 +104,7 @@ def _copy(
         schema_mode="overwrite",
         description=f"Masked copy of {layer}.{table}.",
         commit_properties=CommitProperties(custom_metadata=provenance),
-        storage_options=delta_options(),
+        storage_options=delta_options(target),
     )
     if copy is not None and before.get(MASKS) != provenance[MASKS]:
         forget_past(target, provenance)

@@ -116,9 +116,9 @@ def start_session() -> SparkSession:
     if remote:
         spark = _remote_session(remote)
     elif is_managed():
-        from pyspark.sql import SparkSession
+        from pipeline.glue_session import managed_session
 
-        spark = SparkSession.builder.getOrCreate()
+        spark = managed_session()
     else:
         os.environ.pop(SPARK_REMOTE, None)  # PySpark takes an empty one for an address
         spark = local_session()

@@ -1,7 +1,7 @@
 """Objects on S3 or on the local disk, by URI: ``s3://bucket/key`` or ``file:///folder/file``.
 
-Everything goes through obstore, which reads the AWS SDKs' own variables. Delta tables are not
-handled here.
+Everything goes through obstore, which reads the AWS SDKs' own variables; profiles and single sign-on are
+boto3's part. Delta tables are not handled here.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
+from pipeline.errors import no_credentials
+
 if TYPE_CHECKING:
+    from boto3.session import Session
     from botocore.config import Config
+    from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import RetryConfig
 
 
@@ -199,9 +203,7 @@ def delete_old_versions(uri: str, *, folder: bool = False) -> int:
     root, key = parts(uri)
     if root == "file://":
         return 0
-    import boto3
-
-    bucket = boto3.session.Session().resource("s3", config=boto_config()).Bucket(root.removeprefix("s3://"))
+    bucket = _session().resource("s3", config=boto_config()).Bucket(root.removeprefix("s3://"))
     found = [
         version
         for version in bucket.object_versions.filter(Prefix=f"{key}/" if folder else key)
@@ -233,8 +235,15 @@ def boto_config() -> Config:
     return Config(connect_timeout=CONNECT_SECONDS, retries=retries)
 
 
-def delta_options() -> dict[str, str]:
-    """Storage options for delta-rs that obstore's own variables do not cover."""
+def delta_options(uri: str) -> dict[str, str]:
+    """Storage options for delta-rs that the AWS SDKs' own variables do not cover.
+
+    Args:
+        uri: The table. Keys among the options last for as long as AWS lets them, an hour as a rule: options
+            are for the next few operations, and not to be kept.
+    """
+    if not uri.startswith("s3://"):
+        return {}
     options = {
         "aws_conditional_put": "etag",
         "retry_timeout": _written(PATIENCE),
@@ -243,6 +252,16 @@ def delta_options() -> dict[str, str]:
         "backoff_config.max_backoff": _written(LONGEST_PAUSE),
         "backoff_config.base": str(GROWTH),
     }
+    if provider := _credentials():
+        keys = provider()
+        options |= {
+            "aws_access_key_id": keys["access_key_id"],
+            "aws_secret_access_key": keys["secret_access_key"],
+        }
+        if token := keys.get("token"):
+            options["aws_session_token"] = token
+        if region := provider.config.get("region"):
+            options["aws_region"] = region
     if endpoint := _endpoint():
         options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(http_endpoint()).lower()}
     return options
@@ -268,16 +287,46 @@ def _locate(uri: str) -> tuple[ObjectStore, str, str]:
     return _store(root, http_endpoint()), root if root != "file://" else "file://", key.lstrip("/")
 
 
+def _session() -> Session:
+    """A session of boto3 of its own, as threads must not share one, in the region that all SDKs are told."""
+    import boto3
+
+    # boto3 alone among the SDKs does not read AWS_REGION.
+    return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
+
+
 @lru_cache
 def _s3_client(endpoint: str) -> Any:  # noqa: ANN401
     """boto3's client, for what obstore does not do: it leaves out Hadoop's markers of folders.
 
     It may be used by several threads, and takes a twentieth of a second of a processor to make.
     """
-    import boto3
+    return _session().client("s3", endpoint_url=endpoint or None, config=boto_config())
 
-    session = boto3.session.Session()  # threads must not share the default one
-    return session.client("s3", endpoint_url=endpoint or None, config=boto_config())
+
+def _credentials() -> Boto3CredentialProvider | None:
+    """Credentials and region as boto3 finds them, in profiles, by single sign-on and in Glue's jobs.
+
+    obstore and delta-rs by themselves read variables and ask machines of AWS, and take us-east-1 where no
+    variable names the region.
+
+    Returns:
+        None when keys are in the environment, which both read without boto3's help.
+
+    Raises:
+        FinlakeError: There are none.
+    """
+    return None if "AWS_ACCESS_KEY_ID" in os.environ else _found()
+
+
+@lru_cache
+def _found() -> Boto3CredentialProvider:
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        return Boto3CredentialProvider(_session())
+    except ValueError:
+        raise no_credentials() from None
 
 
 @lru_cache
@@ -289,6 +338,9 @@ def _store(root: str, allow_http: bool) -> ObjectStore:
             "backoff": {"init_backoff": FIRST_PAUSE, "max_backoff": LONGEST_PAUSE, "base": GROWTH},
         }
         return S3Store(
-            root.removeprefix("s3://"), client_options={"allow_http": allow_http}, retry_config=retries
+            root.removeprefix("s3://"),
+            client_options={"allow_http": allow_http},
+            retry_config=retries,
+            credential_provider=_credentials(),
         )
     return LocalStore("/")

@@ -98,7 +98,7 @@ def ensure_table(
     """
     schema = Schema([_field(column) for column in columns])
     try:
-        table = DeltaTable(uri, storage_options=delta_options())
+        table = DeltaTable(uri, storage_options=delta_options(uri))
     except TableNotFoundError:
         return DeltaTable.create(
             uri,
@@ -107,7 +107,7 @@ def ensure_table(
             partition_by=list(partition_by) or None,
             description=description or None,
             configuration=configuration,
-            storage_options=delta_options(),
+            storage_options=delta_options(uri),
         )
     if (parted := table.metadata().partition_columns) != list(partition_by):
         raise FinlakeError(
@@ -174,7 +174,7 @@ def _retype(table: DeltaTable, fields: Mapping[str, Field]) -> None:
 def open_table(uri: str) -> DeltaTable | None:
     """The table at ``uri``, or None when there is none."""
     try:
-        return DeltaTable(uri, storage_options=delta_options())
+        return DeltaTable(uri, storage_options=delta_options(uri))
     except TableNotFoundError:
         return None
 
@@ -262,7 +262,7 @@ def changes_read_here(
         The rows; None for a table that is a job for Spark: because of its size, or of what is in it.
     """
     try:
-        table = DeltaTable(uri, storage_options=delta_options())
+        table = DeltaTable(uri, storage_options=delta_options(uri))
         sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes")
         if sum(sizes.to_pylist()) > most:
             return None
@@ -344,7 +344,7 @@ def aggregated(
     """
     as_they_are = version is None or rows_are_those_of(uri, version)
     try:
-        table = DeltaTable(uri, None if as_they_are else version, storage_options=delta_options())
+        table = DeltaTable(uri, None if as_they_are else version, storage_options=delta_options(uri))
         sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes")
         if sum(sizes.to_pylist()) > most:
             return None
@@ -366,7 +366,7 @@ def restore_and_fence(uri: str, version: int, writer: str, number: int) -> None:
         writer: Delta's ``txnAppId`` of the writes to shut out.
         number: Writes with a ``txnVersion`` up to this number cannot get in any more.
     """
-    table = DeltaTable(uri, storage_options=delta_options())
+    table = DeltaTable(uri, storage_options=delta_options(uri))
     nothing = pa.Table.from_batches([], schema=pa.schema(table.schema().to_arrow()))
     fence = CommitProperties(app_transactions=[Transaction(writer, number)])
     write_deltalake(table, nothing, mode="append", commit_properties=fence)
@@ -385,7 +385,7 @@ def forget_past(uri: str, metadata: Mapping[str, str] | None = None) -> None:
         uri: The table.
         metadata: What the table's last commit is to say, besides.
     """
-    table = DeltaTable(uri, storage_options=delta_options())
+    table = DeltaTable(uri, storage_options=delta_options(uri))
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
     say(table, metadata or {})
     table.create_checkpoint()

@@ -39,6 +39,7 @@ locals {
   # What the pipeline reads from its environment, on the laptop (`finlake`) and in Glue (job arguments).
   settings = merge(
     {
+      AWS_REGION         = var.region
       FINLAKE_ENV        = var.environment
       FINLAKE_PREFIX     = var.prefix
       FINLAKE_BRONZE_URI = local.uris.bronze
@@ -135,10 +136,12 @@ module "glue" {
   databases          = local.databases
   uris               = local.uris
   settings           = local.settings
+  region             = var.region
   scripts_bucket     = module.s3.buckets.scripts
   script_path        = local.script
   wheel_path         = local.wheel
   constraints_path   = local.constraints
+  pip_options        = var.pip_options
   role_arns          = module.iam.role_arns
   log_group_prefix   = local.log_group_prefix
   log_retention_days = var.log_retention_days

@@ -274,6 +274,12 @@ variable "constraints_path" {
   default     = null
 }
 
+variable "pip_options" {
+  description = "Options of pip in the jobs; for example --index-url=https://packages.example.com/simple for an index of your own. Null for none: the public one."
+  type        = string
+  default     = null
+}
+
 variable "models_path" {
   description = "The folder with the code that SageMaker trains by. Null takes ml/ of this repository."
   type        = string

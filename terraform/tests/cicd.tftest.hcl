@@ -151,6 +151,15 @@ run "a_pipeline_tests_plans_asks_and_applies_what_was_approved" {
 
   assert {
     condition = alltrue([
+      for build in ["plan", "apply"] :
+      strcontains(one(aws_codebuild_project.this[build].source).buildspec, "-backend-config=use_lockfile=true")
+      && !strcontains(one(aws_codebuild_project.this[build].source).buildspec, "encrypt")
+    ])
+    error_message = "The state must be locked, and encrypted as its bucket says: encrypt = true without a key asks for S3's own."
+  }
+
+  assert {
+    condition = alltrue([
       for role in ["plan", "apply", "test"] : alltrue([
         for statement in jsondecode(aws_iam_role.this[role].assume_role_policy).Statement :
         statement.Principal == { Service = "codebuild.amazonaws.com" } && statement.Condition.StringEquals["aws:SourceAccount"] == "123456789012"

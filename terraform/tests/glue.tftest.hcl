@@ -20,6 +20,7 @@ variables {
     ops        = "s3://lake-dev-silver/_ops"
   }
   settings         = { FINLAKE_ENV = "dev", FINLAKE_SILVER_URI = "s3://lake-dev-silver" }
+  region           = "eu-central-1"
   scripts_bucket   = "lake-dev-scripts"
   script_path      = "tests/fixtures/glue_job.py"
   wheel_path       = "tests/fixtures/finlake-0.0.0-py3-none-any.whl"
@@ -93,16 +94,26 @@ run "jobs" {
       job.default_arguments["--datalake-formats"] == "delta"
       && strcontains(job.default_arguments["--conf"], "spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension")
       && strcontains(job.default_arguments["--conf"], " --conf spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog")
+      && strcontains(job.default_arguments["--conf"], " --conf spark.hadoop.fs.s3a.endpoint.region=eu-central-1")
       && job.default_arguments["--job-bookmark-option"] == "job-bookmark-disable"
     ])
-    error_message = "Every job must run with Delta, and without Glue's bookmarks."
+    error_message = "Every job must run with Delta, with S3 in its own region, and without Glue's bookmarks."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for job in values(aws_glue_job.this) : [
+        for watch in ["continuous-cloudwatch-log", "metrics", "observability-metrics", "spark-ui"] : job.default_arguments["--enable-${watch}"] == "true"
+      ]
+    ]))
+    error_message = "Every job must write its log at once, its metrics, and Spark's events."
   }
 
   assert {
     condition = alltrue(flatten([
       for job in values(aws_glue_job.this) : [
         for i, module in split(",", job.default_arguments["--additional-python-modules"]) :
-        i == 0 ? module == "s3://lake-dev-scripts/wheels/a96bb6fde7825da8/finlake-0.0.0-py3-none-any.whl" : can(regex("^[A-Za-z0-9-]+==[0-9.]+$", module))
+        i == 0 ? module == "s3://lake-dev-scripts/wheels/a96bb6fde7825da8/finlake-0.0.0-py3-none-any.whl" : can(regex("^[A-Za-z0-9_-]+==[0-9.]+$", module))
       ]
     ]))
     error_message = "A job must install the project's wheel, and the rest at pinned versions."
@@ -288,6 +299,23 @@ run "rulesets_say_what_the_contracts_say" {
       && aws_glue_data_quality_ruleset.silver["loans"].target_table[0].table_name == "loans"
     )
     error_message = "A ruleset must check key and required columns of the Silver table."
+  }
+}
+
+run "packages_may_come_from_an_index_of_your_own" {
+  command = plan
+
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    pip_options = "--index-url=https://packages.example.com/simple"
+  }
+
+  assert {
+    condition     = alltrue([for job in values(aws_glue_job.this) : job.default_arguments["--python-modules-installer-option"] == var.pip_options])
+    error_message = "Every job must give pip these options."
   }
 }
 

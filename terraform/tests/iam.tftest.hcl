@@ -79,7 +79,7 @@ run "least_privilege" {
     condition = alltrue([
       for role in values(aws_iam_role.this) :
       jsondecode(role.assume_role_policy).Statement[0].Principal.Service == "glue.amazonaws.com"
-      && jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["aws:SourceAccount"] == "123456789012"
+      && jsondecode(role.assume_role_policy).Statement[0].Condition.StringEqualsIfExists["aws:SourceAccount"] == "123456789012"
     ])
     error_message = "Only Glue, for this account, may assume the roles."
   }

@@ -36,9 +36,17 @@ run "the_key_rotates_and_its_policy_grants_nothing_by_wildcard" {
   assert {
     condition = alltrue([
       for statement in jsondecode(aws_kms_key.this.policy).Statement :
-      strcontains(jsonencode(statement.Condition), "123456789012") if can(statement.Principal.Service)
+      strcontains(jsonencode(statement.Condition), "123456789012") if can(statement.Principal.Service) && statement.Sid != "EventsReachTheirTopic"
     ])
     error_message = "Services may use the key for this account only."
+  }
+
+  assert {
+    condition = [
+      for statement in jsondecode(aws_kms_key.this.policy).Statement :
+      [statement.Principal.Service, statement.Action, can(statement.Condition)] if statement.Sid == "EventsReachTheirTopic"
+    ] == [["events.amazonaws.com", ["kms:Decrypt", "kms:GenerateDataKey"], false]]
+    error_message = "EventBridge must be able to use the key for the encrypted topic; a condition would shut it out."
   }
 }
 

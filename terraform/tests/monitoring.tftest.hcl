@@ -37,11 +37,11 @@ run "failures_are_told" {
   }
 
   assert {
-    condition = alltrue([
-      for statement in jsondecode(aws_sns_topic_policy.alarms.policy).Statement :
-      statement.Action == "sns:Publish" && statement.Condition.StringEquals["aws:SourceAccount"] == "123456789012"
-    ])
-    error_message = "Only alarms and events of this account may reach the topic."
+    condition = { for statement in jsondecode(aws_sns_topic_policy.alarms.policy).Statement : statement.Principal.Service => [statement.Action, try(statement.Condition.StringEquals["aws:SourceAccount"], null)] } == {
+      "cloudwatch.amazonaws.com" = ["sns:Publish", "123456789012"]
+      "events.amazonaws.com"     = ["sns:Publish", null]
+    }
+    error_message = "Alarms of this account and events may reach the topic; with a condition, no event would."
   }
 }
 

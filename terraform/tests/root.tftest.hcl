@@ -56,6 +56,7 @@ run "a_stage_is_private_unless_told_otherwise" {
 
   assert {
     condition = output.settings == {
+      AWS_REGION         = "eu-central-1"
       FINLAKE_ENV        = "prod"
       FINLAKE_PREFIX     = "finlake"
       FINLAKE_BRONZE_URI = "s3://finlake-prod-bronze-123456789012"

@@ -82,17 +82,22 @@ class Clone:
         assert done.returncode == 0, f"{arguments}\n{done.stderr}"
         return done.stdout
 
-    def lake(self, prefix: str) -> Lakehouse:
-        """An empty lake on the stack."""
-        aws = {
+    @property
+    def aws(self) -> dict[str, str]:
+        """Variables that lead the AWS SDKs to the stack."""
+        return {
             "AWS_ENDPOINT_URL": f"http://localhost:{self.variables['FINLAKE_PORT']}",
             "AWS_REGION": "eu-central-1",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_ALLOW_HTTP": "true",
         }
+
+    def lake(self, prefix: str) -> Lakehouse:
+        """An empty lake on the stack."""
         settings = Settings(prefix=prefix, env="local")
-        return Lakehouse(self.folder, settings, self.variables | {"FINLAKE_PREFIX": prefix}, aws).create()
+        variables = self.variables | {"FINLAKE_PREFIX": prefix}
+        return Lakehouse(self.folder, settings, variables, self.aws).create()
 
 
 def own_variables(name: str) -> dict[str, str]:

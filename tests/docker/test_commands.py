@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
+import boto3
 import pytest
-from commands import Clone, assert_fails_clearly, disturbed_run, own_variables
+from commands import ROOT, Clone, assert_fails_clearly, disturbed_run, own_variables
 from containers import wait_for
-from lakehouse import Lakehouse
+from lakehouse import Lakehouse, clean_environment
+from stage import left_behind
+
+from pipeline import infra
 
 KILL_JVM = """
 import os, signal
@@ -57,6 +63,28 @@ def test_the_other_stack_is_refused_while_this_one_runs(clone: Clone, up):
     done = clone.emulator("up", STACK="native")
     assert done.returncode == 1
     assert "the docker stack is running: stop it first" in done.stderr
+
+
+def test_the_local_stage_is_applied_to_the_containers_and_removed_without_a_trace(
+    clone: Clone, up: subprocess.CompletedProcess[str]
+):
+    assert up.returncode == 0, up.stderr
+    if shutil.which("terraform") is None:
+        pytest.skip("Terraform is not installed")
+    left_out = shutil.ignore_patterns(".terraform", "*.tfstate*", "backend.tf")
+    shutil.copytree(ROOT / "terraform", clone.folder / "terraform", ignore=left_out)
+    environ = clean_environment() | clone.aws
+    outcome = infra.apply_local(clone.folder, environ)
+    assert {action for action, _ in outcome.changes} == {"create"}
+    assert infra.plan_local(clone.folder, environ).changes == ()
+
+    def client(service: str) -> Any:
+        session = boto3.Session("test", "test", region_name=clone.aws["AWS_REGION"])
+        return session.client(service, endpoint_url=clone.aws["AWS_ENDPOINT_URL"])
+
+    assert len(left_behind(client)) == 10
+    infra.destroy_local(clone.folder, environ)
+    assert left_behind(client) == {}
 
 
 def test_a_run_on_the_containers_is_verified_to_the_row(lake: Lakehouse):

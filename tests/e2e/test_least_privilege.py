@@ -188,6 +188,43 @@ def test_a_role_may_do_what_its_job_does_or_the_docs_say_why(guarded: Guarded) -
     assert allowed - used == table("action")
 
 
+def covers(pattern: str, resource: str) -> bool:
+    """Whether a policy's resource, with its wildcards, is or includes that of a request."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), resource) is not None
+
+
+def test_each_request_is_one_that_a_statement_of_the_role_names(guarded: Guarded) -> None:
+    """The emulator has decided so already; this reads the policies anew, action and resource together."""
+    for job, calls in guarded.calls.items():
+        for action, resource in calls:
+            assert any(
+                action in statement["Action"] and any(covers(p, resource) for p in statement["Resource"])
+                for statement in guarded.policies[job]
+            ), f"{job}: {action} on {resource}"
+
+
+def test_a_job_reaches_each_resource_of_its_role_or_the_docs_say_why(guarded: Guarded) -> None:
+    untouched = {
+        (statement["Sid"], pattern)
+        for job in GUARDED
+        for statement in guarded.policies[job]
+        for pattern in statement["Resource"]
+        if not any(
+            action in statement["Action"] and covers(pattern, resource)
+            for action, resource in guarded.calls[job]
+        )
+    }
+    block = PAGE.read_text(encoding="utf-8").split("| statement | resource |")[1].split("\n\n")[0]
+    told = {
+        (sid, pattern): {found for found in untouched if found[0] == sid and covers(pattern, found[1])}
+        for sids, patterns in re.findall(r"^\| (`[^|]+`) \| (`[^|]+`) \|", block, re.MULTILINE)
+        for sid in re.findall("`([^`]+)`", sids)
+        for pattern in re.findall("`([^`]+)`", patterns)
+    }
+    assert sorted(untouched - {found for matches in told.values() for found in matches}) == []
+    assert [row for row, matches in told.items() if not matches] == [], "these are touched"
+
+
 def test_a_silver_job_touches_only_what_is_its_own(guarded: Guarded) -> None:
     silver = "arn:aws:s3:::finlake-local-silver/"
     written = {

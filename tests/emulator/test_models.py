@@ -59,7 +59,7 @@ def store(lake: Lakehouse, layer: str, name: str, rows: pa.Table) -> None:
     """Write a table as the pipeline would, and register it."""
     uri = lake.settings.table_uri(layer, name)
     with lake.reachable():
-        write_deltalake(uri, rows, mode="overwrite", storage_options=delta_options())
+        write_deltalake(uri, rows, mode="overwrite", storage_options=delta_options(uri))
         columns = tuple(TableColumn(field, "string", field) for field in rows.column_names)
         register([CatalogTable(layer, name, uri, columns)], lake.settings)
 

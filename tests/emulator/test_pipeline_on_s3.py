@@ -188,7 +188,8 @@ def test_readers_recognise_every_table_as_delta(lake: Lakehouse, table: str):
 
 def test_personal_data_is_tagged_in_delta_as_well(lake: Lakehouse):
     with lake.reachable():
-        schema = DeltaTable(lake.settings.table_uri("silver", "customers"), storage_options=delta_options())
+        uri = lake.settings.table_uri("silver", "customers")
+        schema = DeltaTable(uri, storage_options=delta_options(uri))
         fields = {field.name: field for field in schema.schema().fields}
     assert fields["email"].metadata["pii"] == "email"
     assert fields["date_of_birth"].metadata["pii"] == "date_of_birth"
@@ -222,7 +223,7 @@ def test_duckdb_delta_rs_spark_and_finlake_count_the_same(lake: Lakehouse):
         }
         by_delta_rs = {}
         for table, uri in locations.items():
-            opened = DeltaTable(uri, storage_options=delta_options())
+            opened = DeltaTable(uri, storage_options=delta_options(uri))
             answer = QueryBuilder().register("t", opened).execute(f"{count} t").read_all()
             by_delta_rs[table] = answer["n"][0].as_py()
     statement = " UNION ALL ".join(f"SELECT '{table}' AS t, count(*) AS n FROM {table}" for table in TABLES)
@@ -246,7 +247,8 @@ def test_duckdb_delta_rs_spark_and_finlake_count_the_same(lake: Lakehouse):
 def test_readers_without_extensions_of_ours_read_the_tables(lake: Lakehouse):
     """A plain DuckDB on delta-rs's Arrow tables sums money to the cent, as finlake's own SQL does."""
     with lake.reachable():
-        table = DeltaTable(lake.settings.table_uri("silver", "transactions"), storage_options=delta_options())
+        uri = lake.settings.table_uri("silver", "transactions")
+        table = DeltaTable(uri, storage_options=delta_options(uri))
         amounts = table.to_pyarrow_table(columns=["currency", "amount"])
     assert amounts.num_rows > 0
     sql = "SELECT currency, CAST(sum(amount) AS VARCHAR) AS total FROM {} GROUP BY currency ORDER BY currency"

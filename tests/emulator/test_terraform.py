@@ -23,6 +23,7 @@ from pathlib import Path
 import boto3
 import pytest
 from lakehouse import QUICK_JVM
+from stage import left_behind
 
 from emulator.native import NativeStack
 from pipeline import infra
@@ -264,6 +265,28 @@ def test_policies_hold_nothing_that_parliament_would_change(tested: dict[str, Te
     assert unused == [], "parliament finds these no more"
 
 
+def test_the_docs_have_a_reason_for_each_action_on_all_resources(tested: dict[str, TerraformTests]) -> None:
+    def listed(value: str | list[str]) -> list[str]:
+        return [value] if isinstance(value, str) else value
+
+    allowed = {
+        action
+        for done in tested.values()
+        for text in done.policies
+        for statement in json.loads(text)["Statement"]
+        if statement["Effect"] == "Allow" and "*" in listed(statement.get("Resource", []))
+        for action in listed(statement["Action"])
+    }
+    page = (PROJECT / "docs/deploy.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| `\*` \| [^|]+ \|$", page, re.MULTILINE)
+    told = {
+        pattern: fnmatch.filter(allowed, pattern) for row in rows for pattern in re.findall("`([^`]+)`", row)
+    }
+    assert len(told) > 5
+    assert sorted(allowed - {action for actions in told.values() for action in actions}) == []
+    assert [pattern for pattern, actions in told.items() if not actions] == [], "no policy has these"
+
+
 @pytest.mark.parametrize(
     ("file", "promise", "broken", "test"),
     [
@@ -470,11 +493,33 @@ def flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, json.dumps(value)
 
 
-def test_laptop_and_production_differ_only_where_the_docs_say_so(
+@pytest.fixture(scope="module")
+def plans(
     clone: Path, environ: dict[str, str], provider: tf.ProviderSource
-) -> None:
+) -> dict[str, dict[str, set[tuple[str, str]]]]:
+    """What Terraform would make of the laptop's stage and of production."""
     with infra.open_local(clone, environ) as run:
-        local, production = (planned(run, stage) for stage in ("local", "prod"))
+        return {stage: planned(run, stage) for stage in ("local", "prod")}
+
+
+def test_everything_in_production_that_can_be_tagged_is_tagged(
+    plans: dict[str, dict[str, set[tuple[str, str]]]],
+) -> None:
+    tags = {"Environment": "finlakeSTAGE", "ManagedBy": '"terraform"', "Project": '"finlake"'}
+    wanted = {(f"tags_all.{name}", value) for name, value in tags.items()}
+    found = {
+        address: {item for item in values if item[0].startswith("tags_all")}
+        for address, values in plans["prod"].items()
+    }
+    taggable = {address: values for address, values in found.items() if values}
+    assert len(taggable) > 40
+    assert {address for address, values in taggable.items() if not wanted <= values} == set()
+
+
+def test_laptop_and_production_differ_only_where_the_docs_say_so(
+    plans: dict[str, dict[str, set[tuple[str, str]]]],
+) -> None:
+    local, production = plans["local"], plans["prod"]
     differences = {
         f"{address}.{path}"
         for address in local.keys() | production.keys()
@@ -635,7 +680,8 @@ def test_a_wheel_that_does_not_work_fails_its_trial_and_all_jobs_go_back(
     done = json.loads(run.stdout)
     assert (done["state"], done["rolled_back"]) == ("FAILED", True)
     logs, group = client(environ, "logs"), f"/aws-glue/jobs/{done['trial']}/error"
-    assert f"its log is {done['run_id']} in the log group {group}" in done["error"]
+    assert f"its log is {done['run_id']} in the log groups " in done["error"]
+    assert done["error"].endswith(group)
     found = logs.get_log_events(logGroupName=group, logStreamName=done["run_id"])["events"]
     assert "this delivery is broken" in "\n".join(event["message"] for event in found)
     assert len(done["jobs"]) == len(before)
@@ -748,12 +794,19 @@ def aws(environ: dict[str, str], service: str, operation: str, *options: str) ->
     getattr(client(environ, service), operation.replace("-", "_"))(**names)
 
 
-def ask(environ: dict[str, str], sql: str) -> list[list[str]]:
-    """Athena's answer; ``{gold}`` is the database of Gold."""
+def named_queries() -> list[tuple[str, str]]:
+    """Layer and statement of each query that the module athena makes."""
+    text = (PROJECT / "terraform/modules/athena/main.tf").read_text(encoding="utf-8")
+    return re.findall(r'^ +database += "(\w+)"\n.+\n +query += "(.+)"$', text, re.MULTILINE)
+
+
+def ask(environ: dict[str, str], sql: str, layer: str = "silver") -> list[list[str]]:
+    """Athena's answer; ``{gold}`` is the database of Gold, and tables without one are of ``layer``."""
     athena = client(environ, "athena")
     databases = {layer: f"finlake_local_{layer}" for layer in ("bronze", "silver", "gold", "ops")}
     id_ = athena.start_query_execution(
         QueryString=sql.format(**databases),
+        QueryExecutionContext={"Database": databases[layer]},
         ResultConfiguration={"OutputLocation": "s3://finlake-local-athena/results/"},
     )["QueryExecutionId"]
     while True:
@@ -795,6 +848,11 @@ def test_the_commands_for_glue_run_the_whole_workflow_and_a_crawler(
     assert int(customers) > 0
     assert ask(environ, "SELECT count(*) FROM {silver}.customers") == [[customers]]
     assert ask(environ, "SELECT count(*) FROM {silver}.accounts") == [[accounts]]
+    answers = {sql: ask(environ, sql, layer) for layer, sql in named_queries()}
+    assert len(answers) == 3
+    assert all(rows for sql, rows in answers.items() if "quarantine_reasons" not in sql), (
+        "nothing is dirty here"
+    )
     while (crawler := glue.get_crawler(Name=f"{name}-bronze")["Crawler"])["State"] != "READY":
         time.sleep(0.2)
     assert crawler["LastCrawl"]["Status"] == "SUCCEEDED", crawler["LastCrawl"]
@@ -809,16 +867,6 @@ def test_the_commands_for_glue_run_the_whole_workflow_and_a_crawler(
 
 
 def test_destroy_leaves_nothing_behind(applied: infra.Outcome, clone: Path, environ: dict[str, str]) -> None:
+    assert len(left_behind(lambda service: client(environ, service))) == 10
     infra.destroy_local(clone, environ)
-    s3, glue, iam, logs = (client(environ, service) for service in ("s3", "glue", "iam", "logs"))
-    groups = {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]}
-    left = {
-        "buckets": s3.list_buckets()["Buckets"],
-        "databases": glue.get_databases()["DatabaseList"],
-        "jobs": glue.get_jobs()["Jobs"],
-        "crawlers": glue.get_crawlers()["Crawlers"],
-        "classifiers": glue.get_classifiers()["Classifiers"],
-        "roles": [role for role in iam.list_roles()["Roles"] if "finlake" in role["RoleName"]],
-        "log groups": groups - {"/aws-glue/crawlers"},  # which crawlers make by themselves
-    }
-    assert {kind: found for kind, found in left.items() if found} == {}
+    assert left_behind(lambda service: client(environ, service)) == {}

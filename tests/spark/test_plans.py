@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 from makers import as_csv, put, row
+from pyspark import SparkContext
 from pyspark.sql import DataFrame
 
+import emulator.glue
 import pipeline.silver as silver_module
+from pipeline.glue_session import managed_session
 from pipeline.run import run_pipeline
 
 pytestmark = pytest.mark.spark
@@ -162,3 +167,25 @@ def test_hostile_values_end_the_same_with_and_without_ansi_mode(spark, lake_at, 
     assert found[0] == found[1]
     (customers, _), (loans, _) = found[0][0]
     assert all(outcome[name] for outcome in (customers, loans) for name in ("inserted", "quarantined"))
+
+
+def test_on_glue_the_session_comes_from_glues_own_context(spark, monkeypatch):
+    """Without one, Glue sends no metrics of the job to CloudWatch. The context is that of the local Glue."""
+    monkeypatch.syspath_prepend(Path(emulator.glue.__file__).parent / "runtime")
+    from awsglue.context import GlueContext
+
+    made, make = [], GlueContext.__init__
+
+    def noted(self: GlueContext, context: SparkContext) -> None:
+        made.append(context)
+        make(self, context)
+
+    monkeypatch.setattr(GlueContext, "__init__", noted)
+    assert managed_session() is spark
+    assert made == [spark.sparkContext]
+    for name in [name for name in sys.modules if name.split(".")[0] == "awsglue"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_without_glue_the_running_session_is_taken(spark):
+    assert managed_session() is spark

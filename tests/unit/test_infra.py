@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import boto3
 import pytest
 import yaml
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -500,6 +500,16 @@ def test_aws_is_refused_while_an_override_file_lies_around(project: Path, terraf
     assert f"rm {override}" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("name", ["override.tf", "my_override.tf", "my_override.tf.json"])
+def test_aws_is_refused_while_any_override_has_endpoints(project: Path, name: str) -> None:
+    override = project / "terraform" / name
+    override.write_text("# of the user's own\n")
+    infra.check_cloud(project, "dev", {})
+    override.write_text('provider "aws" {\n  endpoints {\n    s3 = "http://localhost:4566"\n  }\n}\n')
+    with pytest.raises(UsageError, match=f"{name} is there"):
+        infra.check_cloud(project, "dev", {})
+
+
 def test_aws_is_refused_while_an_endpoint_is_set(project: Path) -> None:
     with pytest.raises(UsageError, match="AWS_ENDPOINT_URL_S3 is set"):
         infra.check_cloud(project, "dev", {"AWS_ENDPOINT_URL_S3": "http://localhost:4566"})
@@ -538,6 +548,15 @@ def test_expired_credentials_are_called_so(project: Path, monkeypatch: pytest.Mo
     with pytest.raises(FinlakeError, match="credentials have expired") as caught:
         REALLY_READ_ACCOUNT(project, "dev")
     assert "log in again" in str(caught.value.hint)
+
+
+def test_aws_out_of_reach_is_no_matter_of_the_local_stack(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller(monkeypatch, EndpointConnectionError(endpoint_url="https://sts.eu-west-1.amazonaws.com/"))
+    with pytest.raises(FinlakeError, match=r"cannot reach https://sts\.eu-west-1") as caught:
+        REALLY_READ_ACCOUNT(project, "dev")
+    assert "look at the network" in str(caught.value.hint)
 
 
 def test_a_stage_without_a_region_is_refused(project: Path) -> None:
@@ -584,8 +603,20 @@ def test_a_plan_of_a_stage_shows_the_changes_and_ends_with_code_2(
     terraform.says("plan", CREATE, code=2)
     code, output, _ = invoke("plan", "--env", "dev")
     assert code == 2
+    assert "AWS account 123456789012, region eu-west-1" in output
     assert 'create module.s3.aws_s3_bucket.this["bronze"]' in " ".join(output.split())
     assert terraform.calls == ["init", "workspace", "plan"]
+
+
+def test_a_plan_that_was_refused_is_not_taken_for_one_with_changes(
+    project: Path, terraform: FakeTerraform
+) -> None:
+    (project / "terraform" / tf.OVERRIDE_FILE).touch()
+    code, _, error = invoke("plan", "--env", "dev")
+    assert code == 1
+    assert isinstance(error, FinlakeError)
+    assert error.exit_code == 1, "2 would say that there are changes"
+    assert not terraform.calls_file.exists()
 
 
 def test_nothing_is_applied_before_the_account_was_shown_and_confirmed(

@@ -59,6 +59,11 @@ def test_settings_become_environment_variables_wherever_they_stand(joined):
     }
 
 
+def test_the_region_becomes_that_of_all_sdks():
+    _, settings = parse_arguments(["--AWS_REGION", "eu-west-1", "--layer", "gold", *GLUES_OWN])
+    assert settings == {"AWS_REGION": "eu-west-1"}
+
+
 def test_glues_own_arguments_are_left_out():
     command, settings = parse_arguments(
         [*GLUES_OWN, "--layer", "gold", "--additional-python-modules", "x.whl"]
@@ -92,3 +97,13 @@ def test_a_job_imports_nothing_that_glue_would_have_to_be_given() -> None:
         [sys.executable, "-c", IMPORT_AS_JOBS_DO], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [("raise SystemExit(0)", 0), ("raise SystemExit(3)", 3), ("raise SystemExit", 0)]
+)
+def test_a_job_that_went_well_returns_and_one_that_failed_exits(ending: str, code: int) -> None:
+    played = f"import sys, pipeline.cli\ndef main(): {ending}\npipeline.cli.main = main\n"
+    job = "from pipeline.glue_job import main\nsys.argv[1:] = ['--layer', 'gold']\nmain()\nprint('returned')"
+    done = subprocess.run([sys.executable, "-c", played + job], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "" if code else "returned\n")

@@ -1,14 +1,21 @@
 """Objects by URI on the local disk, and which of them are new Bronze files."""
 
 import hashlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 
 from contracts import load_contract
 from datagen import generate
 from datagen.profile import load, override
-from pipeline.errors import UsageError
+from pipeline import storage
+from pipeline.errors import FinlakeError, UsageError
 from pipeline.files import inspect_file, inspect_files, new_files
 from pipeline.ingest import _files, ingest
 from pipeline.storage import (
@@ -110,19 +117,21 @@ def test_a_uri_has_a_root_and_a_key(uri, expected):
 
 
 def test_delta_is_told_of_the_endpoint_and_of_plain_http(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
-    assert delta_options()["aws_endpoint_url"] == "http://127.0.0.1:4566"
-    assert delta_options()["aws_allow_http"] == "true"
+    assert delta_options("s3://lake/table")["aws_endpoint_url"] == "http://127.0.0.1:4566"
+    assert delta_options("s3://lake/table")["aws_allow_http"] == "true"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example.com")
-    assert delta_options()["aws_endpoint_url"] == "https://s3.example.com"
-    assert delta_options()["aws_allow_http"] == "false"
+    assert delta_options("s3://lake/table")["aws_endpoint_url"] == "https://s3.example.com"
+    assert delta_options("s3://lake/table")["aws_allow_http"] == "false"
 
 
 def test_on_aws_delta_is_told_of_no_endpoint(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    assert "aws_endpoint_url" not in delta_options()
+    assert "aws_endpoint_url" not in delta_options("s3://lake/table")
 
 
 def test_new_files_are_csv_files_whose_content_is_not_known(lake):
@@ -208,3 +217,70 @@ def test_ingest_of_what_is_no_csv_file_is_a_usage_error(tmp_path, lake, name):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError):
         ingest([tmp_path / name], CUSTOMERS, lake)
+
+
+class Asked(BaseHTTPRequestHandler):
+    """An S3 that has nothing, and notes by whose key and for which region each request is signed."""
+
+    signed: ClassVar[set[tuple[str, str]]] = set()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        found = re.search(r"Credential=([^/]+)/\d+/([^/]+)/s3/", self.headers.get("Authorization", ""))
+        self.signed.add((found[1], found[2]) if found else ("nobody", ""))
+        nothing = b"<ListBucketResult/>" if "list-type" in self.path else b""
+        self.send_response(200 if nothing else 404)
+        self.send_header("Content-Length", str(len(nothing)))
+        self.end_headers()
+        self.wfile.write(nothing)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def without_keys(monkeypatch, tmp_path):
+    """An S3 of nobody's, and no keys in the environment: as with profiles, or in a job of Glue."""
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "PROFILE", "REGION", "DEFAULT_REGION"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(Asked, "signed", set())
+    caches = (storage._store, storage._s3_client, storage._found)
+    for cache in caches:
+        cache.cache_clear()
+    yield tmp_path
+    for cache in caches:
+        cache.cache_clear()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("told", ["by the profile", "by AWS_REGION"])
+def test_keys_and_region_are_found_wherever_boto3_finds_them(without_keys, monkeypatch, told):
+    region = "region = eu-north-1\n" if told == "by the profile" else ""
+    (without_keys / "AWS_CONFIG_FILE").write_text(f"[profile bank]\n{region}")
+    (without_keys / "AWS_SHARED_CREDENTIALS_FILE").write_text(
+        "[bank]\naws_access_key_id = ofbank\naws_secret_access_key = secret\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "bank")
+    assert delta_options("file:///lake/table") == {}, "the disk is nobody's account"
+    if told == "by AWS_REGION":
+        monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert read_bytes("s3://lake/file") is None
+    assert not storage.has_bucket("s3://lake")
+    with pytest.raises(TableNotFoundError):
+        DeltaTable("s3://lake/table", storage_options=delta_options("s3://lake/table"))
+    assert Asked.signed == {("ofbank", "eu-north-1")}
+
+
+def test_without_any_credentials_a_run_says_so_at_once(without_keys):
+    with pytest.raises(FinlakeError, match="no AWS credentials were found") as caught:
+        read_bytes("s3://lake/file")
+    assert "AWS_PROFILE" in str(caught.value.hint)

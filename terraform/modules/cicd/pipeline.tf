@@ -27,14 +27,14 @@ locals {
     }
   }
 
-  # The clone has no backend.tf: that file is each user's own.
+  # The clone has no backend.tf: that file is each user's own. Not `encrypt = true`: without a key beside it, that asks
+  # for S3's own key, where the bucket's default is the key of the state.
   init = join(" ", concat(
     ["printf 'terraform {\\n  backend \"s3\" {}\\n}\\n' >backend.tf && terraform init -input=false"],
     [for name, value in {
       bucket       = var.state_bucket
       key          = var.state_key
       region       = coalesce(var.state_region, var.region)
-      encrypt      = true
       use_lockfile = true
     } : "-backend-config=${name}=${value}"],
   ))

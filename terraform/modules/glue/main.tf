@@ -18,17 +18,35 @@ locals {
     },
   )
 
-  # What the jobs import beyond Glue's own libraries, at the versions the project is tested with.
+  # All that the wheel needs beyond Glue's own libraries, and what that needs in turn, at the versions the project is
+  # tested with: so no job ever gets a library that was released since. Three of them Glue brings in other versions.
   modules = [
+    "annotated-doc",
+    "annotated-types",
+    "arro3-core",
     "charset-normalizer",
     "deltalake",
+    "Deprecated",
+    "Faker",
+    "Jinja2",
+    "markdown-it-py",
+    "MarkupSafe",
+    "mdurl",
     "obstore",
     "open-data-contract-standard",
+    "polars",
+    "polars-runtime-32",
+    "pydantic",
     "pydantic-settings",
+    "pydantic_core",
+    "python-dotenv",
     "PyYAML",
     "rich",
+    "shellingham",
     "tenacity",
     "typer",
+    "typing-inspection",
+    "typing_extensions",
   ]
   pins = {
     for pin in regexall("(?m)^([A-Za-z0-9_.-]+)==([^\\s;]+)", file(var.constraints_path)) : pin[0] => "${pin[0]}==${pin[1]}"
@@ -44,10 +62,13 @@ locals {
       "--conf" = join(" --conf ", [
         "spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        # Since Glue 5.1, S3 is reached by S3A, which takes us-east-2 for the region where none is named: uploads
+        # then end in timeouts, above all within a VPC (AWS: "Migrating AWS Glue for Spark jobs to AWS Glue version 5.1").
+        "spark.hadoop.fs.s3a.endpoint.region=${var.region}",
       ])
       "--additional-python-modules"        = join(",", concat([local.wheel_uri], [for module in local.modules : local.pins[module]]))
       "--enable-metrics"                   = "true"
-      "--enable-continuous-cloudwatch-log" = "true"
+      "--enable-continuous-cloudwatch-log" = "true" # from Glue 5 on it is so anyway
       "--enable-observability-metrics"     = "true"
       "--enable-spark-ui"                  = "true"
       # number_of_workers is then the most that a run may have; it starts with fewer and is billed for those it has.
@@ -56,6 +77,7 @@ locals {
       # transaction log as the data, and it works on a laptop too.
       "--job-bookmark-option" = "job-bookmark-disable"
     },
+    var.pip_options == null ? {} : { "--python-modules-installer-option" = var.pip_options },
   )
 
   # By job: the jobs that must have succeeded before it.

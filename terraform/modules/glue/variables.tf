@@ -58,8 +58,13 @@ variable "uris" {
 }
 
 variable "settings" {
-  description = "FINLAKE_* settings that the jobs get as arguments."
+  description = "Settings (AWS_REGION, FINLAKE_*) that the jobs get as arguments."
   type        = map(string)
+}
+
+variable "region" {
+  description = "AWS region of the buckets."
+  type        = string
 }
 
 variable "scripts_bucket" {
@@ -85,6 +90,12 @@ variable "wheel_path" {
 variable "constraints_path" {
   description = "Local path of the pip constraints file that pins what the jobs install."
   type        = string
+}
+
+variable "pip_options" {
+  description = "Options of pip, as it installs what the jobs need; for example --index-url=https://packages.example.com/simple for an index of your own. Null for none: the public one."
+  type        = string
+  default     = null
 }
 
 variable "role_arns" {

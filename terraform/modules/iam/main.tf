@@ -261,8 +261,10 @@ resource "aws_iam_role" "this" {
       Effect    = "Allow"
       Principal = { Service = "glue.amazonaws.com" }
       Action    = "sts:AssumeRole"
-      # Keeps Glue from using the role for someone else's account (confused deputy).
-      Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      # Keeps Glue from using the role for someone else's account (confused deputy). IfExists: AWS does not say that Glue
+      # tells for whom it asks, and if it did not, no job could ever start. A role of another account cannot be
+      # handed to Glue anyway.
+      Condition = { StringEqualsIfExists = { "aws:SourceAccount" = var.account_id } }
     }]
   })
 }

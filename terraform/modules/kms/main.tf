@@ -58,10 +58,18 @@ resource "aws_kms_key" "this" {
       {
         Sid       = "AlarmsReachTheirTopic"
         Effect    = "Allow"
-        Principal = { Service = ["cloudwatch.amazonaws.com", "events.amazonaws.com"] }
+        Principal = { Service = "cloudwatch.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource  = "*"
         Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      },
+      {
+        # Without a condition, as in the topic's policy: EventBridge tells nothing that one could ask for.
+        Sid       = "EventsReachTheirTopic"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource  = "*"
       },
     ]
   })

@@ -140,7 +140,8 @@ resource "aws_iam_role" "location" {
       Effect    = "Allow"
       Principal = { Service = "lakeformation.amazonaws.com" }
       Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      # IfExists, as for Glue: AWS does not say that Lake Formation tells for whom it asks.
+      Condition = { StringEqualsIfExists = { "aws:SourceAccount" = var.account_id } }
     }]
   })
 }

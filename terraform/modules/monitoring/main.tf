@@ -28,14 +28,26 @@ resource "aws_sns_topic_policy" "alarms" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Sid       = "AlarmsAndEventsOfThisAccount"
-      Effect    = "Allow"
-      Principal = { Service = ["cloudwatch.amazonaws.com", "events.amazonaws.com"] }
-      Action    = "sns:Publish"
-      Resource  = aws_sns_topic.alarms.arn
-      Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
-    }]
+    Statement = [
+      {
+        Sid       = "AlarmsOfThisAccount"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.alarms.arn
+        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      },
+      # A statement of its own, as EventBridge tells SNS nothing that a condition could ask for: "You can't use
+      # Condition blocks in Amazon SNS topic policies for EventBridge" (its user guide, on resource-based policies).
+      # With one, each event would be dropped, and nobody would hear of a failed job.
+      {
+        Sid       = "EventsFromRules"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.alarms.arn
+      },
+    ]
   })
 }
 

@@ -39,6 +39,7 @@ module "glue" {
   }
   settings = { FINLAKE_BRONZE_URI = "s3://my-lake-bronze", FINLAKE_SILVER_URI = "s3://my-lake-silver", FINLAKE_GOLD_URI = "s3://my-lake-gold" }
 
+  region           = "eu-central-1"
   scripts_bucket   = "my-lake-scripts"
   script_path      = "${path.module}/../../../../../pipeline/glue_job.py"
   constraints_path = "${path.module}/../../../../../constraints.txt"
@@ -51,7 +52,7 @@ module "glue" {
   }
 
   log_group_prefix   = "/aws-glue/jobs/my-lake"
-  log_retention_days = 90
+  log_retention_days = 365
   worker_type        = "G.1X"
   number_of_workers  = 2
   timeout_minutes    = 60
