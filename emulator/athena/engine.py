@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 from sqlglot import exp
 
-from emulator.athena import sources, transpile
+from emulator.athena import names, sources, syntax, transpile
 from emulator.athena.catalog import Catalog, Client, Table, view_of
 from emulator.athena.errors import OTHER, USER, QueryFailedError, not_supported
 from emulator.athena.functions import MACROS
@@ -138,8 +138,8 @@ class Engine:
         self._sizes: list[Future[int]] = []
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="tables")
         self._pinned: list[str] = []
-        self._views: dict[transpile.TableName, dict[str, str]] = {}
-        self._stack: list[transpile.TableName] = []
+        self._views: dict[names.TableName, dict[str, str]] = {}
+        self._stack: list[names.TableName] = []
 
     def query(self, tree: exp.Expr, parameters: list[str] | None = None) -> Outcome:
         """Run a query; its rows are fetched as they are asked for."""
@@ -172,13 +172,13 @@ class Engine:
 
     def compile(self, tree: exp.Expr, sql: str, database: str, parameters: list[str] | None = None) -> str:
         """A query as DuckDB's SQL; the tables that it names are there as views then."""
-        transpile.bind(tree, parameters or [])
-        names = transpile.tables(tree, sql, database)
-        missing = sorted(set(names.values()) - set(self._views), key=lambda item: (item.database, item.name))
+        syntax.bind(tree, parameters or [])
+        found = names.tables(tree, sql, database)
+        missing = sorted(set(found.values()) - set(self._views), key=lambda item: (item.database, item.name))
         # Looking a table up is waiting for Glue and S3.
         for table, source in zip(missing, self._pool.map(self._source, missing), strict=True):
             self._attach(table, source)
-        return transpile.to_duckdb(tree, names, {table: self._views[table] for table in set(names.values())})
+        return transpile.to_duckdb(tree, found, {table: self._views[table] for table in set(found.values())})
 
     def describe(self, sql: str) -> list[tuple[str, str]]:
         """Names and DuckDB's types of a query's columns."""
@@ -211,7 +211,7 @@ class Engine:
                 return
             yield batch
 
-    def _source(self, table: transpile.TableName) -> tuple[Table, str] | None:
+    def _source(self, table: names.TableName) -> tuple[Table, str] | None:
         """A table of the catalogue, and SQL that reads its files; none of what is made up here."""
         if table.database == INFORMATION or table.name.endswith("$partitions"):
             return None
@@ -224,7 +224,7 @@ class Engine:
         self._sizes.append(self._pool.submit(lambda: size))
         return found, sql
 
-    def _attach(self, table: transpile.TableName, source: tuple[Table, str] | None) -> None:
+    def _attach(self, table: names.TableName, source: tuple[Table, str] | None) -> None:
         if table in self._views:
             return
         if source is None:
@@ -239,17 +239,17 @@ class Engine:
         if found.kind == "delta":
             self._sizes.append(self._pool.submit(self._delta_bytes, found, self.connection.cursor()))
 
-    def _view(self, found: Table, table: transpile.TableName) -> str:
+    def _view(self, found: Table, table: names.TableName) -> str:
         if table in self._stack:
             raise QueryFailedError(f"INVALID_VIEW: View '{table.database}.{table.name}' is recursive")
         sql, schema = view_of(found)
         self._stack.append(table)
         try:
-            return self.compile(transpile.parse(sql), sql, schema)
+            return self.compile(syntax.parse(sql), sql, schema)
         finally:
             self._stack.pop()
 
-    def _create(self, table: transpile.TableName, sql: str) -> None:
+    def _create(self, table: names.TableName, sql: str) -> None:
         self.connection.execute(f"CREATE TEMP VIEW {table.sql} AS {sql}")
         # Not by DESCRIBE, which would read Delta's log once more.
         columns = self.connection.execute(
@@ -290,7 +290,7 @@ class Engine:
             kind = "DELTA_LAKE_INVALID_SCHEMA" if table.kind == "delta" else "HIVE_CANNOT_OPEN_SPLIT"
             raise QueryFailedError(f"{kind}: cannot read {where}: {_line(error)}", USER, 1202) from error
 
-    def _information(self, table: transpile.TableName) -> None:
+    def _information(self, table: names.TableName) -> None:
         rows: list[tuple[str, ...]] = []
         if table.name == "schemata":
             columns = ["catalog_name", "schema_name"]
@@ -333,14 +333,14 @@ class Engine:
             )
         self._values(table, columns, rows, {"ordinal_position": "BIGINT"})
 
-    def _partitions(self, table: transpile.TableName) -> None:
+    def _partitions(self, table: names.TableName) -> None:
         found = self.catalog.table(table.database, table.name.removesuffix("$partitions"), table.place)
         keys = [key.name for key in found.partition_keys]
         self._values(table, keys, [partition.values for partition in self.catalog.partitions(found)], {})
 
     def _values(
         self,
-        table: transpile.TableName,
+        table: names.TableName,
         columns: list[str],
         rows: list[tuple[str, ...]],
         types: dict[str, str],
@@ -371,7 +371,7 @@ def athena_error(error: duckdb.Error, tree: exp.Expr, sql: str) -> QueryFailedEr
     ):
         column = found[1]
         return QueryFailedError(
-            f"COLUMN_NOT_FOUND: line {transpile.column_place(tree, sql, column)}: Column '{column}' "
+            f"COLUMN_NOT_FOUND: line {names.column_place(tree, sql, column)}: Column '{column}' "
             "cannot be resolved or requester is not authorized to access requested resources",
             USER,
             1006,
@@ -379,7 +379,7 @@ def athena_error(error: duckdb.Error, tree: exp.Expr, sql: str) -> QueryFailedEr
     if found := re.search(r'column "([^"]+)" must appear in the GROUP BY clause', message):
         column = found[1]
         return QueryFailedError(
-            f"EXPRESSION_NOT_AGGREGATE: line {transpile.column_place(tree, sql, column)}: '{column}' must "
+            f"EXPRESSION_NOT_AGGREGATE: line {names.column_place(tree, sql, column)}: '{column}' must "
             "be an aggregate expression or appear in GROUP BY clause"
         )
     if isinstance(error, duckdb.OutOfMemoryException):

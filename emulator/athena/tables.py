@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from sqlglot import exp
 
-from emulator.athena import sources, transpile
+from emulator.athena import sources, syntax
 from emulator.athena.catalog import Table, is_missing, partition_location, view_text
 from emulator.athena.engine import Engine, Outcome, lines
 from emulator.athena.errors import QueryFailedError, not_supported
@@ -149,7 +149,7 @@ def create_view(engine: Engine, tree: exp.Expr) -> Outcome:
     database, view = name_of(engine, tree.this)
     engine.catalog.require_database(database)
     query = tree.expression
-    text = query.sql(transpile.DIALECT)
+    text = query.sql(syntax.DIALECT)
     there = exists(engine, database, view)
     if there and not tree.args.get("replace"):
         raise QueryFailedError(
@@ -267,7 +267,7 @@ def _changed(table: Table, action: exp.Expr) -> dict[str, Any]:
     else:
         found = [item for part in action.expressions for item in part.find_all(exp.Property)]
         if not found:
-            raise not_supported(f"ALTER TABLE {action.sql(transpile.DIALECT)}")
+            raise not_supported(f"ALTER TABLE {action.sql(syntax.DIALECT)}")
         raw["Parameters"] = table.raw.get("Parameters", {}) | {
             item.name: item.args["value"].name for item in found
         }
@@ -332,7 +332,7 @@ def name_of(engine: Engine, node: exp.Expr) -> tuple[str, str]:
     """Database and name of the table that a statement names."""
     table = node.this if isinstance(node, exp.Schema) else node
     if not isinstance(table, exp.Table) or not isinstance(table.this, exp.Identifier):
-        raise not_supported(f"{node.sql(transpile.DIALECT)[:80]!r} as the name of a table")
+        raise not_supported(f"{node.sql(syntax.DIALECT)[:80]!r} as the name of a table")
     return (table.db or engine.job.database).lower(), table.name.lower()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlglot
 from sqlglot import exp
 
-from emulator.athena import sources, transpile
+from emulator.athena import sources, syntax
 from emulator.athena.engine import Engine, Outcome, new_name
 from emulator.athena.errors import QueryFailedError, not_supported
 from emulator.athena.partitions import add_written_partitions
@@ -146,7 +146,7 @@ def unload(engine: Engine, words: Words) -> Outcome:
     properties: dict[str, str] = {}
     if words.take("WITH"):
         stub = sqlglot.parse_one(
-            f"CREATE TABLE t WITH ({words.inside()}) AS SELECT 1", dialect=transpile.DIALECT
+            f"CREATE TABLE t WITH ({words.inside()}) AS SELECT 1", dialect=syntax.DIALECT
         )
         properties = _properties(stub)
     kind = properties.get("format", "").upper()
@@ -156,7 +156,7 @@ def unload(engine: Engine, words: Words) -> Outcome:
         raise QueryFailedError(
             f"HIVE_PATH_ALREADY_EXISTS: Target directory for UNLOAD already exists: {location}", kind=1301
         )
-    tree = transpile.parse(query)
+    tree = syntax.parse(query)
     sql = engine.compile(tree, query, engine.job.database, engine.job.parameters)
     with engine.errors(tree):
         columns = engine.describe(sql)

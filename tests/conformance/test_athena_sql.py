@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from containers import ROOT
 
-from emulator.athena import results, transpile
+from emulator.athena import results, syntax
 from emulator.athena.engine import Engine, Job, connect
 from emulator.athena.errors import QueryFailedError
 
@@ -150,7 +150,7 @@ def answer(database: duckdb.DuckDBPyConnection, group: str, expression: str) -> 
     sql = f"SELECT {expression} AS v" + (WHERE if group.startswith("aggregates") else "")
     job = Job("test", sql)
     try:
-        outcome = Engine(database.cursor(), None, None, job).query(transpile.parse(sql))  # type: ignore[arg-type]
+        outcome = Engine(database.cursor(), None, None, job).query(syntax.parse(sql))  # type: ignore[arg-type]
         [[[value]]] = results.as_texts(outcome.batches, [column.type for column in outcome.columns])
     except QueryFailedError as error:
         assert "GENERIC" not in error.message, error.message
