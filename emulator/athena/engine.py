@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 from sqlglot import exp
 
-from emulator.athena import names, sources, syntax, transpile
+from emulator.athena import names, results, sources, syntax, transpile
+from emulator.athena.allowed import not_registered
 from emulator.athena.catalog import Catalog, Client, Table, view_of
 from emulator.athena.errors import OTHER, USER, QueryFailedError, not_supported
 from emulator.athena.functions import MACROS
@@ -53,6 +54,7 @@ class Outcome:
 
     Attributes:
         columns: Columns of its rows.
+        writers: What makes text of each column's values.
         batches: Its rows.
         header: Whether the first row of the result is the columns' names.
         scanned: Gives the bytes of the tables' files.
@@ -61,6 +63,7 @@ class Outcome:
     """
 
     columns: list[ResultColumn] = field(default_factory=list)
+    writers: list[results.Writer] = field(default_factory=list)
     batches: Iterator[list[tuple[Any, ...]]] = field(default_factory=lambda: iter(()))
     header: bool = False
     scanned: Callable[[], int] = lambda: 0
@@ -71,7 +74,9 @@ class Outcome:
 def lines(columns: list[str], rows: list[list[Any]]) -> Outcome:
     """A result of text, as statements other than queries have it: some have a row's columns in one cell."""
     return Outcome(
-        [ResultColumn(column, "string") for column in columns], iter([[tuple(row) for row in rows]])
+        [ResultColumn(column, "string") for column in columns],
+        [results.text for _ in columns],
+        iter([[tuple(row) for row in rows]]),
     )
 
 
@@ -147,8 +152,9 @@ class Engine:
         self.check_cutoff()
         with self.errors(tree):
             cursor = self.connection.execute(sql)
-        columns = self.result_columns(cursor)
-        return Outcome(columns, self._fetch(cursor, tree), header=True, scanned=self.scanned)
+        columns = _numbered(self.result_columns(cursor), tree)
+        writers = [results.writer(item[1]) for item in cursor.description or ()]
+        return Outcome(columns, writers, self._fetch(cursor, tree), header=True, scanned=self.scanned)
 
     def close(self) -> None:
         """Let go of the tables; all rows have been fetched."""
@@ -172,6 +178,8 @@ class Engine:
 
     def compile(self, tree: exp.Expr, sql: str, database: str, parameters: list[str] | None = None) -> str:
         """A query as DuckDB's SQL; the tables that it names are there as views then."""
+        if function := syntax.foreign_function(sql):
+            raise not_registered(function)
         syntax.bind(tree, parameters or [])
         found = names.tables(tree, sql, database)
         missing = sorted(set(found.values()) - set(self._views), key=lambda item: (item.database, item.name))
@@ -219,8 +227,8 @@ class Engine:
         if found.is_view:
             return found, ""
         if found.kind == "delta":
-            return found, self._pin(found)
-        sql, size = sources.relation(found, self.catalog, self.s3)
+            return found, self._pin(found) if not table.with_path else self._with_path(found)
+        sql, size = sources.relation(found, self.catalog, self.s3, with_path=table.with_path)
         self._sizes.append(self._pool.submit(lambda: size))
         return found, sql
 
@@ -267,6 +275,11 @@ class Engine:
             connection.execute(f"ATTACH {uri} AS {name(alias)} (TYPE delta, PIN_SNAPSHOT)")
         self._pinned.append(alias)
         return f"SELECT * FROM {name(alias)}"
+
+    def _with_path(self, table: Table) -> str:
+        """SQL that reads a Delta table with the address of each row's file."""
+        uri = literal("s3://{}/{}".format(*sources.bucket_and_key(table.location)))
+        return f"SELECT *, filename AS {name(names.PATH)} FROM delta_scan({uri})"
 
     def _delta_bytes(self, table: Table, connection: duckdb.DuckDBPyConnection) -> int:
         """Bytes of the files that a Delta table's log names."""
@@ -354,6 +367,24 @@ class Engine:
         else:
             source = f"(SELECT {', '.join(f'NULL AS {name(column)}' for column in columns)} WHERE false)"
         self._create(table, f"SELECT {selected} FROM {source}")
+
+
+def _numbered(columns: list[ResultColumn], tree: exp.Expr) -> list[ResultColumn]:
+    """Columns without a name are called by their place in the result, a star counts for what it brings."""
+    select: exp.Expr = tree
+    while isinstance(select, exp.SetOperation | exp.Subquery):
+        select = select.this
+    items = select.expressions if isinstance(select, exp.Select) else []
+    stars = [index for index, item in enumerate(items) if item.is_star]
+    more = len(columns) - len(items)
+    if len(stars) != 1 or not more:
+        return columns
+    return [
+        replace(column, name=f"_col{place}")
+        if place > stars[0] + more and column.name == f"_col{place - more}"
+        else column
+        for place, column in enumerate(columns)
+    ]
 
 
 def new_name() -> str:

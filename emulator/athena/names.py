@@ -10,6 +10,7 @@ from emulator.athena.errors import QueryFailedError, not_supported
 from emulator.athena.syntax import DIALECT, place_of
 
 CATALOG = "awsdatacatalog"
+PATH = "$path"  # the hidden column with the address of a row's file
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class TableName:
 
     Attributes:
         place: ``line:column``.
+        with_path: Whether its hidden column ``"$path"`` is wanted.
     """
 
     database: str
     name: str
     place: str = field(compare=False, default="1:1")
+    with_path: bool = False
 
     @property
     def sql(self) -> str:
@@ -32,7 +35,7 @@ class TableName:
     @property
     def key(self) -> str:
         """The name of its view."""
-        return f"{self.database}.{self.name}".replace('"', "")
+        return f"{self.database}.{self.name}{' with its path' if self.with_path else ''}".replace('"', "")
 
 
 def tables(tree: exp.Expr, sql: str, database: str) -> dict[int, TableName]:
@@ -42,6 +45,7 @@ def tables(tree: exp.Expr, sql: str, database: str) -> dict[int, TableName]:
         QueryFailedError: A table function, a file, another catalogue or a version is named.
     """
     found = {}
+    with_path = any(column.name.lower() == PATH for column in tree.find_all(exp.Column))
     for node in tree.find_all(exp.Table):
         if not isinstance(node.this, exp.Identifier):
             if isinstance(node.this, exp.Unnest | exp.Values):
@@ -59,7 +63,9 @@ def tables(tree: exp.Expr, sql: str, database: str) -> dict[int, TableName]:
             )
         if not node.db and _is_cte(node):
             continue
-        found[id(node)] = TableName((node.db or database).lower(), node.name.lower(), _place(node, sql))
+        found[id(node)] = TableName(
+            (node.db or database).lower(), node.name.lower(), _place(node, sql), with_path
+        )
     return found
 
 

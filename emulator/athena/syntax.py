@@ -7,12 +7,37 @@ import re
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.parser import Parser
+from sqlglot.parsers.trino import TrinoParser
+from sqlglot.tokenizer_core import Token, TokenType
 
+from emulator.athena.allowed import NAMES
 from emulator.athena.errors import QueryFailedError, RequestRefusedError
 
 DIALECT = "athena"
 MAX_BYTES = 262_144
+_HIVES = {"ALTER", "CREATE", "DESCRIBE", "DROP", "MSCK", "SHOW"}  # not Trino's, unless they have a query
+# What Trino has not: x::y, QUALIFY, {...}, operators of bits and of patterns.
+_FOREIGN = frozenset(
+    {
+        TokenType.DCOLON, TokenType.QUALIFY, TokenType.L_BRACE, TokenType.CARET, TokenType.AMP,
+        TokenType.PIPE, TokenType.TILDE, TokenType.ILIKE, TokenType.RLIKE, TokenType.GLOB,
+        TokenType.SIMILAR_TO, TokenType.DSTAR, TokenType.HEREDOC_STRING,
+        TokenType.RAW_STRING, TokenType.BIT_STRING, TokenType.COLON_EQ,
+    }
+)  # fmt: skip
+_NOT_BEFORE_BRACKETS = frozenset(
+    {
+        None, TokenType.SELECT, TokenType.DISTINCT, TokenType.COMMA, TokenType.L_PAREN, TokenType.L_BRACKET,
+        TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.GT, TokenType.PLUS, TokenType.DASH,
+        TokenType.DPIPE,
+        TokenType.IN, TokenType.AND, TokenType.OR, TokenType.NOT, TokenType.WHERE, TokenType.WHEN,
+        TokenType.THEN, TokenType.ELSE, TokenType.ARROW, TokenType.BETWEEN,
+    }
+)  # fmt: skip
+_FUNCTION_NAMES = frozenset({TokenType.VAR, TokenType.FIRST, TokenType.LIST, TokenType.XOR, TokenType.STRUCT})
+_BEFORE_NAMES = frozenset({TokenType.ALIAS, TokenType.WITH, TokenType.INTO, TokenType.TABLE, TokenType.VIEW})
+_KNOWN = frozenset({*TrinoParser.FUNCTIONS, *TrinoParser.FUNCTION_PARSERS, *Parser.FUNCTION_PARSERS})
 _FIRST_WORDS = re.compile(
     "ALTER|ANALYZE|CREATE|DEALLOCATE|DELETE|DESCRIBE|DROP|EXECUTE|EXPLAIN|INSERT|MERGE|MSCK|OPTIMIZE|PREPARE"
     "|SELECT|SHOW|TABLE|UNLOAD|UPDATE|VACUUM|VALUES|WITH"
@@ -135,20 +160,58 @@ def _refuse_other_dialects(sql: str) -> None:
         RequestRefusedError: There is.
     """
     tokens = [token for token in sqlglot.tokenize(sql, dialect=DIALECT) if token.text]
-    starts_with_from = bool(tokens) and tokens[0].token_type is TokenType.FROM
+    if not tokens or (tokens[0].text.upper() in _HIVES and not _has_select(tokens)):
+        return
     for index, token in enumerate(tokens):
-        wrong = (
-            token.token_type in {TokenType.DCOLON, TokenType.QUALIFY}
-            or (starts_with_from and index == 0)
-            or (
-                token.token_type is TokenType.ALL
-                and tokens[index - 1].token_type is TokenType.GROUP_BY
-                and (index + 1 == len(tokens) or tokens[index + 1].token_type in _AFTER_GROUPS)
-            )
-        )
-        if wrong:
+        before = tokens[index - 1] if index else None
+        after = tokens[index + 1] if index + 1 < len(tokens) else None
+        if _is_foreign(sql, before, token, after):
             place = place_of(sql, token.start)
             raise RequestRefusedError(f"line {place}: mismatched input '{token.text}'", "MALFORMED_QUERY")
+
+
+def _has_select(tokens: list[Token]) -> bool:
+    return any(token.token_type is TokenType.SELECT for token in tokens)
+
+
+def _is_foreign(sql: str, before: Token | None, token: Token, after: Token | None) -> bool:
+    kind, last = token.token_type, before.token_type if before is not None else None
+    if kind in _FOREIGN or (kind is TokenType.FROM and before is None):
+        return True
+    if kind is TokenType.ALL:
+        return last is TokenType.GROUP_BY and (after is None or after.token_type in _AFTER_GROUPS)
+    if kind is TokenType.L_BRACKET:  # a subscript, or ARRAY[...]
+        return last in _NOT_BEFORE_BRACKETS
+    if kind is TokenType.LT:
+        return last is TokenType.LT
+    if kind is TokenType.STRING:
+        return last is TokenType.STRING
+    if kind is TokenType.HEX_STRING:
+        return sql[token.start : token.start + 2].lower() == "0x"
+    if kind is TokenType.VAR:
+        return token.text.startswith("$") or (
+            last is TokenType.NUMBER and before is not None and before.end + 1 == token.start
+        )
+    return False
+
+
+def foreign_function(sql: str) -> str | None:
+    """The name of a function that sqlglot knows from other dialects, if a statement calls one.
+
+    >>> foreign_function("SELECT nvl(a, b)"), foreign_function("SELECT coalesce(a, b) AS nvl")
+    ('nvl', None)
+    """
+    tokens = [token for token in sqlglot.tokenize(sql, dialect=DIALECT) if token.text]
+    for before, token, after in zip([None, *tokens], tokens, tokens[1:], strict=False):
+        if (
+            after.token_type is TokenType.L_PAREN
+            and token.token_type in _FUNCTION_NAMES
+            and token.text.upper() in _KNOWN
+            and token.text.upper() not in NAMES
+            and (before is None or before.token_type not in _BEFORE_NAMES)
+        ):
+            return token.text
+    return None
 
 
 def _syntax(error: Exception) -> str:

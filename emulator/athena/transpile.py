@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from sqlglot import ErrorLevel, exp
 from sqlglot.errors import SqlglotError
 
+from emulator.athena import unnest
 from emulator.athena.allowed import check
-from emulator.athena.decimals import decimal_scales
 from emulator.athena.errors import not_supported
-from emulator.athena.names import TableName
-from emulator.athena.rules import RULES, keep_mark
+from emulator.athena.inference import infer, keep_mark
+from emulator.athena.names import PATH, TableName
+from emulator.athena.rules import RULES, mark_subscripts, rows_of_values
 
 
 def to_duckdb(
@@ -46,14 +47,18 @@ def to_duckdb(
         if column.args.get("db"):  # db.table.column
             column.set("db", None)
             column.set("catalog", None)
+    _hide_paths(tree, {table.key for table, columns in schema.items() if PATH in columns})
     _name_columns(tree)
-    scales = decimal_scales(tree, schema)
+    mark_subscripts(tree)
+    rows_of_values(tree)
+    types = infer(tree, schema)
+    unnest.rewrite(tree, types)
     for node in reversed(list(tree.walk(bfs=True))):
         rule = RULES.get(type(node))
         if rule is None:
             continue
         inside_try = isinstance(node, exp.TryCast) or node.find_ancestor(exp.Try, exp.TryCast) is not None
-        new = rule(node, scales)
+        new = rule(node, types)
         if inside_try:
             _forgive(new)
         if new is not node:
@@ -70,6 +75,21 @@ def _forgive(tree: exp.Expr) -> None:
     for call in tree.find_all(exp.Anonymous):
         if call.name.startswith("t_"):
             call.set("this", "n_" + call.name[2:])
+
+
+def _hide_paths(tree: exp.Expr, keys: set[str]) -> None:
+    """A star means all columns but the hidden one."""
+    for select in tree.find_all(exp.Select) if keys else ():
+        sources = [select.args.get("from_"), *(select.args.get("joins") or ())]
+        tables = {
+            source.this.alias_or_name
+            for source in sources
+            if source is not None and isinstance(source.this, exp.Table) and source.this.name in keys
+        }
+        for item in select.expressions:
+            star = item.this if isinstance(item, exp.Column) else item
+            if isinstance(star, exp.Star) and tables and (star is item or item.table in tables):
+                star.set("except_", [exp.column(PATH, quoted=True)])
 
 
 def _name_columns(tree: exp.Expr) -> None:

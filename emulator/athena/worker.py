@@ -110,7 +110,7 @@ class Worker:
             outcome = engine.query(tree, job.parameters)
         else:
             outcome = statements.run(engine, tree)
-        rows = results.as_texts(outcome.batches, [column.type for column in outcome.columns])
+        rows = results.as_texts(outcome.batches, outcome.writers)
         stem = f"{prefix.rstrip('/')}/{job.id}".lstrip("/")
         ending = "" if outcome.update_count is not None else ".csv" if outcome.header else ".txt"
         local = self.scratch / f"{job.id}{ending or '.none'}"

@@ -616,12 +616,16 @@ def test_csv_is_read_by_the_rules_of_its_serde(athena: Athena) -> None:
         ["5", 'a "b"'],
         ["6", "x"],
     ]
-    s3.put_object(Bucket=BUCKET, Key="tsv/a.tsv", Body=b'1\tx\n\\N\t"q"\nno\t\\N\n')
+    s3.put_object(Bucket=BUCKET, Key="tsv/a.tsv", Body=b'1.9\tx\tTRUE\n\\N\t"q"\t1\nno\t\\N\t\n')
     athena.run(
-        "CREATE EXTERNAL TABLE tsv (n int, txt string) ROW FORMAT DELIMITED FIELDS TERMINATED BY '\\t' "
-        f"LOCATION 's3://{BUCKET}/tsv/'"
+        "CREATE EXTERNAL TABLE tsv (n int, txt string, b boolean) ROW FORMAT DELIMITED FIELDS TERMINATED BY "
+        f"'\\t' LOCATION 's3://{BUCKET}/tsv/'"
     )
-    assert athena.rows("SELECT * FROM tsv ORDER BY txt") == [[None, '"q"'], ["1", "x"], [None, None]]
+    assert athena.rows("SELECT * FROM tsv ORDER BY txt") == [
+        [None, '"q"', None],
+        ["1", "x", "true"],
+        [None, None, None],
+    ]
 
 
 def test_json_is_read_with_nested_types(athena: Athena) -> None:
@@ -675,6 +679,27 @@ def test_unload_writes_files_and_a_manifest_that_names_them(athena: Athena) -> N
     assert "already exists" in athena.failure(
         f"UNLOAD (SELECT 1 AS a) TO 's3://{BUCKET}/unloaded/' WITH (format = 'PARQUET')"
     )
+
+
+def test_the_hidden_column_says_which_file_a_row_is_in(athena: Athena) -> None:
+    hidden = (
+        """SELECT *, "$path" LIKE 's3://%/items/kind=' || kind || '/%.parquet', 1 FROM items WHERE id < 3"""
+    )
+    execution = athena.run(hidden)
+    result = athena.client("athena").get_query_results(QueryExecutionId=execution["QueryExecutionId"])
+    names = [cell["VarCharValue"] for cell in result["ResultSet"]["Rows"][0]["Data"]]
+    assert names == ["id", "name", "price", "kind", "_col4", "_col5"], "a star does not bring it"
+    assert [row[4] for row in athena.rows(hidden)] == ["true", "true"]
+    athena.run("CREATE TABLE paths AS SELECT id, kind FROM items")
+    seen = 'SELECT p.*, count(DISTINCT "$path") OVER () FROM paths p WHERE "$path" LIKE \'s3://%\' AND id = 1'
+    assert athena.rows(seen) == [["1", "fruit", "1"]]
+    for name, form in (("lines", "JsonSerDe"), ("texts", "OpenCSVSerde")):
+        athena.client("s3").put_object(Bucket=BUCKET, Key=f"{name}/a", Body=b'{"x": "1"}\n')
+        serde = "org.openx.data.jsonserde.JsonSerDe" if form == "JsonSerDe" else OPENCSV
+        athena.run(
+            f"CREATE EXTERNAL TABLE {name} (x string) ROW FORMAT SERDE '{serde}' LOCATION 's3://{BUCKET}/{name}/'"
+        )
+        assert athena.rows(f'SELECT "$path" FROM {name}') == [[f"s3://{BUCKET}/{name}/a"]]
 
 
 def test_views_are_kept_in_athenas_own_form_and_see_changes(athena: Athena) -> None:
