@@ -26,8 +26,7 @@ t_pointed(q, s) AS CASE WHEN s = 0 THEN CAST(q AS VARCHAR)
     '(\d{{' || s || '}})$', '.\1') END;
 t_quotient(a, b) AS CASE
   WHEN b = 0 THEN {_ZERO}
-  WHEN (a < 0) <> (b < 0) THEN -((2 * abs(a) + abs(b)) // (2 * abs(b)))
-  ELSE (2 * abs(a) + abs(b)) // (2 * abs(b)) END;
+  ELSE sign(a) * sign(b) * ((2 * abs(a) + abs(b)) // (2 * abs(b))) END;
 t_unscaled(a) AS CAST(replace(CAST(a AS VARCHAR), '.', '') AS HUGEINT);
 t_power(s) AS CAST(rpad('1', CAST(s AS INTEGER) + 1, '0') AS HUGEINT);
 t_scaled(a, s) AS t_unscaled(a) * t_power(s - t_digits(a));
@@ -160,11 +159,12 @@ t_plus_interval(a, i) AS cast_to_type(a + t_day_interval(a, i), a);
 t_minus_interval(a, i) AS cast_to_type(a - t_day_interval(a, i), a);
 t_valid(j) AS CASE WHEN json_valid(j) THEN j END;
 t_json_text(j, p) AS CASE
-  WHEN json_type(t_valid(j), p) NOT IN ('OBJECT', 'ARRAY', 'NULL') THEN json_extract_string(t_valid(j), p) END;
+  WHEN json_type(t_valid(j), p) NOT IN ('OBJECT', 'ARRAY', 'NULL')
+  THEN json_extract_string(t_valid(j), p) END;
 t_json_scalar(j, p) AS CASE
   WHEN json_type(t_valid(j), p) = 'DOUBLE'
     AND NOT regexp_matches(CAST(j AS VARCHAR), regexp_escape(t_json_text(j, p)) || '(?:[^0-9eE]|$)')
-  THEN error('NOT_SUPPORTED: a number in JSON that is not written the shortest way: cast it to a number')
+  THEN error('NOT_SUPPORTED: a number in JSON that is not written the shortest way: cast it')
   ELSE t_json_text(j, p) END;
 t_json(j, p) AS json_extract(t_valid(j), p);
 t_json_array_length(j) AS CASE

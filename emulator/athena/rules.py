@@ -28,6 +28,7 @@ _FIELDS = {
     "YOW": "isoyear", "HOUR": "hour", "MINUTE": "minute", "SECOND": "second",
 }  # fmt: skip
 _FROM_ZERO = "from zero"
+_EXACT = "exact"  # its digits leave no doubt
 _WHITE = "".join(map(chr, (9, 10, 11, 12, 13, 28, 29, 30, 31, 32)))  # what Java takes for white space
 
 
@@ -68,17 +69,23 @@ def _decimal(left: exp.Expr, right: exp.Expr, scale: int) -> exp.Expr:
     def unscaled(side: exp.Expr) -> exp.Expr:
         return call("t_unscaled", _as(side, f"DECIMAL(38,{scale})"))
 
-    exact = call("t_exact", left, right.copy(), _number(scale))
-    dividend = exp.Mul(this=unscaled(exact), expression=_as(_text("1" + "0" * scale), "HUGEINT"))
-    quotient = _as(call("t_quotient", dividend, unscaled(right)), f"DECIMAL({38 - scale},0)")
-    if scale == 0:
-        return quotient
-    unit = _text("0." + "0" * (scale - 1) + "1")
-    return exp.Paren(this=exp.Mul(this=quotient, expression=_as(unit, f"DECIMAL({scale},{scale})")))
+    # What is said so often is computed as often: so only where the digits are not sure.
+    exact = all(side.meta.get(_EXACT) for side in (left, right))
+    checked = left if exact else call("t_exact", left, right.copy(), _number(scale))
+    dividend = exp.Mul(this=unscaled(checked), expression=_as(_text("1" + "0" * scale), "HUGEINT"))
+    quotient: exp.Expr = _as(call("t_quotient", dividend, unscaled(right)), f"DECIMAL({38 - scale},0)")
+    if scale > 0:
+        unit = _as(_text("0." + "0" * (scale - 1) + "1"), f"DECIMAL({scale},{scale})")
+        quotient = exp.Paren(this=exp.Mul(this=quotient, expression=unit))
+    quotient.meta[_EXACT] = True
+    return quotient
 
 
 def _div(node: exp.Expr, types: Types) -> exp.Expr:
     sides = (node.this, node.expression)
+    for side in sides:
+        if types.sure(side) is not None:
+            side.meta[_EXACT] = True
     left, right = (types.scale(side) for side in sides)
     if UNKNOWN in (left, right):
         return call("t_div", *sides)
