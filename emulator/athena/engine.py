@@ -371,10 +371,8 @@ class Engine:
 
 def _numbered(columns: list[ResultColumn], tree: exp.Expr) -> list[ResultColumn]:
     """Columns without a name are called by their place in the result, a star counts for what it brings."""
-    select: exp.Expr = tree
-    while isinstance(select, exp.SetOperation | exp.Subquery):
-        select = select.this
-    items = select.expressions if isinstance(select, exp.Select) else []
+    select = names.first_select(tree)
+    items = select.expressions if select is not None else []
     stars = [index for index, item in enumerate(items) if item.is_star]
     more = len(columns) - len(items)
     if len(stars) != 1 or not more:

@@ -69,6 +69,39 @@ def tables(tree: exp.Expr, sql: str, database: str) -> dict[int, TableName]:
     return found
 
 
+def first_select(tree: exp.Expr) -> exp.Select | None:
+    """The SELECT that names the columns of a query; None for VALUES and the like."""
+    while isinstance(tree, exp.SetOperation | exp.Subquery):
+        tree = tree.this
+    return tree if isinstance(tree, exp.Select) else None
+
+
+def has_name(item: exp.Expr) -> bool:
+    """Whether an item of a select list has a name of its own."""
+    return isinstance(item, exp.Alias | exp.Column | exp.Star | exp.Dot) or item.is_star
+
+
+def require_column_names(tree: exp.Expr) -> None:
+    """See that each column of a query that makes a table or a view has a name, and one of its own.
+
+    Raises:
+        QueryFailedError: It has not.
+    """
+    select = first_select(tree)
+    seen = set()
+    for place, item in enumerate(select.expressions if select is not None else (), 1):
+        if not has_name(item):
+            raise QueryFailedError(
+                f"COLUMN_NAME_NOT_SPECIFIED: line 1:1: Column name not specified at position {place}"
+            )
+        name = item.alias_or_name.lower()
+        if name in seen and not item.is_star:
+            raise QueryFailedError(
+                f"DUPLICATE_COLUMN_NAME: line 1:1: Column name '{name}' specified more than once"
+            )
+        seen.add(name)
+
+
 def column_place(tree: exp.Expr, sql: str, name: str) -> str:
     """Where a column of this name stands first."""
     for column in tree.find_all(exp.Column, exp.Identifier):

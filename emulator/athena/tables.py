@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from sqlglot import exp
 
-from emulator.athena import sources, syntax
+from emulator.athena import names, sources, syntax
 from emulator.athena.catalog import Table, is_missing, partition_location, view_text
 from emulator.athena.engine import Engine, Outcome, lines
 from emulator.athena.errors import QueryFailedError, not_supported
@@ -149,6 +149,7 @@ def create_view(engine: Engine, tree: exp.Expr) -> Outcome:
     database, view = name_of(engine, tree.this)
     engine.catalog.require_database(database)
     query = tree.expression
+    names.require_column_names(query)
     text = query.sql(syntax.DIALECT)
     there = exists(engine, database, view)
     if there and not tree.args.get("replace"):

@@ -16,7 +16,7 @@ from emulator.athena import unnest
 from emulator.athena.allowed import check
 from emulator.athena.errors import not_supported
 from emulator.athena.inference import infer, keep_mark
-from emulator.athena.names import PATH, TableName
+from emulator.athena.names import PATH, TableName, first_select, has_name
 from emulator.athena.rules import RULES, mark_subscripts, rows_of_values
 
 
@@ -93,13 +93,7 @@ def _hide_paths(tree: exp.Expr, keys: set[str]) -> None:
 
 
 def _name_columns(tree: exp.Expr) -> None:
-    if not isinstance(tree, exp.Query):
-        return
-    select = tree
-    while isinstance(select, exp.SetOperation | exp.Subquery):
-        select = select.this
-    if not isinstance(select, exp.Select):
-        return
-    for index, item in enumerate(select.expressions):
-        if not isinstance(item, exp.Alias | exp.Column | exp.Star | exp.Dot) and not item.is_star:
+    select = first_select(tree)
+    for index, item in enumerate(select.expressions if select is not None else ()):
+        if not has_name(item):
             item.replace(exp.alias_(item.copy(), f"_col{index}", quoted=True))

@@ -95,6 +95,36 @@ def result_column(name: str, duckdb_type: str) -> ResultColumn:
     return ResultColumn(name, athena, _PRECISION.get(athena, 0))
 
 
+# Numbers, each of which may take the place of those before it.
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DECIMAL", "FLOAT", "DOUBLE")
+_TEXTS_AND_TIMES = ("VARCHAR", "DATE", "TIME", "TIMESTAMP", "BOOLEAN", "BLOB")
+
+
+def fits(given: str, wanted: str) -> bool:
+    """Whether Trino puts a value of a type into a column of another one, by DuckDB's types.
+
+    A null is an integer to DuckDB: so an integer may be one.
+
+    >>> fits("BIGINT", "DOUBLE"), fits("BIGINT", "INTEGER"), fits("VARCHAR", "DATE"), fits("INTEGER", "DATE")
+    (True, False, False, True)
+    """
+    left, right = (_plain(kind) for kind in (given, wanted))
+    if left in _NUMBERS and right in _NUMBERS and left != "INTEGER":
+        return _NUMBERS.index(left) <= _NUMBERS.index(right)
+    known = (*_NUMBERS, *_TEXTS_AND_TIMES)
+    if left == right or left == "INTEGER" or (left, right) == ("DATE", "TIMESTAMP"):
+        return True
+    return not (left in known and right in known)
+
+
+def _plain(kind: str) -> str:
+    base = kind.upper().partition("(")[0]
+    if base.endswith("]") or kind.endswith("]"):
+        return "LIST"
+    base = "TIMESTAMP" if base.startswith("TIMESTAMP") else base
+    return {"HUGEINT": "BIGINT", "TEXT": "VARCHAR", "INT": "INTEGER", "REAL": "FLOAT"}.get(base, base)
+
+
 def hive_to_duckdb(hive: str) -> str:
     """DuckDB's name of a type of Glue.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlglot
 from sqlglot import exp
 
-from emulator.athena import sources, syntax
+from emulator.athena import names, sources, syntax
 from emulator.athena.engine import Engine, Outcome, new_name
 from emulator.athena.errors import QueryFailedError, not_supported
 from emulator.athena.partitions import add_written_partitions
 from emulator.athena.sources import literal, name
 from emulator.athena.tables import exists, name_of, table_input
-from emulator.athena.types import duckdb_to_hive, hive_to_duckdb, result_column
+from emulator.athena.types import duckdb_to_hive, fits, hive_to_duckdb, result_column
 from emulator.athena.words import Words
 
 
@@ -19,6 +19,9 @@ def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
     """``CREATE TABLE ... AS``: files, and a table of the catalogue on them."""
     database, table = name_of(engine, tree.this)
     engine.catalog.require_database(database)
+    names.require_column_names(tree.expression)
+    if isinstance(tree.this, exp.Schema):
+        raise not_supported("names of columns before AS: give them in the query")
     if exists(engine, database, table):
         if tree.args.get("exists"):
             return Outcome()
@@ -44,12 +47,12 @@ def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
     sql = engine.compile(tree.expression, engine.job.sql, engine.job.database, engine.job.parameters)
     with engine.errors(tree.expression):
         columns = engine.describe(sql)
-    names = [column for column, _ in columns]
-    if missing := [key for key in keys if key not in names]:
+    found = [column for column, _ in columns]
+    if missing := [key for key in keys if key not in found]:
         raise QueryFailedError(
             f"COLUMN_NOT_FOUND: Partition column '{missing[0]}' is not in the result", kind=1301
         )
-    if keys and names[-len(keys) :] != keys:
+    if keys and found[-len(keys) :] != keys:
         raise QueryFailedError(
             "INVALID_TABLE_PROPERTY: Partition keys must be the last columns in the table and in the "
             "same order as the table properties: " + str(keys),
@@ -112,6 +115,14 @@ def insert(engine: Engine, tree: exp.Expr) -> Outcome:
             f"{len(wanted)} target column(s)",
             kind=1301,
         )
+    types = {column.name: hive_to_duckdb(column.type) for column in columns}
+    for (name_given, kind), column in zip(given, wanted, strict=True):
+        if column in types and not fits(kind, types[column]):
+            raise QueryFailedError(
+                "TYPE_MISMATCH: line 1:1: Insert query has mismatched column types: "
+                f"{name_given} is {kind.lower()}, the column {column} {types[column].lower()}",
+                kind=1301,
+            )
     engine.check_cutoff()
     aliases = [f"c{index}" for index in range(len(given))]
     source = {column: aliases[index] for index, column in enumerate(wanted)}

@@ -356,6 +356,10 @@ def test_the_catalogue_is_seen_through_athena(athena: Athena) -> None:
         ("INSERT INTO items VALUES (1, 'a', 1, 'x')", "NOT_SUPPORTED: INSERT INTO a table of delta"),
         ("SELECT * FROM other.db.t", "CATALOG_NOT_FOUND"),
         ("SELECT sum(x) FROM (VALUES 9223372036854775807, 1) AS t(x)", "NUMERIC_VALUE_OUT_OF_RANGE"),
+        ("SELECT id FROM items WHERE name = 1", "TYPE_MISMATCH: line 1:1: Cannot apply operator"),
+        ("SELECT nvl(name, 'x') FROM items", "FUNCTION_NOT_FOUND: line 1:8: Function 'nvl' not registered"),
+        ("CREATE TABLE unnamed AS SELECT count(*) FROM items", "COLUMN_NAME_NOT_SPECIFIED: line 1:1"),
+        ("CREATE VIEW twice AS SELECT id, id FROM items", "DUPLICATE_COLUMN_NAME: line 1:1"),
     ],
 )
 def test_a_query_that_cannot_work_fails_in_athenas_words(athena: Athena, sql: str, reason: str) -> None:
@@ -648,6 +652,7 @@ def test_a_table_as_select_takes_inserts_and_partitions(athena: Athena) -> None:
     )
     athena.run("INSERT INTO copy VALUES (4, 'salt', 0.5, 'a b/c')")
     athena.run("INSERT INTO copy (kind, id) SELECT 'fruit', 5")
+    assert "TYPE_MISMATCH" in athena.failure("INSERT INTO copy VALUES ('4', 'salt', 0.5, 'other')")
     assert sorted(athena.rows("SHOW PARTITIONS copy")) == [["kind=a b/c"], ["kind=fruit"], ["kind=other"]]
     assert athena.rows("SELECT id, price, kind FROM copy ORDER BY id") == [
         ["1", "1.25", "fruit"],
