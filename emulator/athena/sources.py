@@ -10,6 +10,7 @@ from emulator.athena.catalog import Catalog, Client, Column, Table
 from emulator.athena.errors import QueryFailedError, not_supported
 from emulator.athena.types import hive_to_duckdb
 
+NEVER = "\x1d"  # stands in no text
 NO_SEPARATOR = "\x1f\x1e\x1d"  # stands in no text
 _PATH = Column("$path", "string")  # hidden; all readers bring it
 MANY = 10_000  # partitions that are read in one query
@@ -68,6 +69,8 @@ def relation(table: Table, catalog: Catalog, s3: Client, *, with_path: bool = Fa
         raise not_supported(
             f"tables of {table.database}.{table.name}'s format are not read here: {table.kind}"
         )
+    if table.parameters.get("projection.enabled", "").lower() == "true":
+        raise not_supported(f"the partitions of {table.database}.{table.name} by projection")
     places: Iterable[tuple[tuple[str, ...], str]] = [((), table.location)]
     if table.partition_keys:
         places = [(partition.values, partition.location) for partition in catalog.partitions(table)]
@@ -101,6 +104,8 @@ def _part(table: Table, files: list[str], values: tuple[str, ...], *, with_path:
 def _cast(table: Table, column: Column) -> str:
     kind = hive_to_duckdb(column.type)
     if table.kind == "csv":
+        if kind.endswith("]") or kind.startswith(("STRUCT", "MAP")):
+            raise not_supported(f"{column.type} in files of text, as {column.name}")
         return f"{_lazy(name(column.name), kind)} AS {name(column.name)}"
     return f"CAST({name(column.name)} AS {kind}) AS {name(column.name)}"
 
@@ -139,6 +144,8 @@ def _reader(table: Table, files: list[str], *, with_path: bool) -> str:
     if table.kind == "opencsv":
         return _opencsv(table, listed, path)
     serde = table.serde_parameters
+    if "escape.delim" in serde:
+        return _opencsv(table, listed, path)
     columns = ", ".join(f"{literal(c.name)}: 'VARCHAR'" for c in table.columns)
     separator = serde.get("field.delim") or serde.get("serialization.format") or "\x01"
     null = serde.get("serialization.null.format", "\\N")
@@ -146,27 +153,32 @@ def _reader(table: Table, files: list[str], *, with_path: bool) -> str:
 
 
 def _opencsv(table: Table, listed: str, path: str) -> str:
-    """Reads CSV as OpenCSVSerde does: line by line.
+    """Reads CSV as OpenCSVSerde does, or LazySimpleSerDe with escapes: line by line.
 
     A quote that is not closed ends with its line: what stands before its field is there, the rest is null,
     and the next line is another row.
     """
     serde = table.serde_parameters
-    separator, quote, escape = (
-        re.escape(serde.get(key, default))
-        for key, default in (("separatorChar", ","), ("quoteChar", '"'), ("escapeChar", "\\"))
-    )
+    is_lazy = table.kind == "csv"
+    if is_lazy:
+        null = literal(serde.get("serialization.null.format", "\\N"))
+        given = (serde.get("field.delim", "\x01"), NEVER, serde["escape.delim"])
+    else:
+        given = (serde.get("separatorChar", ","), serde.get("quoteChar", '"'), serde.get("escapeChar", "\\"))
+    separator, quote, escape = map(re.escape, given)
     within = f"[^{quote}{escape}]|{escape}.|{quote}{quote}"
     field = f"(?:[^{quote}{separator}{escape}]|{escape}.|{quote}(?:{within})*{quote})*"
     line = "'line': 'VARCHAR'"
     lines = _read_csv(table, listed, line, path, separator=NO_SEPARATOR, null="never null")  # it has no nulls
-    ended = f"line || {literal(serde.get('separatorChar', ','))}"
+    ended = f"line || {literal(given[0])}"
     whole = f"regexp_extract({ended}, {literal(f'^(?:{field}{separator})*')})"
     plain = (
         f"regexp_replace(regexp_replace(regexp_replace(f, {literal(f'^{quote}|{quote}$')}, '', 'g'), "
-        f"{literal(quote * 2)}, {literal(serde.get('quoteChar', chr(34)))}, 'g'), "
+        f"{literal(quote * 2)}, {literal(given[1])}, 'g'), "
         f"{literal(f'{escape}(.)')}, '\\1', 'g')"
     )
+    if is_lazy:
+        plain = f"CASE WHEN f <> {null} THEN {plain} END"
     found = f"regexp_extract_all({whole}, {literal(f'({field}){separator}')}, 1)"
     columns = ", ".join(f"fields[{n}] AS {name(c.name)}" for n, c in enumerate(table.columns, 1))
     hidden = f", {name(_PATH.name)}" if path else ""

@@ -99,6 +99,12 @@ def create_table(engine: Engine, tree: exp.Expr) -> Outcome:  # noqa: PLR0912, P
             if item.args.get("fields"):
                 delimiter = item.args["fields"].name.encode().decode("unicode_escape")
                 serde_parameters |= {"field.delim": delimiter, "serialization.format": delimiter}
+            if item.args.get("escaped"):
+                serde_parameters["escape.delim"] = item.args["escaped"].name
+            if item.args.get("null"):
+                serde_parameters["serialization.null.format"] = item.args["null"].name
+            if item.args.get("lines") and item.args["lines"].name not in {"\n", "\\n"}:
+                raise not_supported("LINES TERMINATED BY anything but a new line")
         elif isinstance(item, exp.PartitionedByProperty):
             keys = [_column(column) for column in item.this.expressions]
         elif isinstance(item, exp.SchemaCommentProperty):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from emulator.athena.errors import not_supported
+
 MAX_LENGTH = 2147483647
 # Precision and scale that GetQueryResults reports, by Athena's name of the type.
 _PRECISION = {
@@ -112,7 +114,7 @@ def fits(given: str, wanted: str) -> bool:
     if left in _NUMBERS and right in _NUMBERS and left != "INTEGER":
         return _NUMBERS.index(left) <= _NUMBERS.index(right)
     known = (*_NUMBERS, *_TEXTS_AND_TIMES)
-    if left == right or left == "INTEGER" or (left, right) == ("DATE", "TIMESTAMP"):
+    if left in {right, "INTEGER"} or (left, right) == ("DATE", "TIMESTAMP"):
         return True
     return not (left in known and right in known)
 
@@ -148,10 +150,19 @@ def duckdb_to_hive(duckdb_type: str) -> str:
 
     >>> duckdb_to_hive("VARCHAR"), duckdb_to_hive("HUGEINT"), duckdb_to_hive("STRUCT(a INTEGER)[]")
     ('string', 'bigint', 'array<struct<a:int>>')
+
+    Raises:
+        QueryFailedError: It is a row whose fields have no names.
     """
     if duckdb_type in {"HUGEINT", "UBIGINT", "UINTEGER"}:
         return "bigint"
     if duckdb_type.startswith("TIMESTAMP"):
         return "timestamp"
-    text = exp.DataType.build(duckdb_type, dialect="duckdb").sql("hive").lower()
+    built = exp.DataType.build(duckdb_type, dialect="duckdb")
+    for row in built.find_all(exp.DataType):
+        if row.is_type("struct") and not all(isinstance(part, exp.ColumnDef) for part in row.expressions):
+            raise not_supported(
+                "a row whose fields have no names, in a table: cast it to ROW(name type, ...)"
+            )
+    text = built.sql("hive").lower()
     return text.replace(": ", ":").replace(", ", ",")

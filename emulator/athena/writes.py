@@ -14,6 +14,15 @@ from emulator.athena.tables import exists, name_of, table_input
 from emulator.athena.types import duckdb_to_hive, fits, hive_to_duckdb, result_column
 from emulator.athena.words import Words
 
+_OF_UNLOAD = frozenset({"format", "compression", "compression_level", "field_delimiter", "partitioned_by"})
+# Buckets are only a layout: an answer does not depend on them.
+_OF_TABLES = frozenset(
+    {
+        *_OF_UNLOAD, "table_type", "is_external", "external_location", "write_compression",
+        "parquet_compression", "bucketed_by", "bucket_count",
+    }
+)  # fmt: skip
+
 
 def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
     """``CREATE TABLE ... AS``: files, and a table of the catalogue on them."""
@@ -30,7 +39,7 @@ def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
             "already exists",
             kind=1301,
         )
-    properties = _properties(tree)
+    properties = _properties(tree, _OF_TABLES)
     kind = properties.get("format", "PARQUET").upper()
     if kind not in {"PARQUET", "JSON", "TEXTFILE"}:
         raise not_supported(f"CTAS in the format {kind}")
@@ -58,8 +67,11 @@ def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
             "same order as the table properties: " + str(keys),
             kind=1301,
         )
+    glue_columns = [{"Name": column.lower(), "Type": duckdb_to_hive(kind_)} for column, kind_ in columns]
     engine.check_cutoff()
     separator = properties.get("field_delimiter", "\x01")
+    if properties.get("data") == "no":
+        sql = f"SELECT * FROM ({sql}) LIMIT 0"
     written, count = _copy(
         engine,
         tree.expression,
@@ -71,7 +83,6 @@ def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
         properties=properties,
         separator=separator,
     )
-    glue_columns = [{"Name": column.lower(), "Type": duckdb_to_hive(kind_)} for column, kind_ in columns]
     serde: dict[str, str] = (
         {"field.delim": separator, "serialization.format": separator} if kind == "TEXTFILE" else {}
     )
@@ -159,7 +170,7 @@ def unload(engine: Engine, words: Words) -> Outcome:
         stub = sqlglot.parse_one(
             f"CREATE TABLE t WITH ({words.inside()}) AS SELECT 1", dialect=syntax.DIALECT
         )
-        properties = _properties(stub)
+        properties = _properties(stub, _OF_UNLOAD)
     kind = properties.get("format", "").upper()
     if kind not in {"PARQUET", "JSON", "TEXTFILE", "CSV"}:
         raise not_supported(f"UNLOAD in the format {kind or 'that is missing'}")
@@ -249,8 +260,12 @@ def _copy(
     return [target], count
 
 
-def _properties(tree: exp.Expr) -> dict[str, str]:
-    """The properties of ``WITH (...)``; arrays are joined by commas."""
+def _properties(tree: exp.Expr, known: frozenset[str]) -> dict[str, str]:
+    """The properties of ``WITH (...)``; arrays are joined by commas.
+
+    Raises:
+        QueryFailedError: One of them is not known.
+    """
     found = {}
     for item in tree.args["properties"].expressions if tree.args.get("properties") else ():
         if isinstance(item, exp.FileFormatProperty):
@@ -258,11 +273,19 @@ def _properties(tree: exp.Expr) -> dict[str, str]:
         elif isinstance(item, exp.PartitionedByProperty):
             found["partitioned_by"] = ",".join(part.name for part in item.this.expressions)
         elif isinstance(item, exp.LocationProperty):
-            found["external_location"] = item.this.name
+            found["location"] = item.this.name
+        elif isinstance(item, exp.WithDataProperty):
+            found["data"] = "no" if item.args.get("no") else "yes"
         elif isinstance(item, exp.Property):
             value = item.args.get("value")
             if isinstance(value, exp.Array | exp.Schema | exp.Tuple):
                 found[item.name.lower()] = ",".join(part.name for part in value.expressions)
             elif value is not None:
                 found[item.name.lower()] = value.name
+    if found.get("table_type", "hive").lower() != "hive":
+        raise not_supported(f"tables of {found['table_type']}")
+    if foreign := set(found) - known - {"data"}:
+        raise QueryFailedError(
+            f"INVALID_TABLE_PROPERTY: line 1:1: table property '{min(foreign)}' does not exist", kind=1301
+        )
     return found

@@ -360,6 +360,12 @@ def test_the_catalogue_is_seen_through_athena(athena: Athena) -> None:
         ("SELECT nvl(name, 'x') FROM items", "FUNCTION_NOT_FOUND: line 1:8: Function 'nvl' not registered"),
         ("CREATE TABLE unnamed AS SELECT count(*) FROM items", "COLUMN_NAME_NOT_SPECIFIED: line 1:1"),
         ("CREATE VIEW twice AS SELECT id, id FROM items", "DUPLICATE_COLUMN_NAME: line 1:1"),
+        (
+            "CREATE TABLE ice WITH (table_type = 'ICEBERG') AS SELECT 1 AS a",
+            "NOT_SUPPORTED: tables of ICEBERG",
+        ),
+        ("CREATE TABLE odd WITH (foo = 'bar') AS SELECT 1 AS a", "INVALID_TABLE_PROPERTY: line 1:1"),
+        ("CREATE TABLE of_rows AS SELECT ROW(1, 2) AS a", "NOT_SUPPORTED: a row whose fields have no names"),
     ],
 )
 def test_a_query_that_cannot_work_fails_in_athenas_words(athena: Athena, sql: str, reason: str) -> None:
@@ -630,6 +636,20 @@ def test_csv_is_read_by_the_rules_of_its_serde(athena: Athena) -> None:
         ["1", "x", "true"],
         [None, None, None],
     ]
+    s3.put_object(Bucket=BUCKET, Key="escaped/a", Body=b"1|a\\|b|x\n2|-|c\\\\d\n")
+    athena.run(
+        "CREATE EXTERNAL TABLE escaped (n int, a string, b string) ROW FORMAT DELIMITED "
+        f"FIELDS TERMINATED BY '|' ESCAPED BY '\\\\' NULL DEFINED AS '-' LOCATION 's3://{BUCKET}/escaped/'"
+    )
+    assert athena.rows("SELECT * FROM escaped ORDER BY n") == [["1", "a|b", "x"], ["2", None, "c\\d"]]
+    delimited = "ROW FORMAT DELIMITED COLLECTION ITEMS TERMINATED BY '|'"
+    athena.run(f"CREATE EXTERNAL TABLE nested (a array<int>) {delimited} LOCATION 's3://{BUCKET}/escaped/'")
+    assert "NOT_SUPPORTED" in athena.failure("SELECT * FROM nested"), "and not nulls"
+    athena.run(
+        f"CREATE EXTERNAL TABLE projected (a int) PARTITIONED BY (p int) LOCATION 's3://{BUCKET}/escaped/' "
+        "TBLPROPERTIES ('projection.enabled'='true')"
+    )
+    assert "by projection" in athena.failure("SELECT * FROM projected"), "and not no rows"
 
 
 def test_json_is_read_with_nested_types(athena: Athena) -> None:
@@ -669,6 +689,8 @@ def test_a_table_as_select_takes_inserts_and_partitions(athena: Athena) -> None:
     assert "already exists" in athena.failure("CREATE TABLE copy AS SELECT 1 AS a")
     athena.run("ALTER TABLE copy ADD COLUMNS (note string COMMENT 'new')")
     assert athena.rows("SELECT id, note FROM copy WHERE id = 4") == [["4", None]]
+    athena.run("CREATE TABLE hollow AS SELECT * FROM copy WITH NO DATA")
+    assert athena.rows("SELECT count(*) FROM hollow") == [["0"]]
     athena.run("DROP TABLE copy")
     assert "TABLE_NOT_FOUND" in athena.failure("SELECT * FROM copy")
 
