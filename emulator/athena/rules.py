@@ -421,10 +421,23 @@ def _from_unixtime(node: exp.Expr, _types: Types) -> exp.Expr:
     return node
 
 
-def _zone(value: exp.Expr, zone: exp.Expr) -> exp.Expr:
+def _zone(node: exp.Expr, value: exp.Expr, zone: exp.Expr) -> exp.Expr:
+    """An instant in a time zone, which DuckDB has only as the local time there."""
     if isinstance(zone, exp.Literal) and zone.name.upper() == "UTC":
         return _as(value, "TIMESTAMPTZ")
-    raise not_supported("time zones other than UTC")
+    if isinstance(zone, exp.Literal) and _is_local(node):
+        return call("timezone", zone, _as(value, "TIMESTAMPTZ"))
+    raise not_supported("time zones other than UTC, but for their local dates, fields and formatted texts")
+
+
+def _is_local(node: exp.Expr) -> bool:
+    """Whether only the local time of a value in a time zone matters for what is made of it."""
+    user = node.parent
+    while isinstance(user, exp.DateTrunc | exp.TimestampTrunc | exp.Paren):
+        user = user.parent
+    if isinstance(user, exp.Cast):
+        return bool(user.to.is_type("date", "timestamp"))
+    return isinstance(user, _LOCAL) or (isinstance(user, exp.Anonymous) and user.name == "format_datetime")
 
 
 # --- arrays, maps, rows, JSON ----------------------------------------------------------------------
@@ -515,8 +528,12 @@ def _named(node: exp.Expr, _types: Types) -> exp.Expr:
         if not isinstance(arguments[1], exp.Literal):
             raise not_supported("format_datetime with a pattern that is no literal")
         return call("strftime", arguments[0], _text(patterns.joda(arguments[1].name)))
-    if name in {"at_timezone", "with_timezone"}:
-        return _zone(arguments[0], arguments[1])
+    if name == "with_timezone":  # the same local time, elsewhere
+        if not isinstance(arguments[1], exp.Literal) or arguments[1].name.upper() != "UTC":
+            raise not_supported("with_timezone of another zone than UTC")
+        return _as(arguments[0], "TIMESTAMPTZ")
+    if name == "at_timezone":
+        return _zone(node, arguments[0], arguments[1])
     if name in {"any_match", "all_match", "none_match"}:
         tried = exp.Transform(this=arguments[0], expression=arguments[1])
         found = call("t_all" if name == "all_match" else "t_any", tried)
@@ -524,6 +541,11 @@ def _named(node: exp.Expr, _types: Types) -> exp.Expr:
     return call(NAMED[name], *arguments)
 
 
+# What is made of the local time in a time zone.
+_LOCAL = (
+    exp.Date, exp.Year, exp.Quarter, exp.Month, exp.WeekOfYear, exp.Day, exp.DayOfMonth, exp.DayOfWeekIso,
+    exp.DayOfYear, exp.Hour, exp.Minute, exp.Second, exp.Extract, exp.LastDay, exp.TimeToStr,
+)  # fmt: skip
 # Where a list in parentheses is no row.
 _SETS = (
     exp.In,
@@ -585,7 +607,7 @@ RULES: dict[type[exp.Expr], Rule] = {
     exp.Extract: _extract_field,
     exp.YearOfWeek: _macro("isoyear", "this"),
     exp.YearOfWeekIso: _macro("isoyear", "this"),
-    exp.AtTimeZone: lambda node, _: _zone(node.this, node.args["zone"]),
+    exp.AtTimeZone: lambda node, _: _zone(node, node.this, node.args["zone"]),
     exp.CurrentTimezone: lambda node, _: _text("UTC"),
     exp.Trim: _trim,
     exp.Replace: lambda node, _: call(

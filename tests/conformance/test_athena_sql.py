@@ -139,6 +139,11 @@ CASES: dict[str, dict[str, str | None]] = {
         "year_of_week(DATE '2024-12-31')": "2025",
         "DATE '2024-01-01' = '2024-01-01'": REFUSED,
         "current_timezone()": "UTC",
+        "CAST(TIMESTAMP '2024-01-01 23:30:00 UTC' AT TIME ZONE 'Europe/Vienna' AS date)": "2024-01-02",
+        "hour(from_unixtime(0) AT TIME ZONE 'America/New_York')": "19",
+        "date_format(at_timezone(from_unixtime(0), 'Asia/Tokyo'), '%Y-%m-%d %H:%i')": "1970-01-01 09:00",
+        "date_trunc('day', from_unixtime(0) AT TIME ZONE 'Asia/Tokyo')": REFUSED,
+        "hour(with_timezone(TIMESTAMP '2024-01-01 00:00:00', 'Asia/Tokyo'))": REFUSED,
     },
     "arrays, maps, rows": {
         "ARRAY[1, 2][2]": "2",
