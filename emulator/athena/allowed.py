@@ -21,12 +21,12 @@ _CLASSES = frozenset(
     GroupConcat Grouping Hex Hour If IsNan JSONCast JSONExtract JSONExtractScalar JSONFormat Lag
     LastDay LastValue Lead Least Length Levenshtein Ln Localtimestamp Log LogicalAnd LogicalOr Lower
     Map MapFromEntries MapKeys Max MD5Digest Min Minute Month NthValue Ntile Nullif Or Pad
-    ParseDatetime ParseJSON PercentRank Pi Pow Quarter Radians Rand Rank RegexpExtract
-    RegexpExtractAll RegexpLike RegexpReplace RegrIntercept RegrSlope Repeat Replace Reverse Round
-    RowNumber Second SHA SHA2Digest Sign Sin Sinh Split SplitPart Sqrt StartsWith Stddev StddevPop
-    StddevSamp StrPosition StrToTime Struct Substring Sum Tan Tanh TimestampTrunc TimeToStr
-    TimeToUnix ToBase64 ToMap Transform Translate Trim Trunc Try TryCast Unhex UnixToTime Unnest
-    Upper Uuid Variance VariancePop WeekOfYear Year YearOfWeek YearOfWeekIso
+    ParseDatetime ParseJSON PercentRank Pi Pow Quarter Radians Rand Rank RegexpCount RegexpExtract
+    RegexpExtractAll RegexpLike RegexpReplace RegexpSplit RegrIntercept RegrSlope Repeat Replace
+    Reverse Round RowNumber Second SHA SHA2Digest Sign Sin Sinh Split SplitPart Sqrt StartsWith
+    Stddev StddevPop StddevSamp StrPosition StrToMap StrToTime Struct Substring Sum Tan Tanh
+    TimestampTrunc TimeToStr TimeToUnix ToBase64 ToMap Transform Translate Trim Trunc Try TryCast
+    Unhex UnixToTime Unnest Upper Uuid Variance VariancePop WeekOfYear Year YearOfWeek YearOfWeekIso
     """.split()  # noqa: SIM905  (a list that is read)
 )
 # Functions that sqlglot does not know, by what they become.
@@ -35,10 +35,12 @@ NAMED: dict[str, str] = {
     "arrays_overlap": "t_arrays_overlap", "at_timezone": "", "codepoint": "unicode", "e": "t_e",
     "every": "bool_and", "format_datetime": "", "geometric_mean": "geomean", "histogram": "histogram",
     "infinity": "t_infinity", "is_finite": "isfinite", "is_infinite": "isinf",
-    "json_array_length": "t_json_array_length", "map_agg": "", "map_concat": "map_concat",
+    "json_array_length": "t_json_array_length",
+    "json_size": "t_json_size", "map_agg": "", "map_concat": "map_concat", "map_filter": "",
     "map_values": "map_values", "millisecond": "t_millisecond", "nan": "t_nan", "none_match": "",
-    "to_iso8601": "t_to_iso8601", "url_decode": "t_url_decode", "url_encode": "t_url_encode",
-    "with_timezone": "", "yow": "isoyear",
+    "to_iso8601": "t_to_iso8601", "transform_keys": "",
+    "transform_values": "", "url_decode": "t_url_decode", "url_encode": "t_url_encode",
+    "with_timezone": "", "yow": "isoyear", "zip_with": "",
 }  # fmt: skip
 # Names by which Trino has the functions that sqlglot knows. Others that sqlglot takes for the same function
 # are of other dialects.
@@ -56,12 +58,12 @@ NAMES = frozenset(
     JSON_FORMAT JSON_PARSE LAG LAST_DAY_OF_MONTH LAST_VALUE LEAD LEAST LENGTH LEVENSHTEIN_DISTANCE
     LISTAGG LN LOCALTIMESTAMP LOG LOG10 LOG2 LOWER LPAD LTRIM MAP MAP_FROM_ENTRIES MAP_KEYS MAX
     MAX_BY MD5 MIN MINUTE MIN_BY MOD MONTH NOW NTH_VALUE NTILE NULLIF PARSE_DATETIME PERCENT_RANK PI
-    POSITION POW POWER QUARTER RADIANS RAND RANDOM RANK REDUCE REGEXP_EXTRACT REGEXP_EXTRACT_ALL
-    REGEXP_LIKE REGEXP_REPLACE REGR_INTERCEPT REGR_SLOPE REPEAT REPLACE REVERSE ROUND ROW ROW_NUMBER
-    RPAD RTRIM SECOND SEQUENCE SHA1 SHA256 SIGN SIN SINH SLICE SPLIT SPLIT_PART SQRT STARTS_WITH
-    STDDEV STDDEV_POP STDDEV_SAMP STRPOS SUBSTR SUBSTRING SUM TAN TANH TO_BASE64 TO_HEX TO_UNIXTIME
-    TO_UTF8 TRANSFORM TRANSLATE TRIM TRUNCATE TRY TRY_CAST UNNEST UPPER UUID VARIANCE VAR_POP
-    VAR_SAMP WEEK WEEK_OF_YEAR YEAR YEAR_OF_WEEK
+    POSITION POW POWER QUARTER RADIANS RAND RANDOM RANK REDUCE REGEXP_COUNT REGEXP_EXTRACT
+    REGEXP_EXTRACT_ALL REGEXP_LIKE REGEXP_REPLACE REGEXP_SPLIT REGR_INTERCEPT REGR_SLOPE REPEAT
+    REPLACE REVERSE ROUND ROW ROW_NUMBER RPAD RTRIM SECOND SEQUENCE SHA1 SHA256 SIGN SIN SINH SLICE
+    SPLIT SPLIT_PART SPLIT_TO_MAP SQRT STARTS_WITH STDDEV STDDEV_POP STDDEV_SAMP STRPOS SUBSTR
+    SUBSTRING SUM TAN TANH TO_BASE64 TO_HEX TO_UNIXTIME TO_UTF8 TRANSFORM TRANSLATE TRIM TRUNCATE
+    TRY TRY_CAST UNNEST UPPER UUID VARIANCE VAR_POP VAR_SAMP WEEK WEEK_OF_YEAR YEAR YEAR_OF_WEEK
     """.split()  # noqa: SIM905  (a list that is read)
 )
 _FORBIDDEN = (

@@ -183,6 +183,14 @@ t_maybe_extract(s, p, g) AS CASE
 t_split_part(s, d, n) AS CASE
   WHEN n <= 0 THEN error('INVALID_FUNCTION_ARGUMENT: Index must be greater than zero')
   WHEN n > len(string_split(s, d)) THEN NULL ELSE split_part(s, d, n) END;
+t_entry(e, d) AS CASE
+  WHEN len(string_split(e, d)) = 2 THEN row(split_part(e, d, 1), split_part(e, d, 2))
+  ELSE error('INVALID_FUNCTION_ARGUMENT: Key-value delimiter must appear exactly once in each entry') END;
+t_split_to_map(a, d, k) AS map_from_entries(list_transform(string_split(a, d), lambda e: t_entry(e, k)));
+t_json_size(j, p) AS CASE json_type(t_valid(j), p)
+  WHEN 'ARRAY' THEN CAST(json_array_length(t_valid(j), p) AS BIGINT)
+  WHEN 'OBJECT' THEN len(json_keys(t_valid(j), p))
+  ELSE CASE WHEN json_type(t_valid(j), p) IS NOT NULL THEN 0 END END;
 t_join(a, d) AS CASE WHEN a IS NULL OR d IS NULL THEN NULL WHEN len(a) = 0 THEN ''
   ELSE list_reduce(a, lambda x, y: x || d || y) END;
 t_array_join(a, d) AS t_join(list_transform(list_filter(a, lambda x: x IS NOT NULL), lambda x: t_text(x)), d);

@@ -17,6 +17,7 @@ Rule = Callable[[exp.Expr, Types], exp.Expr]
 _INTEGERS = {"TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT"}
 _TEXTS = {"VARCHAR", "TEXT", "CHAR", "NCHAR", "BPCHAR"}
 _TIMES = ("date", "timestamp", "timestamptz", "timestamp_ns", "timestamp_ms", "timestamp_s")
+_BINARY = ("varbinary", "binary", "blob")
 _UTC = re.compile(r"(?:UTC|Z|[+-]00:00)$")
 _INSTANT = re.compile(r"\s*\d{4,}-\d{1,2}-\d{1,2}(?: \d{1,2}:\d{1,2}(?::\d{1,2}(?:[.]\d+)?)?)?\s*")
 # Fields of EXTRACT, and DuckDB's function for each.
@@ -306,6 +307,11 @@ def _plus_minus(node: exp.Expr, types: Types) -> exp.Expr:
 
 
 def _joined(node: exp.Expr, types: Types) -> exp.Expr:
+    left, right = (types.is_a(side, "array") for side in (node.this, node.expression))
+    if left and not right and types.of(node.expression) is not None:
+        return call("list_append", node.this, node.expression)
+    if right and not left and types.of(node.this) is not None:
+        return call("list_prepend", node.this, node.expression)
     for side in (node.this, node.expression):
         if _group(types.sure(side)) not in {"", "varchar"}:
             raise QueryFailedError("TYPE_MISMATCH: line 1:1: '||' takes texts or arrays; cast it to varchar")
@@ -370,6 +376,14 @@ def _take_part(pattern: str | None, group: exp.Expr) -> None:
     if pattern is None or not isinstance(group, exp.Literal) or patterns.may_have_no_part(pattern):
         raise not_supported("regexp_extract_all of a group that may have no part in a match")
     patterns.check_group(pattern, int(group.name))
+
+
+def _regexp_parts(node: exp.Expr, _types: Types) -> exp.Expr:
+    pattern = _pattern(node)
+    expression = node.expression if pattern is None else _text(pattern)
+    if isinstance(node, exp.RegexpCount):
+        return call("len", call("regexp_extract_all", node.this, expression))
+    return call("regexp_split_to_array", node.this, expression)
 
 
 def _listagg(node: exp.Expr, _types: Types) -> exp.Expr:
@@ -518,6 +532,36 @@ def _map_agg(name: str, arguments: list[exp.Expr], node: exp.Expr) -> exp.Expr:
     return node
 
 
+def _of_pairs(name: str, arguments: list[exp.Expr]) -> exp.Expr:
+    """``zip_with`` and its like: a function of two values becomes one of their pair."""
+    *lists, function = arguments
+    if not isinstance(function, exp.Lambda) or len(function.expressions) != 2:
+        raise not_supported(f"{name} without a function of two values")
+    body = exp.Paren(this=function.this.copy())
+    places = {part.name: index for index, part in enumerate(function.expressions, 1)}
+    if any(part.name in places for inner in body.find_all(exp.Lambda) for part in inner.expressions):
+        raise not_supported(f"{name} with a function in it whose values have the same names")
+    for used in list(body.find_all(exp.Identifier)):
+        is_name = isinstance(
+            used.parent, exp.Column | exp.TableAlias | exp.Alias | exp.Lambda | exp.ColumnDef
+        )
+        is_field = isinstance(used.parent, exp.Dot) and used.arg_key == "expression"
+        if used.name in places and not (is_name or is_field):
+            used.replace(call("struct_extract_at", exp.to_identifier("pair"), _number(places[used.name])))
+    if name == "zip_with":
+        return call("list_transform", call("list_zip", *lists), _lambda(body.this))
+    pairs = call("map_entries", *lists)
+    if name == "map_filter":
+        return call("map_from_entries", call("list_filter", pairs, _lambda(body.this)))
+    key, value = (call("struct_extract_at", exp.to_identifier("pair"), _number(index)) for index in (1, 2))
+    new = call("row", body.this, value) if name == "transform_keys" else call("row", key, body.this)
+    return call("map_from_entries", call("list_transform", pairs, _lambda(new)))
+
+
+def _lambda(body: exp.Expr) -> exp.Lambda:
+    return exp.Lambda(this=body, expressions=[exp.to_identifier("pair")])
+
+
 def _named(node: exp.Expr, _types: Types) -> exp.Expr:
     name, arguments = node.name.lower(), node.expressions
     if name == "map_agg" and len(arguments) == 2:
@@ -534,6 +578,8 @@ def _named(node: exp.Expr, _types: Types) -> exp.Expr:
         return _as(arguments[0], "TIMESTAMPTZ")
     if name == "at_timezone":
         return _zone(node, arguments[0], arguments[1])
+    if name in {"zip_with", "map_filter", "transform_keys", "transform_values"}:
+        return _of_pairs(name, arguments)
     if name in {"any_match", "all_match", "none_match"}:
         tried = exp.Transform(this=arguments[0], expression=arguments[1])
         found = call("t_all" if name == "all_match" else "t_any", tried)
@@ -625,6 +671,15 @@ RULES: dict[type[exp.Expr], Rule] = {
     exp.RegexpExtract: _regexp_extract,
     exp.RegexpExtractAll: _regexp_extract,
     exp.RegexpReplace: _regexp_replace,
+    exp.RegexpSplit: _regexp_parts,
+    exp.RegexpCount: _regexp_parts,
+    exp.StrToMap: _macro("t_split_to_map", "this", "pair_delim", "key_value_delim"),
+    exp.Reverse: lambda node, types: (
+        call("list_reverse", node.this) if types.is_a(node.this, "array") else node
+    ),
+    exp.Length: lambda node, types: (
+        call("octet_length", node.this) if types.is_a(node.this, *_BINARY) else node
+    ),
     exp.GroupConcat: _listagg,
     exp.ConcatWs: _concat_ws,
     exp.SHA: lambda node, _: call("unhex", call("sha1", node.this)),
