@@ -3,7 +3,7 @@
 The way of a statement: ``service`` (the API) -> ``executions`` (queue, limits, pool of workers) ->
 ``worker`` (a process of its own) -> ``statements`` (which is it: ``writes``, ``tables``, ``partitions``,
 ``listings``, or a query) -> ``engine`` -> ``transpile`` (Trino's SQL becomes DuckDB's, by ``syntax``,
-``names``, ``allowed``, ``decimals``, ``rules`` and ``functions``) -> ``catalog`` and ``sources`` (Glue's
+``names``, ``allowed``, ``inference``, ``rules`` and ``functions``) -> ``catalog`` and ``sources`` (Glue's
 tables become views) -> ``results``. What has no counterpart of the same meaning fails in Athena's
 words.
 """

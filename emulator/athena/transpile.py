@@ -17,7 +17,8 @@ from emulator.athena.allowed import check
 from emulator.athena.errors import not_supported
 from emulator.athena.inference import infer, keep_mark
 from emulator.athena.names import PATH, TableName, first_select, has_name
-from emulator.athena.rules import RULES, mark_subscripts, rows_of_values
+from emulator.athena.rules import RULES
+from emulator.athena.rules.nested import mark_subscripts, rows_of_values
 
 
 def to_duckdb(
