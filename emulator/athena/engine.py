@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from emulator.athena.catalog import Catalog, Client, Table, view_of
 from emulator.athena.errors import OTHER, USER, QueryFailedError, not_supported
 from emulator.athena.functions import MACROS
 from emulator.athena.sources import literal, name
-from emulator.athena.types import ResultColumn, hive_to_trino, result_column
+from emulator.athena.types import ResultColumn, hive_to_duckdb, hive_to_trino, result_column
 
 BATCH = 2_048  # rows; as DuckDB's own
 INFORMATION = "information_schema"
@@ -348,21 +348,27 @@ class Engine:
 
     def _partitions(self, table: names.TableName) -> None:
         found = self.catalog.table(table.database, table.name.removesuffix("$partitions"), table.place)
-        keys = [key.name for key in found.partition_keys]
-        self._values(table, keys, [partition.values for partition in self.catalog.partitions(found)], {})
+        types = {key.name: hive_to_duckdb(key.type) for key in found.partition_keys}
+        rows = [
+            tuple(None if value == sources.HIVE_NULL else value for value in partition.values)
+            for partition in self.catalog.partitions(found)
+        ]
+        self._values(table, list(types), rows, types)
 
     def _values(
         self,
         table: names.TableName,
         columns: list[str],
-        rows: list[tuple[str, ...]],
+        rows: Sequence[tuple[str | None, ...]],
         types: dict[str, str],
     ) -> None:
         selected = ", ".join(
             f"CAST({name(column)} AS {types.get(column, 'VARCHAR')}) AS {name(column)}" for column in columns
         )
         if rows:
-            values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in rows)
+            values = ", ".join(
+                f"({', '.join('NULL' if v is None else literal(v) for v in row)})" for row in rows
+            )
             source = f"(VALUES {values}) AS t({', '.join(map(name, columns))})"
         else:
             source = f"(SELECT {', '.join(f'NULL AS {name(column)}' for column in columns)} WHERE false)"

@@ -10,6 +10,7 @@ from emulator.athena.catalog import Catalog, Client, Column, Table
 from emulator.athena.errors import QueryFailedError, not_supported
 from emulator.athena.types import hive_to_duckdb
 
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 NEVER = "\x1d"  # stands in no text
 NO_SEPARATOR = "\x1f\x1e\x1d"  # stands in no text
 _PATH = Column("$path", "string")  # hidden; all readers bring it
@@ -94,7 +95,7 @@ def _nothing(table: Table, *, with_path: bool) -> str:
 def _part(table: Table, files: list[str], values: tuple[str, ...], *, with_path: bool) -> str:
     selected = [_cast(table, column) for column in table.columns]
     for key, value in zip(table.partition_keys, values, strict=False):
-        text = "NULL" if value == "__HIVE_DEFAULT_PARTITION__" else literal(value)
+        text = "NULL" if value == HIVE_NULL else literal(value)
         selected.append(f"CAST({text} AS {hive_to_duckdb(key.type)}) AS {name(key.name)}")
     if with_path:
         selected.append(name(_PATH.name))
