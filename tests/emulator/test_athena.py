@@ -683,7 +683,8 @@ def test_a_table_as_select_takes_inserts_and_partitions(athena: Athena) -> None:
     ]
     assert athena.rows('SELECT * FROM "copy$partitions" ORDER BY 1') == [["a b/c"], ["fruit"], ["other"]]
     athena.run(
-        "CREATE TABLE numbered WITH (partitioned_by = ARRAY['n']) AS SELECT 'a' AS a, n FROM (VALUES 9, 10) AS t(n)"
+        "CREATE TABLE numbered WITH (partitioned_by = ARRAY['n']) AS "
+        "SELECT 'a' AS a, n FROM (VALUES 9, 10) AS t(n)"
     )
     assert athena.rows('SELECT max(n) FROM "numbered$partitions"') == [["10"]], "a number, as the key is one"
     athena.run("ALTER TABLE copy DROP PARTITION (kind = 'other')")
