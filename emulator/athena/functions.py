@@ -25,7 +25,7 @@ t_pointed(q, s) AS CASE WHEN s = 0 THEN CAST(q AS VARCHAR)
     || lpad(CAST(abs(q) AS VARCHAR), CAST(greatest(s + 1, len(CAST(abs(q) AS VARCHAR))) AS INTEGER), '0'),
     '(\d{{' || s || '}})$', '.\1') END;
 t_quotient(a, b) AS CASE
-  WHEN b = 0 THEN {_ZERO}
+  WHEN b = 0 THEN CASE WHEN a IS NOT NULL THEN {_ZERO} END
   ELSE sign(a) * sign(b) * ((2 * abs(a) + abs(b)) // (2 * abs(b))) END;
 t_unscaled(a) AS CAST(replace(CAST(a AS VARCHAR), '.', '') AS HUGEINT);
 t_power(s) AS CAST(rpad('1', CAST(s AS INTEGER) + 1, '0') AS HUGEINT);
@@ -36,7 +36,7 @@ t_decimal_div(a, b) AS list_transform([struct_pack(a := a, b := b)], lambda p:
       t_scaled(p.a, greatest(t_digits(p.a), t_digits(p.b))) * t_power(greatest(t_digits(p.a), t_digits(p.b))),
       t_scaled(p.b, greatest(t_digits(p.a), t_digits(p.b)))),
     greatest(t_digits(p.a), t_digits(p.b))))[1];
-t_int_div(a, b) AS a // CASE WHEN b = 0 THEN {_ZERO} ELSE b END;
+t_int_div(a, b) AS a // CASE WHEN b = 0 AND a IS NOT NULL THEN {_ZERO} ELSE b END;
 t_div(a, b) AS CASE
   WHEN 'HUGEINT' IN (typeof(a), typeof(b)) AND NOT (typeof(a) IN {_FLOATING} OR typeof(b) IN {_FLOATING})
   THEN error('NOT_SUPPORTED: the type of this division is not known here: cast to BIGINT, DECIMAL or DOUBLE')
@@ -48,7 +48,7 @@ t_exact(a, b, s) AS CASE
   WHEN greatest(t_digits(a), t_digits(b)) <> s OR typeof(a) IN {_FLOATING} OR typeof(b) IN {_FLOATING}
   THEN error('NOT_SUPPORTED: the digits of this division of decimals are not known here: {_CAST}')
   ELSE a END;
-t_mod(a, b) AS a % (CASE WHEN b <> 0 OR b IS NULL THEN b ELSE {_ZERO} END);
+t_mod(a, b) AS a % (CASE WHEN b = 0 AND a IS NOT NULL THEN {_ZERO} ELSE b END);
 t_avgable(a) AS CASE
   WHEN typeof(a) LIKE 'DECIMAL%'
   THEN error('NOT_SUPPORTED: the digits of this average are not known here: {_CAST}')
