@@ -216,6 +216,14 @@ t_steps(a) AS CASE WHEN len(a) = 0
   ELSE a END;
 t_sequence(a, b) AS generate_series(a, b, CASE WHEN a <= b THEN 1 ELSE -1 END);
 t_sequence3(a, b, s) AS t_steps(list_transform(generate_series(a, b, s), lambda x: cast_to_type(x, a)));
+t_sequence_days(a, b) AS list_transform(
+  t_sequence(0, date_sub('day', a, b)), lambda i: cast_to_type(a + to_days(CAST(i AS INTEGER)), a));
+t_sequence_months(a, b, n) AS CASE
+  WHEN (n > 0 AND b < a) OR (n < 0 AND b > a) OR n = 0
+  THEN error('INVALID_FUNCTION_ARGUMENT: the step of a sequence must lead from its start to its end')
+  ELSE list_transform(
+    range(0, date_sub('month', a, b) // n + 1),
+    lambda i: cast_to_type(a + to_months(CAST(i * n AS INTEGER)), a)) END;
 t_repeat(x, n) AS list_transform(range(CAST(n AS BIGINT)), lambda i: x);
 t_array_position(a, x) AS CASE
   WHEN a IS NULL OR x IS NULL THEN NULL ELSE coalesce(list_position(a, x), 0) END;

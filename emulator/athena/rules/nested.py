@@ -59,15 +59,29 @@ def sequence(node: exp.Expr, types: Types) -> exp.Expr:
     """``sequence``, upwards or downwards, also of dates."""
     start, end, step = (node.args.get(key) for key in ("start", "end", "step"))
     if step is None and start is not None and types.is_a(start, "date"):
-        step = exp.Interval(this=string("1"), unit=exp.Var(this="DAY"))
+        return call("t_sequence_days", start, end)
+    if (months := _months(step)) is not None:
+        return call("t_sequence_months", start, end, number(months))
     return call("t_sequence3" if step is not None else "t_sequence", start, end, step)
+
+
+def _months(step: exp.Expr | None) -> int | None:
+    """The months of an interval of months or years; None if it is none."""
+    sign = 1
+    while isinstance(step, exp.Neg | exp.Paren):
+        sign, step = sign * (-1 if isinstance(step, exp.Neg) else 1), step.this
+    unit = step.args.get("unit") if isinstance(step, exp.Interval) else None
+    months = {"MONTH": 1, "YEAR": 12}.get(unit.name.upper()) if unit is not None else None
+    if step is None or months is None:
+        return None
+    return sign * months * int(step.this.name)
 
 
 def json_path(node: exp.Expr, name: str) -> exp.Expr:
     """``json_extract`` and ``json_extract_scalar``, by a path to one value."""
     path = node.expression
     if isinstance(path, exp.JSONPath):
-        path = string(path.sql("duckdb").strip("'"))
+        path = string(path.sql("duckdb")[1:-1].replace("''", "'"))
     if isinstance(path, exp.Literal) and re.search(r"\*|\.\.|\?\(", path.name):
         raise not_supported(f"the JSON path {path.name}")
     return call(name, node.this, path)

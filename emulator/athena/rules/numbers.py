@@ -74,8 +74,8 @@ def average(node: exp.Expr, types: Types) -> exp.Expr:
     scale = types.scale(node.this)
     if types.is_a(node.this, "float"):
         return _around(node, lambda outer: as_type(outer, "FLOAT"))
-    if scale is not None and scale > 0:
-        return _around(node, lambda outer: _avg_of_decimals(outer, scale))
+    if scale is not None and (scale > 0 or types.is_a(node.this, "decimal")):
+        return _around(node, lambda outer: _avg_of_decimals(outer, max(scale, 0)))
     argument = node.this
     if isinstance(argument, exp.Distinct):
         if scale == UNKNOWN:
