@@ -44,8 +44,9 @@ def to_duckdb(
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(known.name, quoted=True)))
             table.set("db", None)
             table.set("this", exp.to_identifier(known.key, quoted=True))
+    qualified = {(table.database, table.name) for table in names.values()}
     for column in tree.find_all(exp.Column):
-        if column.args.get("db"):  # db.table.column
+        if (column.db.lower(), column.table.lower()) in qualified:  # and not a field of a field
             column.set("db", None)
             column.set("catalog", None)
     _hide_paths(tree, {table.key for table, columns in schema.items() if PATH in columns})

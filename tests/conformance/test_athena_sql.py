@@ -197,6 +197,7 @@ CASES: dict[str, dict[str, str | None]] = {
         "ARRAY[1] || 2": "[1, 2]",
         "reverse(ARRAY[1, 2])": "[2, 1]",
         "zip_with(ARRAY[1, 3], ARRAY[2], (x, y) -> if(x > y, x, y))": "[2, null]",
+        "MAP(ARRAY['a', 'b'], ARRAY[1, 2]) = MAP(ARRAY['b', 'a'], ARRAY[2, 1])": "true",
         "zip(ARRAY[1], ARRAY[2])": REFUSED,
         "map_filter(MAP(ARRAY['a', 'b'], ARRAY[1, 2]), (k, v) -> v > 1)": "{b=2}",
         "transform_values(MAP(ARRAY['a'], ARRAY[7.00]), (k, v) -> v / 2)": "{a=3.50}",
@@ -300,6 +301,7 @@ ROWS: dict[str, list[list[str | None]]] = {
     "SELECT x / y FROM (VALUES (7, 2), (7, NULL)) t(x, y) ORDER BY 1": [["3"], [None]],
     "SELECT (x - lag(x) OVER (ORDER BY x)) / x FROM (VALUES 1.00, 2.00) t(x) ORDER BY x": [[None], ["0.50"]],
     "SELECT count(*) FROM (VALUES 1, 2) t(x) WHERE x NOT IN (SELECT * FROM (VALUES 2, NULL))": [["0"]],
+    "SELECT r.a.b FROM (SELECT CAST(ROW(ROW(5)) AS ROW(a ROW(b integer))) AS r) t": [["5"]],
     "VALUES ROW(1, 'a'), (2, NULL)": [["1", "a"], ["2", None]],
 }  # fmt: skip
 # What other dialects have, and what is not done here.

@@ -31,6 +31,12 @@ def comparison(node: exp.Expr, types: Types) -> exp.Expr:
         others = [node.args["low"], node.args["high"]]
     else:
         others = [node.expression]
+    if isinstance(node, exp.EQ | exp.NEQ | exp.NullSafeEQ | exp.NullSafeNEQ) and all(
+        types.is_a(side, "map") for side in (node.this, node.expression)
+    ):  # in whatever order its keys are
+        for key in ("this", "expression"):
+            node.set(key, call("list_sort", call("map_entries", node.args[key])))
+        return node
     left = _group(types.sure(node.this))
     for other in others:
         right = _group(types.sure(other))
