@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,12 +15,13 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 from sqlglot import exp
 
-from emulator.athena import sources, transpile
+from emulator.athena import names, results, sources, syntax, transpile
+from emulator.athena.allowed import not_registered
 from emulator.athena.catalog import Catalog, Client, Table, view_of
 from emulator.athena.errors import OTHER, USER, QueryFailedError, not_supported
 from emulator.athena.functions import MACROS
 from emulator.athena.sources import literal, name
-from emulator.athena.types import ResultColumn, hive_to_trino, result_column
+from emulator.athena.types import ResultColumn, hive_to_duckdb, hive_to_trino, result_column
 
 BATCH = 2_048  # rows; as DuckDB's own
 INFORMATION = "information_schema"
@@ -53,6 +54,7 @@ class Outcome:
 
     Attributes:
         columns: Columns of its rows.
+        writers: What makes text of each column's values.
         batches: Its rows.
         header: Whether the first row of the result is the columns' names.
         scanned: Gives the bytes of the tables' files.
@@ -61,6 +63,7 @@ class Outcome:
     """
 
     columns: list[ResultColumn] = field(default_factory=list)
+    writers: list[results.Writer] = field(default_factory=list)
     batches: Iterator[list[tuple[Any, ...]]] = field(default_factory=lambda: iter(()))
     header: bool = False
     scanned: Callable[[], int] = lambda: 0
@@ -71,7 +74,9 @@ class Outcome:
 def lines(columns: list[str], rows: list[list[Any]]) -> Outcome:
     """A result of text, as statements other than queries have it: some have a row's columns in one cell."""
     return Outcome(
-        [ResultColumn(column, "string") for column in columns], iter([[tuple(row) for row in rows]])
+        [ResultColumn(column, "string") for column in columns],
+        [results.text for _ in columns],
+        iter([[tuple(row) for row in rows]]),
     )
 
 
@@ -138,8 +143,8 @@ class Engine:
         self._sizes: list[Future[int]] = []
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="tables")
         self._pinned: list[str] = []
-        self._views: dict[transpile.TableName, dict[str, str]] = {}
-        self._stack: list[transpile.TableName] = []
+        self._views: dict[names.TableName, dict[str, str]] = {}
+        self._stack: list[names.TableName] = []
 
     def query(self, tree: exp.Expr, parameters: list[str] | None = None) -> Outcome:
         """Run a query; its rows are fetched as they are asked for."""
@@ -147,8 +152,9 @@ class Engine:
         self.check_cutoff()
         with self.errors(tree):
             cursor = self.connection.execute(sql)
-        columns = self.result_columns(cursor)
-        return Outcome(columns, self._fetch(cursor, tree), header=True, scanned=self.scanned)
+        columns = _numbered(self.result_columns(cursor), tree)
+        writers = [results.writer(item[1]) for item in cursor.description or ()]
+        return Outcome(columns, writers, self._fetch(cursor, tree), header=True, scanned=self.scanned)
 
     def close(self) -> None:
         """Let go of the tables; all rows have been fetched."""
@@ -172,13 +178,15 @@ class Engine:
 
     def compile(self, tree: exp.Expr, sql: str, database: str, parameters: list[str] | None = None) -> str:
         """A query as DuckDB's SQL; the tables that it names are there as views then."""
-        transpile.bind(tree, parameters or [])
-        names = transpile.tables(tree, sql, database)
-        missing = sorted(set(names.values()) - set(self._views), key=lambda item: (item.database, item.name))
+        if function := syntax.foreign_function(sql):
+            raise not_registered(function)
+        syntax.bind(tree, parameters or [])
+        found = names.tables(tree, sql, database)
+        missing = sorted(set(found.values()) - set(self._views), key=lambda item: (item.database, item.name))
         # Looking a table up is waiting for Glue and S3.
         for table, source in zip(missing, self._pool.map(self._source, missing), strict=True):
             self._attach(table, source)
-        return transpile.to_duckdb(tree, names, {table: self._views[table] for table in set(names.values())})
+        return transpile.to_duckdb(tree, found, {table: self._views[table] for table in set(found.values())})
 
     def describe(self, sql: str) -> list[tuple[str, str]]:
         """Names and DuckDB's types of a query's columns."""
@@ -211,7 +219,7 @@ class Engine:
                 return
             yield batch
 
-    def _source(self, table: transpile.TableName) -> tuple[Table, str] | None:
+    def _source(self, table: names.TableName) -> tuple[Table, str] | None:
         """A table of the catalogue, and SQL that reads its files; none of what is made up here."""
         if table.database == INFORMATION or table.name.endswith("$partitions"):
             return None
@@ -219,12 +227,12 @@ class Engine:
         if found.is_view:
             return found, ""
         if found.kind == "delta":
-            return found, self._pin(found)
-        sql, size = sources.relation(found, self.catalog, self.s3)
+            return found, self._pin(found) if not table.with_path else self._with_path(found)
+        sql, size = sources.relation(found, self.catalog, self.s3, with_path=table.with_path)
         self._sizes.append(self._pool.submit(lambda: size))
         return found, sql
 
-    def _attach(self, table: transpile.TableName, source: tuple[Table, str] | None) -> None:
+    def _attach(self, table: names.TableName, source: tuple[Table, str] | None) -> None:
         if table in self._views:
             return
         if source is None:
@@ -239,17 +247,17 @@ class Engine:
         if found.kind == "delta":
             self._sizes.append(self._pool.submit(self._delta_bytes, found, self.connection.cursor()))
 
-    def _view(self, found: Table, table: transpile.TableName) -> str:
+    def _view(self, found: Table, table: names.TableName) -> str:
         if table in self._stack:
             raise QueryFailedError(f"INVALID_VIEW: View '{table.database}.{table.name}' is recursive")
         sql, schema = view_of(found)
         self._stack.append(table)
         try:
-            return self.compile(transpile.parse(sql), sql, schema)
+            return self.compile(syntax.parse(sql), sql, schema)
         finally:
             self._stack.pop()
 
-    def _create(self, table: transpile.TableName, sql: str) -> None:
+    def _create(self, table: names.TableName, sql: str) -> None:
         self.connection.execute(f"CREATE TEMP VIEW {table.sql} AS {sql}")
         # Not by DESCRIBE, which would read Delta's log once more.
         columns = self.connection.execute(
@@ -267,6 +275,11 @@ class Engine:
             connection.execute(f"ATTACH {uri} AS {name(alias)} (TYPE delta, PIN_SNAPSHOT)")
         self._pinned.append(alias)
         return f"SELECT * FROM {name(alias)}"
+
+    def _with_path(self, table: Table) -> str:
+        """SQL that reads a Delta table with the address of each row's file."""
+        uri = literal("s3://{}/{}".format(*sources.bucket_and_key(table.location)))
+        return f"SELECT *, filename AS {name(names.PATH)} FROM delta_scan({uri})"
 
     def _delta_bytes(self, table: Table, connection: duckdb.DuckDBPyConnection) -> int:
         """Bytes of the files that a Delta table's log names."""
@@ -290,7 +303,7 @@ class Engine:
             kind = "DELTA_LAKE_INVALID_SCHEMA" if table.kind == "delta" else "HIVE_CANNOT_OPEN_SPLIT"
             raise QueryFailedError(f"{kind}: cannot read {where}: {_line(error)}", USER, 1202) from error
 
-    def _information(self, table: transpile.TableName) -> None:
+    def _information(self, table: names.TableName) -> None:
         rows: list[tuple[str, ...]] = []
         if table.name == "schemata":
             columns = ["catalog_name", "schema_name"]
@@ -333,27 +346,49 @@ class Engine:
             )
         self._values(table, columns, rows, {"ordinal_position": "BIGINT"})
 
-    def _partitions(self, table: transpile.TableName) -> None:
+    def _partitions(self, table: names.TableName) -> None:
         found = self.catalog.table(table.database, table.name.removesuffix("$partitions"), table.place)
-        keys = [key.name for key in found.partition_keys]
-        self._values(table, keys, [partition.values for partition in self.catalog.partitions(found)], {})
+        types = {key.name: hive_to_duckdb(key.type) for key in found.partition_keys}
+        rows = [
+            tuple(None if value == sources.HIVE_NULL else value for value in partition.values)
+            for partition in self.catalog.partitions(found)
+        ]
+        self._values(table, list(types), rows, types)
 
     def _values(
         self,
-        table: transpile.TableName,
+        table: names.TableName,
         columns: list[str],
-        rows: list[tuple[str, ...]],
+        rows: Sequence[tuple[str | None, ...]],
         types: dict[str, str],
     ) -> None:
         selected = ", ".join(
             f"CAST({name(column)} AS {types.get(column, 'VARCHAR')}) AS {name(column)}" for column in columns
         )
         if rows:
-            values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in rows)
+            values = ", ".join(
+                f"({', '.join('NULL' if v is None else literal(v) for v in row)})" for row in rows
+            )
             source = f"(VALUES {values}) AS t({', '.join(map(name, columns))})"
         else:
             source = f"(SELECT {', '.join(f'NULL AS {name(column)}' for column in columns)} WHERE false)"
         self._create(table, f"SELECT {selected} FROM {source}")
+
+
+def _numbered(columns: list[ResultColumn], tree: exp.Expr) -> list[ResultColumn]:
+    """Columns without a name are called by their place in the result, a star counts for what it brings."""
+    select = names.first_select(tree)
+    items = select.expressions if select is not None else []
+    stars = [index for index, item in enumerate(items) if item.is_star]
+    more = len(columns) - len(items)
+    if len(stars) != 1 or not more:
+        return columns
+    return [
+        replace(column, name=f"_col{place}")
+        if place > stars[0] + more and column.name == f"_col{place - more}"
+        else column
+        for place, column in enumerate(columns)
+    ]
 
 
 def new_name() -> str:
@@ -371,7 +406,7 @@ def athena_error(error: duckdb.Error, tree: exp.Expr, sql: str) -> QueryFailedEr
     ):
         column = found[1]
         return QueryFailedError(
-            f"COLUMN_NOT_FOUND: line {transpile.column_place(tree, sql, column)}: Column '{column}' "
+            f"COLUMN_NOT_FOUND: line {names.column_place(tree, sql, column)}: Column '{column}' "
             "cannot be resolved or requester is not authorized to access requested resources",
             USER,
             1006,
@@ -379,7 +414,7 @@ def athena_error(error: duckdb.Error, tree: exp.Expr, sql: str) -> QueryFailedEr
     if found := re.search(r'column "([^"]+)" must appear in the GROUP BY clause', message):
         column = found[1]
         return QueryFailedError(
-            f"EXPRESSION_NOT_AGGREGATE: line {transpile.column_place(tree, sql, column)}: '{column}' must "
+            f"EXPRESSION_NOT_AGGREGATE: line {names.column_place(tree, sql, column)}: '{column}' must "
             "be an aggregate expression or appear in GROUP BY clause"
         )
     if isinstance(error, duckdb.OutOfMemoryException):

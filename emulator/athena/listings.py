@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from emulator.athena import transpile
+from emulator.athena import syntax
 from emulator.athena.catalog import Column, Table, view_of
 from emulator.athena.engine import Engine, Outcome, lines
 from emulator.athena.errors import QueryFailedError, not_supported
@@ -133,7 +133,7 @@ def describe(engine: Engine, tree: exp.Expr) -> Outcome:
 def explain(engine: Engine, words: Words) -> Outcome:
     """``EXPLAIN``: DuckDB's plan."""
     text = words.rest()
-    sql = engine.compile(transpile.parse(text), text, engine.job.database, engine.job.parameters)
-    with engine.errors(transpile.parse(text)):
+    sql = engine.compile(syntax.parse(text), text, engine.job.database, engine.job.parameters)
+    with engine.errors(syntax.parse(text)):
         plan = engine.connection.execute(f"EXPLAIN {sql}").fetchall()
     return lines(["Query Plan"], [[line] for row in plan for line in str(row[1]).split("\n")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
@@ -10,11 +11,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from duckdb.sqltypes import DuckDBPyType
+
 from emulator.athena.errors import QueryFailedError
 from emulator.athena.types import ResultColumn
 
 Row = list[str | None]
 Value = Any  # of whatever type DuckDB has
+Writer = Callable[[Value], str | None]
 PAGE_ROWS = 1000
 
 
@@ -48,7 +52,7 @@ def text(value: Value) -> str | None:
         return bytes(value).hex(" ")
     if isinstance(value, dict):
         return "{" + ", ".join(f"{text(k)}={_inner(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return "[" + ", ".join(map(_inner, value)) + "]"
     return str(value)
 
@@ -118,13 +122,60 @@ def write(
     return count
 
 
-def as_texts(batches: Iterator[list[tuple[Any, ...]]], kinds: list[str]) -> Iterator[list[Row]]:
-    """Values as text, batch by batch."""
-    plain: dict[str, Callable[[Any], str | None]] = {"varchar": str, "bigint": _bigint}
-    writers = [plain.get(kind, text) for kind in kinds]
+def as_texts(batches: Iterator[list[tuple[Any, ...]]], writers: list[Writer]) -> Iterator[list[Row]]:
+    """Values as text, batch by batch.
+
+    Args:
+        batches: Rows.
+        writers: What writes the values of each column, from :func:`writer`.
+    """
     for batch in batches:
         # Not strict: see `engine.lines`.
         yield [[None if v is None else w(v) for w, v in zip(writers, row, strict=False)] for row in batch]
+
+
+def writer(kind: DuckDBPyType) -> Writer:
+    """What makes text of the values of a type of DuckDB.
+
+    Args:
+        kind: As a cursor's description has it.
+    """
+    if kind.id in {"varchar", "bigint", "hugeint", "float"}:
+        simple: dict[str, Writer] = {"varchar": str, "float": real}
+        return simple.get(kind.id, _bigint)
+    if kind.id not in {"list", "array", "map", "struct"}:
+        return text
+    # Of an array's children one is its length.
+    inner = [_or_null(writer(child)) for _, child in kind.children if isinstance(child, DuckDBPyType)]
+    if kind.id == "struct":
+        names = [name or f"field{index}" for index, (name, _) in enumerate(kind.children)]
+
+        def row(values: Value) -> str:
+            cells = values.values() if isinstance(values, dict) else values
+            parts = (f"{n}={w(v)}" for n, w, v in zip(names, inner, cells, strict=True))
+            return "{" + ", ".join(parts) + "}"
+
+        return row
+    if kind.id == "map":
+        key, value = inner
+        return lambda values: "{" + ", ".join(f"{key(k)}={value(v)}" for k, v in values.items()) + "}"
+    return lambda values: "[" + ", ".join(map(inner[0], values)) + "]"
+
+
+def _or_null(write: Writer) -> Callable[[Value], str]:
+    return lambda value: "null" if value is None else str(write(value))
+
+
+def real(value: float) -> str:
+    """A real, whose value Python has as a double, with the fewest digits that are it.
+
+    >>> real(0.10000000149011612), real(16777216.0)
+    ('0.1', '1.6777216E7')
+    """
+    for digits in range(6, 9):
+        if struct.pack("f", short := float(f"{value:.{digits}g}")) == struct.pack("f", value):
+            return double(short)
+    return double(float(f"{value:.9g}"))
 
 
 def _bigint(value: int) -> str:

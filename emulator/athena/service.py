@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 from sqlglot import exp
 
-from emulator.athena import results, statements, transpile, words
+from emulator.athena import results, statements, syntax, words
 from emulator.athena.errors import QueryFailedError, RequestRefusedError
 from emulator.athena.executions import Execution, Executions, Limits, digest, scope_of
 from emulator.gateway.local import Context, ServiceError, answer
@@ -101,7 +101,7 @@ class AthenaService:
         sql = _required(body, "QueryString")
         if before := self._started(context, body):
             return {"QueryExecutionId": before.id}
-        tree = await asyncio.to_thread(transpile.parse, sql)
+        tree = await asyncio.to_thread(syntax.parse, sql)
         execution = await self._execution(context, body, sql, tree)
         # The same request may have come twice at once; between here and the start nothing else runs.
         if before := self._started(context, body):

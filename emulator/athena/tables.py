@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from sqlglot import exp
 
-from emulator.athena import sources, transpile
+from emulator.athena import names, sources, syntax
 from emulator.athena.catalog import Table, is_missing, partition_location, view_text
 from emulator.athena.engine import Engine, Outcome, lines
 from emulator.athena.errors import QueryFailedError, not_supported
@@ -99,6 +99,12 @@ def create_table(engine: Engine, tree: exp.Expr) -> Outcome:  # noqa: PLR0912, P
             if item.args.get("fields"):
                 delimiter = item.args["fields"].name.encode().decode("unicode_escape")
                 serde_parameters |= {"field.delim": delimiter, "serialization.format": delimiter}
+            if item.args.get("escaped"):
+                serde_parameters["escape.delim"] = item.args["escaped"].name
+            if item.args.get("null"):
+                serde_parameters["serialization.null.format"] = item.args["null"].name
+            if item.args.get("lines") and item.args["lines"].name not in {"\n", "\\n"}:
+                raise not_supported("LINES TERMINATED BY anything but a new line")
         elif isinstance(item, exp.PartitionedByProperty):
             keys = [_column(column) for column in item.this.expressions]
         elif isinstance(item, exp.SchemaCommentProperty):
@@ -149,7 +155,8 @@ def create_view(engine: Engine, tree: exp.Expr) -> Outcome:
     database, view = name_of(engine, tree.this)
     engine.catalog.require_database(database)
     query = tree.expression
-    text = query.sql(transpile.DIALECT)
+    names.require_column_names(query)
+    text = query.sql(syntax.DIALECT)
     there = exists(engine, database, view)
     if there and not tree.args.get("replace"):
         raise QueryFailedError(
@@ -267,7 +274,7 @@ def _changed(table: Table, action: exp.Expr) -> dict[str, Any]:
     else:
         found = [item for part in action.expressions for item in part.find_all(exp.Property)]
         if not found:
-            raise not_supported(f"ALTER TABLE {action.sql(transpile.DIALECT)}")
+            raise not_supported(f"ALTER TABLE {action.sql(syntax.DIALECT)}")
         raw["Parameters"] = table.raw.get("Parameters", {}) | {
             item.name: item.args["value"].name for item in found
         }
@@ -332,7 +339,7 @@ def name_of(engine: Engine, node: exp.Expr) -> tuple[str, str]:
     """Database and name of the table that a statement names."""
     table = node.this if isinstance(node, exp.Schema) else node
     if not isinstance(table, exp.Table) or not isinstance(table.this, exp.Identifier):
-        raise not_supported(f"{node.sql(transpile.DIALECT)[:80]!r} as the name of a table")
+        raise not_supported(f"{node.sql(syntax.DIALECT)[:80]!r} as the name of a table")
     return (table.db or engine.job.database).lower(), table.name.lower()
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from emulator.athena.errors import not_supported
+
 MAX_LENGTH = 2147483647
 # Precision and scale that GetQueryResults reports, by Athena's name of the type.
 _PRECISION = {
@@ -95,6 +97,36 @@ def result_column(name: str, duckdb_type: str) -> ResultColumn:
     return ResultColumn(name, athena, _PRECISION.get(athena, 0))
 
 
+# Numbers, each of which may take the place of those before it.
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DECIMAL", "FLOAT", "DOUBLE")
+_TEXTS_AND_TIMES = ("VARCHAR", "DATE", "TIME", "TIMESTAMP", "BOOLEAN", "BLOB")
+
+
+def fits(given: str, wanted: str) -> bool:
+    """Whether Trino puts a value of a type into a column of another one, by DuckDB's types.
+
+    A null is an integer to DuckDB: so an integer may be one.
+
+    >>> fits("BIGINT", "DOUBLE"), fits("BIGINT", "INTEGER"), fits("VARCHAR", "DATE"), fits("INTEGER", "DATE")
+    (True, False, False, True)
+    """
+    left, right = (_plain(kind) for kind in (given, wanted))
+    if left in _NUMBERS and right in _NUMBERS and left != "INTEGER":
+        return _NUMBERS.index(left) <= _NUMBERS.index(right)
+    known = (*_NUMBERS, *_TEXTS_AND_TIMES)
+    if left in {right, "INTEGER"} or (left, right) == ("DATE", "TIMESTAMP"):
+        return True
+    return not (left in known and right in known)
+
+
+def _plain(kind: str) -> str:
+    base = kind.upper().partition("(")[0]
+    if base.endswith("]") or kind.endswith("]"):
+        return "LIST"
+    base = "TIMESTAMP" if base.startswith("TIMESTAMP") else base
+    return {"HUGEINT": "BIGINT", "TEXT": "VARCHAR", "INT": "INTEGER", "REAL": "FLOAT"}.get(base, base)
+
+
 def hive_to_duckdb(hive: str) -> str:
     """DuckDB's name of a type of Glue.
 
@@ -118,10 +150,19 @@ def duckdb_to_hive(duckdb_type: str) -> str:
 
     >>> duckdb_to_hive("VARCHAR"), duckdb_to_hive("HUGEINT"), duckdb_to_hive("STRUCT(a INTEGER)[]")
     ('string', 'bigint', 'array<struct<a:int>>')
+
+    Raises:
+        QueryFailedError: It is a row whose fields have no names.
     """
     if duckdb_type in {"HUGEINT", "UBIGINT", "UINTEGER"}:
         return "bigint"
     if duckdb_type.startswith("TIMESTAMP"):
         return "timestamp"
-    text = exp.DataType.build(duckdb_type, dialect="duckdb").sql("hive").lower()
+    built = exp.DataType.build(duckdb_type, dialect="duckdb")
+    for row in built.find_all(exp.DataType):
+        if row.is_type("struct") and not all(isinstance(part, exp.ColumnDef) for part in row.expressions):
+            raise not_supported(
+                "a row whose fields have no names, in a table: cast it to ROW(name type, ...)"
+            )
+    text = built.sql("hive").lower()
     return text.replace(": ", ":").replace(", ", ",")

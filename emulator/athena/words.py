@@ -9,7 +9,7 @@ import sqlglot
 from sqlglot.tokenizer_core import Token, TokenType
 
 from emulator.athena.errors import QueryFailedError
-from emulator.athena.transpile import first_word, with_double_quotes
+from emulator.athena.syntax import first_word, with_double_quotes
 
 
 class Words:

@@ -24,7 +24,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from emulator.athena import results, sources, statements, transpile
+from emulator.athena import results, sources, statements, syntax
 from emulator.athena.catalog import Catalog
 from emulator.athena.engine import Engine, Job, connect
 from emulator.athena.errors import SYSTEM, USER, QueryFailedError, RequestRefusedError
@@ -104,13 +104,13 @@ class Worker:
         started = time.monotonic()
         bucket, prefix = sources.bucket_and_key(job.output)
         self._require_region(bucket)
-        tree = transpile.parse(job.sql)
+        tree = syntax.parse(job.sql)
         planned = time.monotonic()
         if statements.kind_of(tree) == ("DML", "SELECT"):
             outcome = engine.query(tree, job.parameters)
         else:
             outcome = statements.run(engine, tree)
-        rows = results.as_texts(outcome.batches, [column.type for column in outcome.columns])
+        rows = results.as_texts(outcome.batches, outcome.writers)
         stem = f"{prefix.rstrip('/')}/{job.id}".lstrip("/")
         ending = "" if outcome.update_count is not None else ".csv" if outcome.header else ".txt"
         local = self.scratch / f"{job.id}{ending or '.none'}"

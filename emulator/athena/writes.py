@@ -5,20 +5,32 @@ from __future__ import annotations
 import sqlglot
 from sqlglot import exp
 
-from emulator.athena import sources, transpile
+from emulator.athena import names, sources, syntax
 from emulator.athena.engine import Engine, Outcome, new_name
 from emulator.athena.errors import QueryFailedError, not_supported
 from emulator.athena.partitions import add_written_partitions
 from emulator.athena.sources import literal, name
 from emulator.athena.tables import exists, name_of, table_input
-from emulator.athena.types import duckdb_to_hive, hive_to_duckdb, result_column
+from emulator.athena.types import duckdb_to_hive, fits, hive_to_duckdb, result_column
 from emulator.athena.words import Words
+
+_OF_UNLOAD = frozenset({"format", "compression", "compression_level", "field_delimiter", "partitioned_by"})
+# Buckets are only a layout: an answer does not depend on them.
+_OF_TABLES = frozenset(
+    {
+        *_OF_UNLOAD, "table_type", "is_external", "external_location", "write_compression",
+        "parquet_compression", "bucketed_by", "bucket_count",
+    }
+)  # fmt: skip
 
 
 def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
     """``CREATE TABLE ... AS``: files, and a table of the catalogue on them."""
     database, table = name_of(engine, tree.this)
     engine.catalog.require_database(database)
+    names.require_column_names(tree.expression)
+    if isinstance(tree.this, exp.Schema):
+        raise not_supported("names of columns before AS: give them in the query")
     if exists(engine, database, table):
         if tree.args.get("exists"):
             return Outcome()
@@ -27,7 +39,7 @@ def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
             "already exists",
             kind=1301,
         )
-    properties = _properties(tree)
+    properties = _properties(tree, _OF_TABLES)
     kind = properties.get("format", "PARQUET").upper()
     if kind not in {"PARQUET", "JSON", "TEXTFILE"}:
         raise not_supported(f"CTAS in the format {kind}")
@@ -44,19 +56,22 @@ def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
     sql = engine.compile(tree.expression, engine.job.sql, engine.job.database, engine.job.parameters)
     with engine.errors(tree.expression):
         columns = engine.describe(sql)
-    names = [column for column, _ in columns]
-    if missing := [key for key in keys if key not in names]:
+    found = [column for column, _ in columns]
+    if missing := [key for key in keys if key not in found]:
         raise QueryFailedError(
             f"COLUMN_NOT_FOUND: Partition column '{missing[0]}' is not in the result", kind=1301
         )
-    if keys and names[-len(keys) :] != keys:
+    if keys and found[-len(keys) :] != keys:
         raise QueryFailedError(
             "INVALID_TABLE_PROPERTY: Partition keys must be the last columns in the table and in the "
             "same order as the table properties: " + str(keys),
             kind=1301,
         )
+    glue_columns = [{"Name": column.lower(), "Type": duckdb_to_hive(kind_)} for column, kind_ in columns]
     engine.check_cutoff()
     separator = properties.get("field_delimiter", "\x01")
+    if properties.get("data") == "no":
+        sql = f"SELECT * FROM ({sql}) LIMIT 0"
     written, count = _copy(
         engine,
         tree.expression,
@@ -68,7 +83,6 @@ def create_table_as(engine: Engine, tree: exp.Expr) -> Outcome:
         properties=properties,
         separator=separator,
     )
-    glue_columns = [{"Name": column.lower(), "Type": duckdb_to_hive(kind_)} for column, kind_ in columns]
     serde: dict[str, str] = (
         {"field.delim": separator, "serialization.format": separator} if kind == "TEXTFILE" else {}
     )
@@ -112,6 +126,14 @@ def insert(engine: Engine, tree: exp.Expr) -> Outcome:
             f"{len(wanted)} target column(s)",
             kind=1301,
         )
+    types = {column.name: hive_to_duckdb(column.type) for column in columns}
+    for (name_given, kind), column in zip(given, wanted, strict=True):
+        if column in types and not fits(kind, types[column]):
+            raise QueryFailedError(
+                "TYPE_MISMATCH: line 1:1: Insert query has mismatched column types: "
+                f"{name_given} is {kind.lower()}, the column {column} {types[column].lower()}",
+                kind=1301,
+            )
     engine.check_cutoff()
     aliases = [f"c{index}" for index in range(len(given))]
     source = {column: aliases[index] for index, column in enumerate(wanted)}
@@ -146,9 +168,9 @@ def unload(engine: Engine, words: Words) -> Outcome:
     properties: dict[str, str] = {}
     if words.take("WITH"):
         stub = sqlglot.parse_one(
-            f"CREATE TABLE t WITH ({words.inside()}) AS SELECT 1", dialect=transpile.DIALECT
+            f"CREATE TABLE t WITH ({words.inside()}) AS SELECT 1", dialect=syntax.DIALECT
         )
-        properties = _properties(stub)
+        properties = _properties(stub, _OF_UNLOAD)
     kind = properties.get("format", "").upper()
     if kind not in {"PARQUET", "JSON", "TEXTFILE", "CSV"}:
         raise not_supported(f"UNLOAD in the format {kind or 'that is missing'}")
@@ -156,7 +178,7 @@ def unload(engine: Engine, words: Words) -> Outcome:
         raise QueryFailedError(
             f"HIVE_PATH_ALREADY_EXISTS: Target directory for UNLOAD already exists: {location}", kind=1301
         )
-    tree = transpile.parse(query)
+    tree = syntax.parse(query)
     sql = engine.compile(tree, query, engine.job.database, engine.job.parameters)
     with engine.errors(tree):
         columns = engine.describe(sql)
@@ -238,8 +260,12 @@ def _copy(
     return [target], count
 
 
-def _properties(tree: exp.Expr) -> dict[str, str]:
-    """The properties of ``WITH (...)``; arrays are joined by commas."""
+def _properties(tree: exp.Expr, known: frozenset[str]) -> dict[str, str]:
+    """The properties of ``WITH (...)``; arrays are joined by commas.
+
+    Raises:
+        QueryFailedError: One of them is not known.
+    """
     found = {}
     for item in tree.args["properties"].expressions if tree.args.get("properties") else ():
         if isinstance(item, exp.FileFormatProperty):
@@ -247,11 +273,19 @@ def _properties(tree: exp.Expr) -> dict[str, str]:
         elif isinstance(item, exp.PartitionedByProperty):
             found["partitioned_by"] = ",".join(part.name for part in item.this.expressions)
         elif isinstance(item, exp.LocationProperty):
-            found["external_location"] = item.this.name
+            found["location"] = item.this.name
+        elif isinstance(item, exp.WithDataProperty):
+            found["data"] = "no" if item.args.get("no") else "yes"
         elif isinstance(item, exp.Property):
             value = item.args.get("value")
             if isinstance(value, exp.Array | exp.Schema | exp.Tuple):
                 found[item.name.lower()] = ",".join(part.name for part in value.expressions)
             elif value is not None:
                 found[item.name.lower()] = value.name
+    if found.get("table_type", "hive").lower() != "hive":
+        raise not_supported(f"tables of {found['table_type']}")
+    if foreign := set(found) - known - {"data"}:
+        raise QueryFailedError(
+            f"INVALID_TABLE_PROPERTY: line 1:1: table property '{min(foreign)}' does not exist", kind=1301
+        )
     return found

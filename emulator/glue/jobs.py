@@ -527,13 +527,13 @@ def is_going(run: Mapping[str, Any]) -> bool:
 
 def scope_of(context: Context) -> str:
     """Account and region, which the store keeps apart."""
-    return f"{context.access_key}/{context.region}"
+    return f"{context.account}/{context.region}"
 
 
 def context_of_scope(scope: str) -> Context:
     """The other way round."""
-    access_key, _, region = scope.partition("/")
-    return Context(access_key, region)
+    account, _, region = scope.partition("/")
+    return Context(account, region)
 
 
 def _send(stream: LogStream, *, last: bool = False) -> None:

@@ -356,6 +356,16 @@ def test_the_catalogue_is_seen_through_athena(athena: Athena) -> None:
         ("INSERT INTO items VALUES (1, 'a', 1, 'x')", "NOT_SUPPORTED: INSERT INTO a table of delta"),
         ("SELECT * FROM other.db.t", "CATALOG_NOT_FOUND"),
         ("SELECT sum(x) FROM (VALUES 9223372036854775807, 1) AS t(x)", "NUMERIC_VALUE_OUT_OF_RANGE"),
+        ("SELECT id FROM items WHERE name = 1", "TYPE_MISMATCH: line 1:1: Cannot apply operator"),
+        ("SELECT nvl(name, 'x') FROM items", "FUNCTION_NOT_FOUND: line 1:8: Function 'nvl' not registered"),
+        ("CREATE TABLE unnamed AS SELECT count(*) FROM items", "COLUMN_NAME_NOT_SPECIFIED: line 1:1"),
+        ("CREATE VIEW twice AS SELECT id, id FROM items", "DUPLICATE_COLUMN_NAME: line 1:1"),
+        (
+            "CREATE TABLE ice WITH (table_type = 'ICEBERG') AS SELECT 1 AS a",
+            "NOT_SUPPORTED: tables of ICEBERG",
+        ),
+        ("CREATE TABLE odd WITH (foo = 'bar') AS SELECT 1 AS a", "INVALID_TABLE_PROPERTY: line 1:1"),
+        ("CREATE TABLE of_rows AS SELECT ROW(1, 2) AS a", "NOT_SUPPORTED: a row whose fields have no names"),
     ],
 )
 def test_a_query_that_cannot_work_fails_in_athenas_words(athena: Athena, sql: str, reason: str) -> None:
@@ -616,12 +626,30 @@ def test_csv_is_read_by_the_rules_of_its_serde(athena: Athena) -> None:
         ["5", 'a "b"'],
         ["6", "x"],
     ]
-    s3.put_object(Bucket=BUCKET, Key="tsv/a.tsv", Body=b'1\tx\n\\N\t"q"\nno\t\\N\n')
+    s3.put_object(Bucket=BUCKET, Key="tsv/a.tsv", Body=b'1.9\tx\tTRUE\n\\N\t"q"\t1\nno\t\\N\t\n')
     athena.run(
-        "CREATE EXTERNAL TABLE tsv (n int, txt string) ROW FORMAT DELIMITED FIELDS TERMINATED BY '\\t' "
-        f"LOCATION 's3://{BUCKET}/tsv/'"
+        "CREATE EXTERNAL TABLE tsv (n int, txt string, b boolean) ROW FORMAT DELIMITED FIELDS TERMINATED BY "
+        f"'\\t' LOCATION 's3://{BUCKET}/tsv/'"
     )
-    assert athena.rows("SELECT * FROM tsv ORDER BY txt") == [[None, '"q"'], ["1", "x"], [None, None]]
+    assert athena.rows("SELECT * FROM tsv ORDER BY txt") == [
+        [None, '"q"', None],
+        ["1", "x", "true"],
+        [None, None, None],
+    ]
+    s3.put_object(Bucket=BUCKET, Key="escaped/a", Body=b"1|a\\|b|x\n2|-|c\\\\d\n")
+    athena.run(
+        "CREATE EXTERNAL TABLE escaped (n int, a string, b string) ROW FORMAT DELIMITED "
+        f"FIELDS TERMINATED BY '|' ESCAPED BY '\\\\' NULL DEFINED AS '-' LOCATION 's3://{BUCKET}/escaped/'"
+    )
+    assert athena.rows("SELECT * FROM escaped ORDER BY n") == [["1", "a|b", "x"], ["2", None, "c\\d"]]
+    delimited = "ROW FORMAT DELIMITED COLLECTION ITEMS TERMINATED BY '|'"
+    athena.run(f"CREATE EXTERNAL TABLE nested (a array<int>) {delimited} LOCATION 's3://{BUCKET}/escaped/'")
+    assert "NOT_SUPPORTED" in athena.failure("SELECT * FROM nested"), "and not nulls"
+    athena.run(
+        f"CREATE EXTERNAL TABLE projected (a int) PARTITIONED BY (p int) LOCATION 's3://{BUCKET}/escaped/' "
+        "TBLPROPERTIES ('projection.enabled'='true')"
+    )
+    assert "by projection" in athena.failure("SELECT * FROM projected"), "and not no rows"
 
 
 def test_json_is_read_with_nested_types(athena: Athena) -> None:
@@ -644,6 +672,7 @@ def test_a_table_as_select_takes_inserts_and_partitions(athena: Athena) -> None:
     )
     athena.run("INSERT INTO copy VALUES (4, 'salt', 0.5, 'a b/c')")
     athena.run("INSERT INTO copy (kind, id) SELECT 'fruit', 5")
+    assert "TYPE_MISMATCH" in athena.failure("INSERT INTO copy VALUES ('4', 'salt', 0.5, 'other')")
     assert sorted(athena.rows("SHOW PARTITIONS copy")) == [["kind=a b/c"], ["kind=fruit"], ["kind=other"]]
     assert athena.rows("SELECT id, price, kind FROM copy ORDER BY id") == [
         ["1", "1.25", "fruit"],
@@ -653,6 +682,11 @@ def test_a_table_as_select_takes_inserts_and_partitions(athena: Athena) -> None:
         ["5", None, "fruit"],
     ]
     assert athena.rows('SELECT * FROM "copy$partitions" ORDER BY 1') == [["a b/c"], ["fruit"], ["other"]]
+    athena.run(
+        "CREATE TABLE numbered WITH (partitioned_by = ARRAY['n']) AS "
+        "SELECT 'a' AS a, n FROM (VALUES 9, 10) AS t(n)"
+    )
+    assert athena.rows('SELECT max(n) FROM "numbered$partitions"') == [["10"]], "a number, as the key is one"
     athena.run("ALTER TABLE copy DROP PARTITION (kind = 'other')")
     assert athena.rows("SELECT count(*) FROM copy") == [["4"]]
     athena.run("MSCK REPAIR TABLE copy")
@@ -660,6 +694,8 @@ def test_a_table_as_select_takes_inserts_and_partitions(athena: Athena) -> None:
     assert "already exists" in athena.failure("CREATE TABLE copy AS SELECT 1 AS a")
     athena.run("ALTER TABLE copy ADD COLUMNS (note string COMMENT 'new')")
     assert athena.rows("SELECT id, note FROM copy WHERE id = 4") == [["4", None]]
+    athena.run("CREATE TABLE hollow AS SELECT * FROM copy WITH NO DATA")
+    assert athena.rows("SELECT count(*) FROM hollow") == [["0"]]
     athena.run("DROP TABLE copy")
     assert "TABLE_NOT_FOUND" in athena.failure("SELECT * FROM copy")
 
@@ -675,6 +711,27 @@ def test_unload_writes_files_and_a_manifest_that_names_them(athena: Athena) -> N
     assert "already exists" in athena.failure(
         f"UNLOAD (SELECT 1 AS a) TO 's3://{BUCKET}/unloaded/' WITH (format = 'PARQUET')"
     )
+
+
+def test_the_hidden_column_says_which_file_a_row_is_in(athena: Athena) -> None:
+    hidden = (
+        """SELECT *, "$path" LIKE 's3://%/items/kind=' || kind || '/%.parquet', 1 FROM items WHERE id < 3"""
+    )
+    execution = athena.run(hidden)
+    result = athena.client("athena").get_query_results(QueryExecutionId=execution["QueryExecutionId"])
+    names = [cell["VarCharValue"] for cell in result["ResultSet"]["Rows"][0]["Data"]]
+    assert names == ["id", "name", "price", "kind", "_col4", "_col5"], "a star does not bring it"
+    assert [row[4] for row in athena.rows(hidden)] == ["true", "true"]
+    athena.run("CREATE TABLE paths AS SELECT id, kind FROM items")
+    seen = 'SELECT p.*, count(DISTINCT "$path") OVER () FROM paths p WHERE "$path" LIKE \'s3://%\' AND id = 1'
+    assert athena.rows(seen) == [["1", "fruit", "1"]]
+    for name, form in (("lines", "JsonSerDe"), ("texts", "OpenCSVSerde")):
+        athena.client("s3").put_object(Bucket=BUCKET, Key=f"{name}/a", Body=b'{"x": "1"}\n')
+        serde = "org.openx.data.jsonserde.JsonSerDe" if form == "JsonSerDe" else OPENCSV
+        athena.run(
+            f"CREATE EXTERNAL TABLE {name} (x string) ROW FORMAT SERDE '{serde}' LOCATION 's3://{BUCKET}/{name}/'"
+        )
+        assert athena.rows(f'SELECT "$path" FROM {name}') == [[f"s3://{BUCKET}/{name}/a"]]
 
 
 def test_views_are_kept_in_athenas_own_form_and_see_changes(athena: Athena) -> None:

@@ -238,8 +238,10 @@ def test_the_output_of_a_run_can_be_followed(aws: Glue) -> None:
 def test_accounts_and_regions_are_kept_apart(aws: Glue) -> None:
     name = aws.job("print()")
     aws.ended(name, aws.start(name))
-    other = aws.client("glue", region="us-east-1")
-    assert code(other.get_job_runs, JobName=name) == "EntityNotFoundException"
+    same = aws.client("glue", key="another")
+    assert len(same.get_job_runs(JobName=name)["JobRuns"]) == 1, "an account has many keys"
+    for other in (aws.client("glue", region="us-east-1"), aws.client("glue", key="111111111111")):
+        assert code(other.get_job_runs, JobName=name) == "EntityNotFoundException"
 
 
 def test_a_job_on_spark_reads_and_writes_delta(aws: Glue) -> None:

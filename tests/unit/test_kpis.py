@@ -11,7 +11,7 @@ import gold_tables
 import pyarrow as pa
 import pytest
 
-from emulator.athena import transpile
+from emulator.athena import names, syntax, transpile
 from emulator.athena.functions import MACROS
 from pipeline.dashboard.formulas import Expression, take_apart
 from pipeline.gold import MARTS
@@ -45,13 +45,13 @@ def value(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
 
 def as_athena(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """What the local Athena answers, which divides decimals and whole numbers as Trino does."""
-    tree = transpile.parse(sql)
-    names = transpile.tables(tree, sql, "gold")
+    tree = syntax.parse(sql)
+    found = names.tables(tree, sql, "gold")
     schema = {
         name: {column: kind for column, kind, *_ in connection.execute(f"DESCRIBE {name.sql}").fetchall()}
-        for name in names.values()
+        for name in found.values()
     }
-    return value(connection, transpile.to_duckdb(tree, names, schema))
+    return value(connection, transpile.to_duckdb(tree, found, schema))
 
 
 @pytest.mark.parametrize("kpi", KPIS, **BY_NAME)
