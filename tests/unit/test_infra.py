@@ -700,3 +700,13 @@ def test_the_delivery_workflow_stores_no_key_and_applies_what_was_approved() -> 
         assert role.removeprefix("${{ vars.").removesuffix(" }}") in outputs
     stages = workflow[True]["workflow_dispatch"]["inputs"]["stage"]["options"]  # YAML reads `on` as true
     assert {f"{stage}.tfvars" for stage in stages} <= {p.name for p in (PROJECT / "terraform/envs").iterdir()}
+
+
+@pytest.mark.parametrize("workflow", ["ci.yml", "deploy.yml"])
+def test_actions_that_workflows_use_are_commits_and_not_tags_which_can_be_moved(workflow: str) -> None:
+    text = (PROJECT / ".github/workflows" / workflow).read_text(encoding="utf-8")
+    used = [line.partition("uses:")[2].strip() for line in text.splitlines() if "uses:" in line]
+    assert used
+    assert [
+        use for use in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)
+    ] == []
