@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from emulator.athena.errors import QueryFailedError, not_supported
+from emulator.athena.errors import function_not_found, not_supported
 
 # Functions whose meaning is the same once sqlglot has written them, or for which there is a rule in
 # `emulator.athena.rules`, by sqlglot's names of them.
@@ -105,18 +105,17 @@ def check(tree: exp.Expr) -> None:
             raise not_supported(f"{type(node).__name__.upper()} inside of a query")
         if isinstance(node, exp.Anonymous):
             if node.name.lower() not in NAMED:
-                raise not_registered(node.name)
+                raise function_not_found(node.name, _place(node))
         elif isinstance(node, exp.Func) and type(node).__name__ not in _CLASSES:
             raise not_supported(f"the function {node.sql_name().lower()} is not available here")
         elif what := _refused(node):
             raise not_supported(what)
 
 
-def not_registered(name: str) -> QueryFailedError:
-    """The error for a function that is not there."""
-    return QueryFailedError(
-        f"FUNCTION_NOT_FOUND: line 1:8: Function '{name.lower()}' not registered", kind=1301
-    )
+def _place(function: exp.Func) -> str:
+    """Where its name begins; sqlglot says in which line it is, and the column of the name's end."""
+    meta = function.meta
+    return f"{meta['line']}:{meta['col'] - meta['end'] + meta['start']}" if "line" in meta else "1:1"
 
 
 def _refused(node: exp.Expr) -> str:  # noqa: PLR0912  (a table of what is refused)

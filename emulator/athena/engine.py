@@ -16,7 +16,6 @@ import duckdb
 from sqlglot import exp
 
 from emulator.athena import names, results, sources, syntax, transpile
-from emulator.athena.allowed import not_registered
 from emulator.athena.catalog import Catalog, Client, Table, view_of
 from emulator.athena.errors import OTHER, USER, QueryFailedError, not_supported
 from emulator.athena.functions import MACROS
@@ -178,8 +177,7 @@ class Engine:
 
     def compile(self, tree: exp.Expr, sql: str, database: str, parameters: list[str] | None = None) -> str:
         """A query as DuckDB's SQL; the tables that it names are there as views then."""
-        if function := syntax.foreign_function(sql):
-            raise not_registered(function)
+        syntax.refuse_foreign_functions(sql)
         syntax.bind(tree, parameters or [])
         found = names.tables(tree, sql, database)
         missing = sorted(set(found.values()) - set(self._views), key=lambda item: (item.database, item.name))

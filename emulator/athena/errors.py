@@ -49,6 +49,14 @@ def table_not_found(database: str, table: str, place: str = "1:1") -> QueryFaile
     )
 
 
+def function_not_found(name: str, place: str, *, of_tables: bool = False) -> QueryFailedError:
+    """The error for a function, or one that gives a table, that is not there; see ``place_of``."""
+    kind = "Table function" if of_tables else "Function"
+    return QueryFailedError(
+        f"FUNCTION_NOT_FOUND: line {place}: {kind} '{name.lower()}' not registered", USER, 1301
+    )
+
+
 def not_supported(what: str) -> QueryFailedError:
     """The error for what is valid SQL, but is not done."""
     return QueryFailedError(f"NOT_SUPPORTED: {what}", USER, 401)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from emulator.athena.errors import QueryFailedError, not_supported
+from emulator.athena.errors import QueryFailedError, function_not_found, not_supported
 from emulator.athena.syntax import DIALECT, place_of
 
 CATALOG = "awsdatacatalog"
@@ -50,11 +50,8 @@ def tables(tree: exp.Expr, sql: str, database: str) -> dict[int, TableName]:
         if not isinstance(node.this, exp.Identifier):
             if isinstance(node.this, exp.Unnest | exp.Values):
                 continue
-            raise QueryFailedError(
-                f"FUNCTION_NOT_FOUND: line 1:1: Table function '{node.this.sql(DIALECT)[:100]}' not "
-                "registered",
-                kind=1301,
-            )
+            name = node.this.name if isinstance(node.this, exp.Anonymous) else node.this.sql(DIALECT)[:100]
+            raise function_not_found(name, place_of(sql, node.this.meta.get("start", 0)), of_tables=True)
         if node.args.get("version") or node.args.get("when"):
             raise not_supported("time travel")
         if node.catalog and node.catalog.lower() != CATALOG:

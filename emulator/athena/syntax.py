@@ -12,7 +12,7 @@ from sqlglot.parsers.trino import TrinoParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from emulator.athena.allowed import NAMES
-from emulator.athena.errors import QueryFailedError, RequestRefusedError
+from emulator.athena.errors import QueryFailedError, RequestRefusedError, function_not_found
 
 DIALECT = "athena"
 MAX_BYTES = 262_144
@@ -195,11 +195,16 @@ def _is_foreign(sql: str, before: Token | None, token: Token, after: Token | Non
     return False
 
 
-def foreign_function(sql: str) -> str | None:
-    """The name of a function that sqlglot knows from other dialects, if a statement calls one.
+def refuse_foreign_functions(sql: str) -> None:
+    """See that a statement calls no function that sqlglot knows from other dialects.
 
-    >>> foreign_function("SELECT nvl(a, b)"), foreign_function("SELECT coalesce(a, b) AS nvl")
-    ('nvl', None)
+    Raises:
+        QueryFailedError: It does.
+
+    >>> refuse_foreign_functions("SELECT coalesce(a, b) AS nvl")
+    >>> refuse_foreign_functions("SELECT 1, nvl(a, b)")
+    Traceback (most recent call last):
+    emulator.athena.errors.QueryFailedError: FUNCTION_NOT_FOUND: line 1:11: Function 'nvl' not registered
     """
     tokens = [token for token in sqlglot.tokenize(sql, dialect=DIALECT) if token.text]
     for before, token, after in zip([None, *tokens], tokens, tokens[1:], strict=False):
@@ -210,8 +215,8 @@ def foreign_function(sql: str) -> str | None:
             and token.text.upper() not in NAMES
             and (before is None or before.token_type not in _BEFORE_NAMES)
         ):
-            return token.text
-    return None
+            of_tables = before is not None and before.token_type in (TokenType.FROM, TokenType.JOIN)
+            raise function_not_found(token.text, place_of(sql, token.start), of_tables=of_tables)
 
 
 def _syntax(error: Exception) -> str:

@@ -155,7 +155,7 @@ WRONG = [
     (["query", "SELECT 1 AS a,\n nothing"], ["line 2:2: Column 'nothing' cannot be resolved"]),
     (["query", "SELECT nothing", "--engine", "duckdb"], ['"nothing" was not found']),
     (["query", "SELECT 1; SELECT 2"], ["more than one SQL statement"]),
-    (["query", "SELECT * FROM read_csv('/nowhere.csv')"], ["Table function 'READ_CSV"]),
+    (["query", "SELECT * FROM read_csv('/nowhere.csv')"], ["line 1:15: Table function 'read_csv'"]),
     (["query", "DROP TABLE silver.customers"], ["only reads, and DROP does not", "SELECT"]),
     (["query", "SELECT * FROM customers"], ["silver.customers"]),
     (["query", "SELECT * FROM platinum.customers"], ["there is no layer 'platinum'", "silver, gold"]),

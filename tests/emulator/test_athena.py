@@ -349,6 +349,14 @@ def test_the_catalogue_is_seen_through_athena(athena: Athena) -> None:
         ("SELECT *\nFROM nowhere.t", "SCHEMA_NOT_FOUND: line 2:6: Schema 'nowhere' does not exist"),
         ("SELECT id, nope FROM items", "COLUMN_NOT_FOUND: line 1:12: Column 'nope' cannot be resolved"),
         ("SELECT nope(id) FROM items", "FUNCTION_NOT_FOUND: line 1:8: Function 'nope' not registered"),
+        (
+            "SELECT 1,\n  nope(id) FROM items",
+            "FUNCTION_NOT_FOUND: line 2:3: Function 'nope' not registered",
+        ),
+        (
+            "SELECT * FROM nope(1)",
+            "FUNCTION_NOT_FOUND: line 1:15: Table function 'nope' not registered",
+        ),
         ("SELECT kind, count(*) FROM items", "EXPRESSION_NOT_AGGREGATE: line 1:8"),
         ("SELECT 1 / 0", "DIVISION_BY_ZERO"),
         ("SELECT ARRAY[1][2]", "INVALID_FUNCTION_ARGUMENT"),
