@@ -7,9 +7,9 @@ Units: amounts are what was lent, in ``currency``; rates are fractions of that.
 A loan is delinquent from the first day at whose end an instalment was more than 30 days past due, and
 defaulted from the first at whose end one was more than 90 (Regulation (EU) No 575/2013, Article 178), as
 loan_portfolio and loan_default_features have it: who pays on the 91st day has not defaulted. A status of
-``defaulted`` alone does not count here. Both are for good: a loan that recovers stays in the curve, so that no
-curve falls (what is counted is "ever", not "now"). The month of ``as_of_date`` is not over, so what it shows
-may still rise.
+``defaulted`` alone does not count here. Both are for good: a loan that recovers stays in the curve, so that
+no curve falls: what is counted is "ever", not "now". The month of ``as_of_date`` is not over, so what it
+shows may still rise.
 
 ``as_of_date`` is the loans' own clock, as in loan_portfolio.
 Sources: silver.loans, silver.payments.
