@@ -97,9 +97,9 @@ def _with_what_it_takes(module: ModuleType) -> list[ModuleType]:
     waiting = [module]
     while waiting:
         for value in vars(waiting.pop()).values():
-            name = getattr(value, "__module__", None)
+            name = str(getattr(value, "__module__", ""))
             is_code = inspect.isfunction(value) or inspect.isclass(value)
-            if is_code and str(name).startswith(f"{__package__}.") and name not in {*found, __name__}:
+            if is_code and name.startswith(f"{__package__}.") and name not in {*found, __name__}:
                 found[name] = sys.modules[name]
                 waiting.append(found[name])
     return [module, *(found[name] for name in sorted(found) if name != module.__name__)]
