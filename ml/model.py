@@ -25,6 +25,8 @@ LEAST_ROWS = 20
 """Rows that a category's value needs to get a column of its own."""
 MOST_HONEST = 150_000
 """Rows without the event that are learned from; of more, some are drawn and stand for all by weight."""
+MISSING = "missing"
+"""What nothing is called among values that training never met."""
 _LIMIT = 30.0
 
 Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -78,11 +80,11 @@ class Scored:
     Attributes:
         probability: Probability of the event.
         parts: What each feature adds to the log-odds; one column per feature.
-        unknown: For each category with values that training never met: how often each was there. They count
-            as usual.
+        unknown: For each feature with values that training never met: how often each was there. They count
+            as usual. Such are unknown texts, and nothing where there always was something.
         outside: For each number with values beyond those of training: how many. They count as the nearest
             one there.
-        doubtful: For each row, categories with an unknown value.
+        doubtful: For each row, features with an unknown value.
     """
 
     probability: Floats
@@ -151,6 +153,12 @@ class Model(ABC):
                 counts = unknown.setdefault(level.name, {})
                 counts[str(values[row])] = counts.get(str(values[row]), 0) + 1
                 doubtful[row].append(level.name)
+        for name in self.features:
+            missing = np.flatnonzero(~present(columns[name]))
+            if len(missing) and self._was_never_missing(name):
+                unknown.setdefault(name, {})[MISSING] = len(missing)
+                for row in missing.tolist():
+                    doubtful[row].append(name)
         outside = {}
         for number in self.numbers:
             values = columns[number.name]
@@ -158,6 +166,11 @@ class Model(ABC):
             if beyond:
                 outside[number.name] = beyond
         return Scored(probability, parts, unknown, outside, [tuple(names) for names in doubtful])
+
+    def _was_never_missing(self, name: str) -> bool:
+        """Whether training had a value of this feature in every row."""
+        shares = self.reference.get(name, {}).get("shares")  # its last one is that of missing values
+        return bool(shares) and shares[-1] == 0
 
     def to_json(self) -> str:
         """The model as text."""

@@ -92,6 +92,9 @@ DEFAULT = Task(
         "Age is no feature and no segment here: the date of birth is personal data that never reaches Gold. "
         "Whoever has to measure fairness by age does it in Silver.",
         "Segment and country are not features either; fairness by them is measured.",
+        "Income is in each customer's own currency and not converted: the same number is more in one than in "
+        "another, which the model does not know. The instalment's share of income is free of that.",
+        "Loans are taken for independent of each other; a borrower with several makes intervals too narrow.",
         "Customers whose version at that time the bank does not know have no score and no income; the model "
         "knows that they are missing.",
     ),

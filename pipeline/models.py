@@ -31,7 +31,7 @@ from ml.tasks import DEFAULT, TASKS, Task
 from ml.training import Trained, artefacts, in_words, reasons, train, version_of
 from pipeline.catalog import CatalogTable, register
 from pipeline.errors import FinlakeError, UsageError
-from pipeline.gold.fraud_signals import REPORTED_ABOVE, REPORTED_ABOVE_ELSEWHERE
+from pipeline.gold.fraud_signals import NIGHT_ENDS, REPORTED_ABOVE, REPORTED_ABOVE_ELSEWHERE
 from pipeline.lock import exclusive
 from pipeline.query import attach, connect
 from pipeline.settings import Settings
@@ -74,7 +74,7 @@ FRAUD_FEATURES = f"""
     WITH moves AS (
         SELECT t.transaction_id, t.account_id, CAST(t.transaction_at AS DATE) AS transaction_date,
                t.transaction_type || ' ' || t.channel
-                   || CASE WHEN hour(t.transaction_at) < 5 THEN ' at night' ELSE '' END AS kind,
+                   || CASE WHEN hour(t.transaction_at) < {NIGHT_ENDS} THEN ' at night' ELSE '' END AS kind,
                dayname(t.transaction_at) AS weekday, a.account_type, c.segment, c.country,
                CASE a.currency {_THRESHOLD} ELSE {REPORTED_ABOVE_ELSEWHERE} END AS threshold,
                CASE WHEN t.currency = a.currency THEN t.amount END AS amount,

@@ -38,19 +38,21 @@ class Dimension:
     Attributes:
         column: Column of the table.
         grain: For dates, what they are rounded down to; None for anything else.
-        most: For names, how many there may be: the rarest become one, called :data:`OTHER`.
+        most: For names, how many there may be: the rarest become one, called :data:`OTHER`. None for names
+            that must not become one: amounts in different currencies are never added up, nor what became of
+            loans at different ages.
     """
 
     column: str
     grain: Grain | None = None
-    most: int = MOST_NAMES
+    most: int | None = MOST_NAMES
 
     def coarser(self, steps: int, most: int) -> Dimension:
         """The dimension, its dates rounded down by some steps more, and with so many names at most."""
         grain = self.grain
         for _ in range(steps if grain else 0):
             grain = _COARSER.get(grain or "year", "year")
-        return replace(self, grain=grain, most=min(most, self.most))
+        return replace(self, grain=grain, most=self.most and min(most, self.most))
 
     def sql(self, table: str) -> str:
         """The dimension of a row, as an expression of DuckDB's."""
@@ -60,6 +62,8 @@ class Dimension:
         if self.grain:
             return f"CAST(date_trunc('{self.grain}', {column}) AS DATE)"
         name = f"CAST({column} AS VARCHAR)"
+        if self.most is None:
+            return name
         frequent = (
             f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL "
             f"GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {self.most}"

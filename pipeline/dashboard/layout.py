@@ -62,15 +62,17 @@ class Section:
     lists: tuple[str, ...] = ()
 
 
+CURRENCY: Final = Dimension("currency", most=None)
+
 CUBES: Final = (
     Cube(
         "cash_flow",
-        (Dimension("month", "month"), Dimension("branch_code"), Dimension("currency")),
+        (Dimension("month", "month"), Dimension("branch_code"), CURRENCY),
         ("inflow", "outflow", "net_cash_flow"),
     ),
     Cube(
         "days",
-        (Dimension("transaction_date", "day"), Dimension("branch_code", most=50), Dimension("currency")),
+        (Dimension("transaction_date", "day"), Dimension("branch_code", most=50), CURRENCY),
         ("transactions", "turnover", "failure_rate"),
     ),
     Cube(
@@ -80,7 +82,7 @@ CUBES: Final = (
             Dimension("branch_code", most=50),
             Dimension("channel"),
             Dimension("transaction_type"),
-            Dimension("currency"),
+            CURRENCY,
         ),
         ("transactions", "turnover", "failure_rate"),
     ),
@@ -91,13 +93,13 @@ CUBES: Final = (
             Dimension("credit_band"),
             Dimension("country"),
             Dimension("kyc_status"),
-            Dimension("currency"),
+            CURRENCY,
         ),
         ("customers", "active_customers", "active_customer_share", "deposits"),
     ),
     Cube(
         "portfolio",
-        (Dimension("product"), Dimension("branch_code"), Dimension("currency")),
+        (Dimension("product"), Dimension("branch_code"), CURRENCY),
         (
             "exposure",
             "loans",
@@ -119,8 +121,8 @@ CUBES: Final = (
         (
             Dimension("vintage", "month"),
             Dimension("product"),
-            Dimension("currency"),
-            Dimension("months_on_book"),
+            CURRENCY,
+            Dimension("months_on_book", most=None),
         ),
         ("vintage_default_rate", "vintage_delinquency_rate", "vintage_loans"),
     ),
@@ -130,7 +132,7 @@ CUBES: Final = (
             Dimension("due_month", "month"),
             Dimension("product"),
             Dimension("branch_code"),
-            Dimension("currency"),
+            CURRENCY,
         ),
         (
             "on_time_rate",

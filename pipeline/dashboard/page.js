@@ -5,6 +5,7 @@
   const LOCALE = "en-GB";
   const DATES = ["month", "transaction_date", "due_month"]; // what From and To apply to
   const NAMED = ["currency", "branch_code", "product"]; // filters with a list of their own
+  const OTHER = "(other)"; // what rare names became
   const MOST_BARS = 20, BAR = 26, MOST_ROWS = 400;
   const LABELS = {
     branch_code: "branch", transaction_type: "kind", credit_band: "credit band", kyc_status: "KYC status",
@@ -104,6 +105,14 @@
     return evaluate(cube.expressions[name], group.parts);
   }
 
+  // The selected values that are not told apart in a cube: they are part of what rare names became.
+  function folded(cube) {
+    return cube.dimensions
+      .filter(({ name, values }) => name in state.only && values.includes(OTHER) && !values.includes(state.only[name]))
+      .map(({ name }) => `${where(state.only[name])} is not told apart here: it is one of the rare values of ${label(name)}.`)
+      .join(" ");
+  }
+
   // Positions in a formula's own parts become those in the cube's.
   function prepare() {
     for (const cube of Object.values(model.cubes)) {
@@ -169,6 +178,7 @@
     for (const cube of cubes()) {
       for (const item of cube.dimensions) if (item.name === name) item.values.forEach((value) => found.add(value));
     }
+    found.delete(OTHER); // not the same in every cube
     return [...found].sort();
   }
 
@@ -280,13 +290,14 @@
   function drawFigures() {
     for (const box of document.querySelectorAll(".figure")) {
       const cube = model.cubes[box.dataset.cube], kpi = model.kpis[box.dataset.kpi];
-      const value = cube.missing ? undefined : figure(cube, kpi.name, grouped(cube, [])[0]);
+      const rare = cube.missing ? "" : folded(cube);
+      const value = cube.missing ? undefined : rare ? null : figure(cube, kpi.name, grouped(cube, [])[0]);
       const target = box.querySelector("dd");
       const text = value === undefined ? "not built yet" : brief(value, kpi.unit);
       const currency = kpi.unit === "money" && text !== NONE && value !== undefined ? element("small", {}, state.currency ?? "") : null;
       target.replaceChildren(...[currency, text].filter(Boolean));
       target.classList.toggle("none", value === undefined || text === NONE);
-      target.title = value === undefined ? missing(cube) : text === NONE ? "Nothing in this selection to compute it from" : shown(value, kpi.unit, state.currency);
+      target.title = value === undefined ? missing(cube) : text === NONE ? rare || "Nothing in this selection to compute it from" : shown(value, kpi.unit, state.currency);
       const not = cube.missing ? [] : lacking(cube);
       if (not.length) target.append(element("small", { className: "not" }, `not narrowed by ${not.join(", ")}`));
       box.classList.toggle("fault", kpi.name === "unaccounted_rows" && Boolean(value));
@@ -299,6 +310,8 @@
     if (cube.missing) return { empty: missing(cube) };
     const kpis = panel.kpis.filter((name) => cube.kpis.includes(name));
     if (!kpis.length) return { empty: `${cube.table} lacks columns for this: finlake run brings it up to date.` };
+    const rare = folded(cube);
+    if (rare) return { empty: rare };
     const has = (name) => cube.dimensions.some((item) => item.name === name);
     const offered = panel.by.filter(has);
     // What is narrowed down to one value is no breakdown any more: the next dimension takes its place.
@@ -308,8 +321,16 @@
     const one = ["bars", "line", "curves"].includes(panel.kind);
     const first = one ? (kpis.includes(state.kpi[panel.name]) ? state.kpi[panel.name] : kpis[0]) : null;
     const dimension = cube.dimensions.find((item) => item.name === by);
-    const groups = grouped(cube, panel.series ? [panel.series, by] : [by], by === "currency" ? by : null);
+    const all = grouped(cube, panel.series ? [panel.series, by] : [by], by === "currency" ? by : null);
+    const groups = panel.base ? ofAll(cube, panel.base, all) : all;
     return { cube, kpis, offered: free.includes(by) ? free : [by, ...free], by, first, dimension, groups, empty: groups.length ? "" : "Nothing in this selection." };
+  }
+
+  // A curve ends where the youngest of its loans do: beyond, it would be a curve of fewer loans.
+  function ofAll(cube, base, groups) {
+    const most = new Map();
+    for (const group of groups) most.set(group.codes[0], Math.max(most.get(group.codes[0]) ?? 0, figure(cube, base, group) ?? 0));
+    return groups.filter((group) => (figure(cube, base, group) ?? 0) === most.get(group.codes[0]));
   }
 
   function drawPanel(panel) {
@@ -356,9 +377,14 @@
     return (state.from || state.to) && !cube.dimensions.some((item) => DATES.includes(item.name)) ? [...not, "dates"] : not;
   }
 
+  // The day on which things stood as a mart of the present says.
+  const asOf = (cube) => model.tables.find((row) => row.table === cube.table)?.newest ?? null;
+
   // What one should know to read the panel as it is now.
   function notes(panel, view) {
     const said = [...view.cube.notes];
+    const newest = view.cube.dimensions.some((item) => DATES.includes(item.name)) ? null : asOf(view.cube);
+    if (newest) said.push(`As of ${where(newest, "day")}.`);
     if (!view.dimension.grain && !panel.series && view.groups.length > MOST_BARS) {
       said.push(`The chart shows the ${MOST_BARS} largest of ${view.groups.length}; the table has all.`);
     }
@@ -379,7 +405,7 @@
   function keyCell(name, grain, value) {
     const text = where(value, grain, name);
     const cell = element("th", { scope: "row" });
-    if (value === null || value === "(other)" || name === "months_on_book") cell.append(text);
+    if (value === null || value === OTHER || name === "months_on_book") cell.append(text);
     else {
       const button = element("button", { type: "button", onclick: () => drill(name, grain, value) }, text);
       button.setAttribute("aria-label", `Narrow down to ${label(name)} ${text}`);
@@ -529,7 +555,7 @@
       drawn.set(panel.name, result);
       result.view.addEventListener("click", (_event, item) => {
         const row = item?.datum;
-        if (panel.series || !row?.key || row.key === "(other)") return;
+        if (panel.series || !row?.key || row.key === OTHER) return;
         drill(view.by, view.dimension.grain, row.key);
       });
     });
@@ -584,7 +610,7 @@
 
   function show() {
     prepare();
-    $("as-of").textContent = `as of ${time(model.generated_at)}`;
+    $("as-of").textContent = `read ${time(model.generated_at)}`;
     const all = Object.values(model.cubes);
     const empty = all.every((cube) => cube.missing) ? "Gold is empty: finlake run fills it." : "";
     $("problem").textContent = model.problem ?? empty;

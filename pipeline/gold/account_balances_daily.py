@@ -115,6 +115,11 @@ MART = Mart(
             "transactions",
             "sum(CASE WHEN status = 'booked' THEN signed_amount END)",
         ),
+        Total(
+            "max(balance_date)",
+            "transactions",
+            "max(CASE WHEN status = 'booked' THEN coalesce(booking_date, transaction_date) END)",
+        ),
     ),
     cluster_by=("balance_date",),
     is_large=True,

@@ -256,7 +256,10 @@ MART = Mart(
         looks_back=LOOKS_BACK,
         lookup=Lookup("accounts", "account_id", ("currency",)),
     ),
-    totals=(Total("sum(transaction_count)", "transactions", "count(*)"),),
+    totals=(
+        Total("sum(transaction_count)", "transactions", "count(*)"),
+        Total("max(activity_date)", "transactions", "max(transaction_date)"),
+    ),
     # New rows reach this month and perhaps the next one; the mart has as many rows as there are account days.
     partition_by=("activity_month",),
     cluster_by=("activity_date",),

@@ -4,9 +4,12 @@ Grain: one row per vintage (month in which the loans were paid out), product, cu
 Months on book are calendar months since the vintage's; there is a row for each one up to the present.
 Units: amounts are what was lent, in ``currency``; rates are fractions of that.
 
-A loan is delinquent from the first day on which an instalment was more than 30 days past due, and defaulted
-from the first on which one was more than 90 (Regulation (EU) No 575/2013, Article 178). Both are for good:
-a loan that recovers stays in the curve, so that no curve falls (what is counted is "ever", not "now").
+A loan is delinquent from the first day at whose end an instalment was more than 30 days past due, and
+defaulted from the first at whose end one was more than 90 (Regulation (EU) No 575/2013, Article 178), as
+loan_portfolio and loan_default_features have it: who pays on the 91st day has not defaulted. A status of
+``defaulted`` alone does not count here. Both are for good: a loan that recovers stays in the curve, so that
+no curve falls: what is counted is "ever", not "now". The month of ``as_of_date`` is not over, so what it
+shows may still rise.
 
 ``as_of_date`` is the loans' own clock, as in loan_portfolio.
 Sources: silver.loans, silver.payments.
@@ -87,9 +90,9 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
 
 
 def _first_day(days: int) -> Column:
-    """First day on which an instalment was past due by more than so many days, if that has come."""
+    """First day at whose end an instalment was past due by more than so many days, if that has come."""
     day = F.date_add("due_date", days + 1)
-    was_late = (F.col("shortfall") > 0) | (F.col("days_late") > days)
+    was_late = (F.col("shortfall") > 0) | (F.col("days_late") > days + 1)  # who pays on that day is not
     return F.when(was_late & (day <= F.col("as_of_date")), day)
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipeline.gold.increments import Slices, Sums, Windows
@@ -72,8 +74,10 @@ class Mart:
 
     @property
     def definition(self) -> str:
-        """Changes when the module that builds the mart changes."""
-        source = inspect.getsource(inspect.getmodule(self.build) or self.build)
+        """Changes when the module that builds the mart changes, or one of Gold from which it takes code."""
+        module = inspect.getmodule(self.build)
+        modules = _with_what_it_takes(module) if module else [self.build]
+        source = "".join(inspect.getsource(one) for one in modules)
         return hashlib.sha256(source.encode()).hexdigest()[:16]
 
     @property
@@ -85,6 +89,20 @@ class Mart:
     def counts(self) -> tuple[str, ...]:
         """Columns that count something, so are never negative and never null."""
         return tuple(c.name for c in self.columns if c.name.endswith("_count") and c.type == "bigint")
+
+
+def _with_what_it_takes(module: ModuleType) -> list[ModuleType]:
+    """A module and those of Gold whose functions and classes it uses, itself first; not this one."""
+    found = {module.__name__: module}
+    waiting = [module]
+    while waiting:
+        for value in vars(waiting.pop()).values():
+            name = str(getattr(value, "__module__", ""))
+            is_code = inspect.isfunction(value) or inspect.isclass(value)
+            if is_code and name.startswith(f"{__package__}.") and name not in {*found, __name__}:
+                found[name] = sys.modules[name]
+                waiting.append(found[name])
+    return [module, *(found[name] for name in sorted(found) if name != module.__name__)]
 
 
 def input_uri(name: str, settings: Settings) -> str:

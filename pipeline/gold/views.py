@@ -40,7 +40,7 @@ class View:
 VIEWS: Final = (
     View(
         "current_balances",
-        "What is on each account now, and since when?",
+        "What is on each account on which money ever moved, and since when?",
         ("account_balances_daily",),
         """
         SELECT account_id, customer_id, branch_code, currency, balance_date AS since,

@@ -104,7 +104,9 @@ def test_filters_narrow_all_figures_down_and_can_be_cleared(visit: Visit, export
     branch = shown_figures(view)
     assert branch["cash_flow", "inflow"] != everything["cash_flow", "inflow"]
     assert branch["customers", "customers"] == everything["customers", "customers"]
-    expect(view.locator("#customers .note")).to_have_text("Not narrowed by branch, which it does not have.")
+    expect(view.locator("#customers .note")).to_have_text(
+        "As of 30 Jun 2026. Not narrowed by branch, which it does not have."
+    )
     view.get_by_label("From", exact=True).fill("2026-06-10")
     settled(view)
     expect(view.locator("#cash-flow .note")).to_have_text("By whole months.")
@@ -227,6 +229,58 @@ def test_an_empty_gold_says_what_to_do(visit: Visit, lake: Settings, tmp_path: P
     expect(view.get_by_role("alert")).to_have_text("Gold is empty: finlake run fills it.")
     assert set(view.locator(".figure dd").all_inner_texts()) == {"not built yet"}
     expect(view.locator("#vintages .empty")).to_contain_text("gold.loan_vintages is not built yet")
+
+
+def test_amounts_in_different_currencies_are_a_table_and_never_one_chart(visit: Visit, exported: str) -> None:
+    view = visit(exported)
+    view.get_by_label("Cash flow: broken down by").select_option("currency")
+    settled(view)
+    box = view.locator("#cash-flow")
+    expect(box.locator(".empty")).to_have_text(
+        "Amounts in different currencies have no common axis: see the table."
+    )
+    assert not box.locator(".chart").is_visible()
+    inflows = box.locator("tbody tr td:nth-child(2)").all_inner_texts()
+    assert [text[-4:] for text in inflows] == [" EUR", " USD"]
+
+
+def test_a_rare_value_that_a_chart_does_not_tell_apart_is_neither_zero_nor_left_out_in_silence(
+    visit: Visit, lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = gold_tables.rows()
+    (first, *_) = tables["gold.daily_transactions"]
+    tables["gold.daily_transactions"] += [
+        first | {"branch_code": f"BR{number:03}", "transaction_date": first["transaction_date"]}
+        for number in range(4, 60)
+        for _ in range(1 + (number < 52))
+    ]
+    (flow, *_) = tables["gold.monthly_cash_flow"]
+    tables["gold.monthly_cash_flow"].append(flow | {"branch_code": "BR059"})
+    monkeypatch.setattr(model, "registered_tables", gold_tables.catalogue(gold_tables.write(lake, tables)))
+    view = visit(written(lake, model.look(lake), tmp_path))
+    branches = view.get_by_label("Branch", exact=True)
+    assert "(other)" not in branches.locator("option").all_inner_texts()
+    branches.select_option("BR059")
+    settled(view)
+    rare = "BR059 is not told apart here: it is one of the rare values of branch."
+    assert shown_figures(view)["days", "transactions"] == rare
+    expect(view.locator("#days .empty")).to_have_text(rare)
+    assert shown_figures(view)["cash_flow", "inflow"].endswith(" EUR")
+
+
+def test_a_curve_of_several_months_ends_where_the_youngest_of_its_loans_do(
+    visit: Visit, lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = gold_tables.rows()
+    monkeypatch.setattr(model, "registered_tables", gold_tables.catalogue(gold_tables.write(lake, tables)))
+    monkeypatch.setattr("pipeline.dashboard.cubes.MOST_CELLS", 300)  # 312 by month: they become quarters
+    view = visit(written(lake, model.look(lake), tmp_path))
+    view.locator("#vintages summary").click()
+    cells = view.locator("#vintages tbody tr").first.locator("th, td").all_inner_texts()
+    # Loans of July to September 2025, nine months after the youngest of them; those of July are eleven old.
+    assert cells[:2] == ["Q3 2025", "186"]
+    ages = view.locator("#vintages .chart path[aria-roledescription], #vintages .chart .mark-symbol path")
+    assert ages.count() == (10 + 7 + 4 + 1)
 
 
 def test_what_cannot_be_computed_has_no_value_and_is_not_zero(

@@ -163,7 +163,7 @@ RECOMPUTED = {
         ), fell AS (
             SELECT a.loan_id, days, min(p.due_date + days + 1) AS day
             FROM aged a JOIN payments p USING (loan_id), (VALUES (30), (90)) AS limits(days)
-            WHERE (p.amount_paid < p.amount_due OR p.paid_date - p.due_date > days)
+            WHERE (p.amount_paid < p.amount_due OR p.paid_date > p.due_date + days + 1)
               AND p.due_date + days + 1 <= as_of_date GROUP BY ALL
         ), months AS (
             SELECT DISTINCT vintage, product, currency, as_of_date, CAST(n AS INTEGER) AS months_on_book
@@ -338,6 +338,22 @@ def test_loans_fall_into_the_bucket_of_their_days_past_due(spark):
         assert filled == [DAYS[days]], days
         assert portfolio["exposure"] == portfolio[f"exposure_{DAYS[days]}"] == 600
         assert portfolio["non_performing_ratio"] == (1 if days > 90 else 0)
+
+
+def test_who_pays_on_the_ninety_first_day_has_not_defaulted(spark):
+    rows = {
+        "loans": [row("loans"), row("loans", loan_id="L2")],
+        "payments": [
+            row("payments", due_date="2023-05-01", paid_date="2023-07-31"),
+            row("payments", payment_id="P2", loan_id="L2", due_date="2023-05-01", paid_date="2023-08-01"),
+        ],
+    }
+    curve = {
+        found["months_on_book"]: (found["delinquent_30_count"], found["defaulted_count"])
+        for found in build(silver_of(spark, rows), "loan_vintages").collect()
+    }
+    # More than 30 days past due at the end of 1 June, and more than 90 at that of 31 July.
+    assert (curve[4], curve[5], curve[6], curve[12]) == ((0, 0), (2, 0), (2, 1), (2, 1))
 
 
 def test_the_buckets_leave_no_day_out_and_count_none_twice():

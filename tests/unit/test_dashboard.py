@@ -186,6 +186,26 @@ def test_the_frequent_names_stay_and_the_rest_becomes_one(crowded: duckdb.DuckDB
     assert names[-1] == OTHER
 
 
+def test_currencies_and_ages_of_loans_never_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cubes, "MOST_CELLS", 10)
+    connection = duckdb.connect()
+    connection.execute("CREATE SCHEMA gold")
+    connection.execute(
+        """CREATE TABLE gold.loan_vintages AS
+        SELECT DATE '2020-01-01' + to_months(CAST(began AS INT)) AS vintage, 'auto' AS product,
+            printf('A%02d', currency) AS currency, age AS months_on_book, 1 AS loan_count,
+            1.00::DECIMAL(28, 2) AS originated_amount, 0.00::DECIMAL(28, 2) AS delinquent_30_amount,
+            0.00::DECIMAL(28, 2) AS defaulted_amount
+        FROM range(60) AS b(began), range(40) AS c(currency), range(60) AS a(age) WHERE began + age < 60"""
+    )
+    found = compute(next(cube for cube in CUBES if cube.name == "vintages"), connection)
+    sizes = {dimension["name"]: len(dimension["values"]) for dimension in found["dimensions"]}
+    assert sizes == {"vintage": 5, "product": 1, "currency": 40, "months_on_book": 60}
+    assert found["notes"] == ["Too many combinations to show vintage by month: it is by year."]
+    for cube in CUBES:
+        assert {item.most for item in cube.dimensions if item.column == "currency"} <= {None}, cube.name
+
+
 @pytest.mark.parametrize(
     ("values", "scale"),
     [

@@ -7,7 +7,8 @@ import pytest
 import sqlglot
 
 from contracts import load_contracts
-from pipeline.gold import MARTS
+from pipeline.gold import MARTS, customer_features, loan_portfolio, money, monthly_cash_flow
+from pipeline.gold import mart as mart_module
 from pipeline.gold.increments import Slices, Sums
 from pipeline.gold.kpis import KPIS
 from pipeline.gold.mart import in_order
@@ -57,6 +58,35 @@ def test_a_mart_can_follow_all_that_it_reads():
     for mart in MARTS:
         if mart.increment:
             assert set(mart.inputs) <= feeds, mart.name
+
+
+@pytest.mark.parametrize(
+    ("changed", "stale"),
+    [
+        (loan_portfolio, {"loan_portfolio", "loan_vintages"}),  # the one takes the other's clock
+        (customer_features, {"customer_features", "loan_default_features"}),
+        (monthly_cash_flow, {"monthly_cash_flow"}),
+        (money, {mart.name for mart in MARTS} - {"customer_360", "loan_portfolio", "loan_vintages"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_mart_is_another_one_when_code_changes_that_it_takes_from_elsewhere(monkeypatch, changed, stale):
+    before = {found.name: found.definition for found in MARTS}
+    source = mart_module.inspect.getsource
+    monkeypatch.setattr(mart_module.inspect, "getsource", lambda of: source(of) + "#" * (of is changed))
+    assert {found.name for found in MARTS if found.definition != before[found.name]} == stale
+
+
+def test_marts_of_days_must_be_as_new_as_the_transactions():
+    newest = {
+        (found.name, total.mart) for found in MARTS for total in found.totals if total.mart.startswith("max(")
+    }
+    assert newest == {
+        ("daily_transactions", "max(transaction_date)"),
+        ("account_balances_daily", "max(balance_date)"),
+        ("fraud_signals", "max(activity_date)"),
+        ("customer_360", "max(as_of_date)"),
+    }
 
 
 def test_marts_can_be_put_in_order():

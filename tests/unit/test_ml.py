@@ -293,6 +293,18 @@ def test_an_unknown_category_counts_as_usual_and_is_reported(labelled, model):
     assert scored.doubtful == [("product",), ()]
 
 
+def test_what_is_missing_and_never_was_in_training_is_reported(labelled, trained):
+    model, rows = trained.model, take(labelled, np.array([0, 1, 2]))
+    assert np.isnan(labelled["loan_to_value"]).any(), "of loans without collateral"
+    rows["annual_rate"] = np.array([0.05, np.nan, np.nan])
+    rows["loan_to_value"] = np.array([np.nan, np.nan, np.nan])
+    rows["product"] = np.array(["auto", "auto", None], dtype=object)
+    scored = model.score(rows)
+    assert scored.unknown == {"annual_rate": {"missing": 2}, "product": {"missing": 1}}
+    assert scored.doubtful == [(), ("annual_rate",), ("annual_rate", "product")]
+    assert np.isfinite(scored.probability).all()
+
+
 def test_a_number_beyond_training_counts_as_the_nearest_and_is_reported(labelled, model):
     row = take(labelled, np.array([0, 0]))
     highest = next(number.high for number in model.numbers if number.name == "days_past_due")
