@@ -348,15 +348,29 @@ class _Eraser:
         table = open_table(uri)
         if table is None:
             return
-        if mart.name in self.journal.marts:
+        is_as_before = mart.name in self.journal.marts and not self._has_lost_values(mart)
+        if is_as_before:
             said = provenance(mart, input_versions(mart.inputs, self.settings))
         else:
             said = newest_metadata(uri) or ""
         metadata = {"userMetadata": said} if said else {}
         if any(column.pii_class for column in mart.columns):
             forget_past(uri, metadata)
-        elif mart.name in self.journal.marts:
+        elif is_as_before:
             say(table, metadata)
+
+    def _has_lost_values(self, mart: Mart) -> bool:
+        """Whether a mart counts by values of which some are gone: the next run builds it anew.
+
+        Of an erasure that had broken off, nobody knows any more where it had been, so that may be anywhere.
+        """
+        touched = {place.place for place in self.report.places}
+        return any(
+            column.pii_class and column.name in columns
+            for table, columns in mart.reads.items()
+            if self.is_redo or f"silver.{table}" in touched
+            for column in (self.contracts[table].columns if table in self.contracts else ())
+        )
 
     def _end_copies(self) -> None:
         # Where nothing is ever published, there may be no bucket either.

@@ -86,6 +86,18 @@ class Mart:
         return tuple(name.removeprefix(f"{GOLD}.") for name in self.inputs if name.startswith(f"{GOLD}."))
 
     @property
+    def reads(self) -> dict[str, set[str]]:
+        """By input, the columns that matter to a mart that follows its inputs; none of one that does not."""
+        if self.increment is None:
+            return {}
+        if isinstance(self.increment, Slices):
+            return {name: set(columns) for name, columns in self.increment.reads.items()}
+        lookup = self.increment.lookup
+        return {self.increment.fact: set(self.increment.reads)} | (
+            {lookup.table: set(lookup.columns)} if lookup else {}
+        )
+
+    @property
     def counts(self) -> tuple[str, ...]:
         """Columns that count something, so are never negative and never null."""
         return tuple(c.name for c in self.columns if c.name.endswith("_count") and c.type == "bigint")

@@ -89,6 +89,23 @@ def test_marts_of_days_must_be_as_new_as_the_transactions():
     }
 
 
+def test_only_fraud_signals_counts_by_personal_data():
+    personal = {
+        (entity, column.name)
+        for entity, contract in load_contracts().items()
+        for column in contract.columns
+        if column.pii_class
+    }
+    found = {
+        (mart.name, name)
+        for mart in MARTS
+        for table, columns in mart.reads.items()
+        for name in columns
+        if (table.removesuffix("_history"), name) in personal
+    }
+    assert found == {("fraud_signals", "counterparty_iban")}  # docs/personal-data.md says so
+
+
 def test_marts_can_be_put_in_order():
     assert sum(map(len, in_order(MARTS))) == len(MARTS)
 
