@@ -2,7 +2,8 @@
 
 On S3, Delta commits from several drivers can overwrite each other, so this is what keeps tables
 whole. The holder renews its lock while it works; a lock whose holder is dead (same machine, process
-gone) or has not renewed it in time is taken over.
+gone) or has not renewed it in time is taken over. One that was taken over all the same, as its machine had
+slept or its clock was wrong, stays with whoever has it, and the run that lost it says so.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator
     them over, because this process is gone by then.
 
     Raises:
-        FinlakeError: Another run holds one of them; the message says which run, where, since when.
+        FinlakeError: Another run holds one of them; the message says which run, where, since when. Or one was
+            lost meanwhile, so that another run may have worked beside this one.
     """
     held: list[str] = []
+    lost: list[str] = []
     can_release = True
     stop = threading.Event()
     since = datetime.now(UTC)
@@ -55,14 +58,22 @@ def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator
             if renewer.is_alive():
                 renewer.join()
             for uri in held:
-                delete(uri)
+                if _holder(uri).get("run_id") == run_id:
+                    delete(uri)
+                else:
+                    lost.append(uri.rsplit("/", 1)[-1].removesuffix(".json"))
+    if lost:
+        raise FinlakeError(
+            f"run {run_id} lost its lock of {', '.join(lost)}: another run may have worked beside it",
+            "`finlake verify` says whether all is well; the machine may have slept, or its clock be wrong",
+        )
 
 
 def _take(uri: str, name: str, claim: bytes) -> None:
     if write_bytes(uri, claim, create_only=True):
         return
     etag = etag_of(uri)  # asked for before the content, so that a newer claim is never replaced
-    holder = json.loads(read_bytes(uri) or b"{}")
+    holder = _holder(uri)
     # A request whose answer got lost is sent again: what it then finds is its own claim.
     is_own = holder and holder["run_id"] == json.loads(claim)["run_id"]
     if holder and not is_own and not _is_dead(holder):
@@ -80,7 +91,24 @@ def _renew(held: list[str], run_id: str, since: datetime, stop: threading.Event)
         for uri in list(held):
             # What fails once may work the next time, well before the lock ends.
             with suppress(Exception):
-                write_bytes(uri, _claim(run_id, since))
+                _prolong(uri, run_id, since)
+
+
+def _prolong(uri: str, run_id: str, since: datetime) -> None:
+    """Write the claim anew, unless the lock is somebody else's by now."""
+    etag = etag_of(uri)
+    if etag is None or _holder(uri).get("run_id") != run_id:
+        return
+    if uri.startswith("s3://"):
+        replace_bytes(uri, _claim(run_id, since), etag)
+    else:  # there it could only be deleted and made again, and somebody else could make it first
+        write_bytes(uri, _claim(run_id, since))
+
+
+def _holder(uri: str) -> dict[str, object]:
+    """The claim that a lock holds; empty when it is free."""
+    holder: dict[str, object] = json.loads(read_bytes(uri) or b"{}")
+    return holder
 
 
 def _claim(run_id: str, since: datetime) -> bytes:

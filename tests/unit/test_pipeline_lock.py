@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -105,6 +106,37 @@ def test_a_lock_is_renewed_while_it_is_held_and_keeps_its_beginning(lake, monkey
             time.sleep(0.1)
         assert now["expires"] > first["expires"]
         assert now["since"] == first["since"]
+
+
+def test_a_lock_that_was_taken_over_is_neither_renewed_nor_given_back_and_its_loss_is_told(lake, monkeypatch):
+    monkeypatch.setattr(lock, "RENEW_EVERY_SECONDS", 0.02)
+    renewed = threading.Event()
+    prolong = lock._prolong
+
+    def noted(uri, run_id, since):
+        prolong(uri, run_id, since)
+        if json.loads(read_bytes(uri))["run_id"] == "run-of-another":
+            renewed.set()
+
+    monkeypatch.setattr(lock, "_prolong", noted)
+    with (
+        pytest.raises(FinlakeError, match="run r1 lost its lock of loans"),
+        exclusive(["customers", "loans"], "r1", lake),
+    ):
+        deadline = time.monotonic() + 20
+        held_by(lake)
+        while not renewed.wait(0.2):  # an attempt that had begun before may still replace the other claim
+            assert time.monotonic() < deadline, "nobody tried to renew it"
+            held_by(lake)
+        assert json.loads(read_bytes(uri_of("loans", lake)))["run_id"] == "run-of-another"
+    assert json.loads(read_bytes(uri_of("loans", lake)))["run_id"] == "run-of-another"
+    assert read_bytes(uri_of("customers", lake)) is None
+
+
+def test_what_went_wrong_is_told_rather_than_a_lost_lock(lake):
+    with pytest.raises(ZeroDivisionError), exclusive(["loans"], "r1", lake):
+        held_by(lake)
+        raise ZeroDivisionError
 
 
 def test_its_own_claim_is_no_other_run(lake):
