@@ -401,9 +401,9 @@ def _batch(row: dict[str, Any], files: pl.DataFrame) -> Batch:
         history_version=-1 if row["history_version"] is None else row["history_version"],
         parent_versions=json.loads(row["parent_versions"]),
         replay_reasons=tuple(row["replay_reasons"] or ()),
-        # An interruption just before the last write of a commit leaves files that count as loaded.
+        # An interruption just before the last write that closes a batch leaves files that count as done with.
         files=tuple(
-            replace(file, status="pending") if file.status == "loaded" else file
+            replace(file, status="pending") if file.status in ("loaded", "refused") else file
             for file in (_file(row) for row in own.iter_rows(named=True))
         ),
         redo=True,

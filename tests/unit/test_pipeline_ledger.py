@@ -117,6 +117,25 @@ def test_a_commit_that_breaks_off_leaves_a_batch_that_reads_the_same_files_again
     assert ledger.read("row_counts")["read"].sum() == 12
 
 
+def test_a_refusal_that_breaks_off_leaves_a_batch_that_reads_the_same_files_again(ledger, monkeypatch):
+    ledger.begin(BATCH)
+    put_files = ledger._put_files
+
+    def break_off(batch):
+        put_files(batch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger, "_put_files", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.refuse(BATCH)
+    monkeypatch.undo()
+    (found,) = ledger.open_batches()
+    assert found.loadable == BATCH.loadable
+    ledger.refuse(found)
+    assert ledger.open_batches() == []
+    assert ledger.known_files() == {(EMPTY.path, EMPTY.etag)}, "the others are read by the next run"
+
+
 def test_files_are_known_by_content_once_they_are_done_with(ledger):
     ledger.begin(BATCH)
     assert ledger.known_files() == {(EMPTY.path, EMPTY.etag)}
