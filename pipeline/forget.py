@@ -39,6 +39,7 @@ from pipeline.settings import Settings
 from pipeline.storage import (
     ObjectInfo,
     delete,
+    delete_folder,
     delete_old_versions,
     etag_of,
     has_bucket,
@@ -335,6 +336,8 @@ class _Eraser:
                 for uri in tables:
                     if open_table(uri) is not None:
                         forget_past(uri)
+                # No batch is open: what is staged is of a Spark that wrote on for a run that was killed.
+                delete_folder(self.settings.table_uri("staging", entity))
                 delete_old_versions(self.settings.table_uri("staging", entity), folder=True)
             for mart in MARTS:
                 self._end_mart(mart)

@@ -1,0 +1,25 @@
+"""An erasure on the local disk: what it has to find without a table that names it."""
+
+import polars as pl
+from lake_bytes import found_in
+
+from pipeline.forget import forget
+from pipeline.storage import write_bytes
+
+BRONZE = "customer_id,first_name,email\nC1,Annegret,annegret@example.com\nC2,Bob,bob@example.com\n"
+
+
+def test_rows_that_a_killed_run_has_left_in_staging_go_as_well(lake, tmp_path):
+    write_bytes(f"{lake.bronze_entity_uri('customers')}/a.csv", BRONZE.encode())
+    folder = tmp_path / "staged"
+    pl.DataFrame({"customer_id": ["C1"], "email": ["annegret@example.com"]}).write_parquet(
+        folder / "1" / "part-0.parquet", mkdir=True
+    )
+    staging = lake.table_uri("staging", "customers")
+    for name in ("1/part-0.parquet", "states/2/part-0.parquet"):
+        write_bytes(f"{staging}/{name}", (folder / "1" / "part-0.parquet").read_bytes())
+    root = tmp_path / "lake"
+    assert len({path for path, _ in found_in(root, {"annegret@example.com"})}) == 3
+    assert [place.count for place in forget(lake, "C1").places] == [1]
+    assert found_in(root, {"annegret@example.com", "Annegret"}) == set()
+    assert {value for _, value in found_in(root, {"bob@example.com"})} == {"bob@example.com"}
