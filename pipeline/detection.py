@@ -14,6 +14,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,7 +23,7 @@ from contracts import Contract
 UNTAGGED = "looks like personal data without a tag"
 EMAIL = re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
 # ISO 13616; often written in groups of four.
-IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b")
+IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b", re.IGNORECASE)
 # E.164, or digits in groups as people write them: +49 30 123456, 030 123456, (555) 123-4567.
 PHONE = re.compile(
     r"\+[1-9](?:[ ()./-]*\d){6,14}|00[ -]?[1-9]\d{0,2}[ /-][\d ()./-]{6,}"
@@ -33,7 +34,11 @@ LONGEST_PHONE = 24
 CARD = re.compile(
     r"4\d{12}(?:\d{3})?|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|6(?:011|5\d\d)\d{12}",
 )
-DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
+# ISO 8601, 1980/05/17, and with the year last: 17.05.1980, 05/17/1980. Which is the month does not matter.
+DATE = re.compile(
+    r"(?P<y>\d{4})(?P<s>[-/])(?P<a>\d{1,2})(?P=s)(?P<b>\d{1,2})"
+    r"|(?P<d>\d{1,2})(?P<t>[./-])(?P<e>\d{1,2})(?P=t)(?P<z>\d{4})"
+)
 YOUNGEST_YEARS, OLDEST_YEARS, BIRTH_SPAN_YEARS, LEAST_BIRTHS = 14, 110, 20, 10
 
 
@@ -140,10 +145,13 @@ def _is_age(years: int) -> bool:
 
 def _date(value: str) -> date | None:
     match = DATE.fullmatch(value)
-    try:
-        return date(*map(int, match.groups())) if match else None
-    except ValueError:
+    if not match:
         return None
+    year, one, other = (int(match[first] or match[last]) for first, last in ("yz", "ad", "be"))
+    for month, day in ((one, other), (other, one)):
+        with suppress(ValueError):
+            return date(year, month, day)
+    return None
 
 
 def _is_iban(text: str) -> bool:

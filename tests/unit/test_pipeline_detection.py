@@ -40,7 +40,11 @@ def look(values, column="collateral_type", contract=LOANS, delimiter=","):
         ("phone numbers", ["0049 30 123456", "00 49 30 12 34 56", "555-123-4567"]),
         ("IBANs", ["DE89370400440532013000", "GB29 NWBK 6016 1331 9268 19", "FR1420041010050500013M02606"]),
         ("card numbers", ["4111111111111111", "5500 0000 0000 0004", "3400-0000-0000-009"]),
+        ("IBANs", ["de89370400440532013000", "gb29 nwbk 6016 1331 9268 19"]),
         ("birth dates", [f"{year}-05-17" for year in range(1950, 2000)]),
+        ("birth dates", [f"{1 + year % 28:02}.05.{year}" for year in range(1950, 2000)]),
+        ("birth dates", [f"5/{1 + year % 28}/{year}" for year in range(1950, 2000)]),
+        ("birth dates", [f"{year}/05/17" for year in range(1950, 2000)]),
     ],
 )  # fmt: skip
 def test_a_column_without_a_tag_is_told_with_its_kind_and_share(kind, values):
