@@ -59,8 +59,10 @@ def group_key(contract: Contract, valid: Column) -> Column:
 
 
 def key_text(contract: Contract) -> Column:
-    """The business key as one text."""
-    return F.concat_ws("\u0001", *[F.col(name).cast("string") for name in contract.key])
+    """The business key as one text, which no other key has: of several columns, each with its length."""
+    if len(contract.key) == 1:
+        return F.col(contract.key[0]).cast("string")
+    return F.concat(*[_written(name, contract.column(name).physical_type) for name in contract.key])
 
 
 def classify(rows: DataFrame, stored: DataFrame | None, contract: Contract) -> DataFrame:

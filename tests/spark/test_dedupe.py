@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, groupby
 
@@ -216,6 +217,11 @@ def make_cases(number):
     return found
 
 
+def key_text_of(*values):
+    """A key of several columns as one text, each with its length."""
+    return "".join(f"{len(str(value))}:{value}" for value in values)
+
+
 def run_cases(spark, cases, order=None):
     """Outcome of every row of every case, by case and position."""
     rows = [
@@ -241,7 +247,7 @@ def run_cases(spark, cases, order=None):
     ).repartition(3 if order else 1)
     stored = spark.createDataFrame(
         [
-            (f"{case}\u0001{key}", (BEGIN + timedelta(days=version[0]), version[1], hash_of(*version)))
+            (key_text_of(case, key), (BEGIN + timedelta(days=version[0]), version[1], hash_of(*version)))
             for case, (_, known) in enumerate(cases)
             for key, version in known.items()
         ],
@@ -282,6 +288,19 @@ def test_an_empty_table_is_like_one_without_the_keys(spark, cases):
     frame_free = run_cases(spark, fresh)
     for case, (rows, _) in enumerate(fresh):
         assert [frame_free[case, position] for position in range(len(rows))] == model(rows, {})
+
+
+def test_keys_of_several_columns_are_the_same_only_when_each_column_is(spark):
+    keys = [("a\u0001b", "c"), ("a", "b\u0001c"), ("ab", "c"), ("a", "bc"), ("1:a", "1:b"), ("1:a1:b", "")]
+    contract = replace(TEXTS, key=("a", "b"))
+    rows = [(*key, "v", "", False, bytes([n] * 32), "file:///f.csv", n) for n, key in enumerate(keys)]
+    frame = spark.createDataFrame(
+        rows,
+        "a string, b string, c string, _reasons string, _is_deleted boolean, _row_hash binary, "
+        "_source_file string, _source_row bigint",
+    )
+    found = classify(frame, None, contract).collect()
+    assert [f["_disposition"] for f in found] == ["inserted"] * len(keys)
 
 
 def test_without_a_stored_table_every_key_is_inserted_once(spark):
