@@ -136,6 +136,12 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
     return Inspection("loadable", Layout(header, delimiter, encoding), tuple(notes))
 
 
+def with_aliases(header: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
+    """Column names of a header as the contract calls them; as they are, where one would stand there twice."""
+    names = tuple(contract.aliases.get(name, name) for name in header)
+    return names if len(set(names)) == len(set(header)) else header
+
+
 def _column_notes(header: tuple[str, ...], contract: Contract) -> Iterator[str]:
     known = contract.input_columns
     expected = [name for name in known if name != contract.operation_column]

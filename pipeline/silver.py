@@ -11,15 +11,19 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
+from deltalake.schema import PrimitiveType
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Contract
 from contracts.rules import DELETE
 from pipeline import cleaning, dedupe, history, quality, reader, snapshots
 from pipeline.entities import entity_module
+from pipeline.errors import FinlakeError
+from pipeline.layout import with_aliases
 from pipeline.ledger import BRONZE, QUARANTINE, Batch, Closures, RowCount
 from pipeline.settings import Settings
 from pipeline.staging import staged
@@ -134,8 +138,11 @@ def ensure_tables(contract: Contract, additional: Sequence[str], settings: Setti
         All columns of Silver that the contract does not know.
 
     Raises:
-        FinlakeError: A column has another type than the contract's, and values could get lost.
+        FinlakeError: A column has another type than the contract's, and values could get lost; or Silver has
+            one that the contract does not know any more, and that is no text.
     """
+    if present := open_table(settings.table_uri("silver", contract.entity)):
+        _refuse_lost_columns(present, contract)
     ensure_table(settings.table_uri("quarantine", contract.entity), QUARANTINE_COLUMNS)
     tables = [
         ensure_table(
@@ -148,6 +155,17 @@ def ensure_tables(contract: Contract, additional: Sequence[str], settings: Setti
         for table in silver_tables(contract, additional)
     ]
     return _unknown_columns(tables[0], contract)
+
+
+def _refuse_lost_columns(table: DeltaTable, contract: Contract) -> None:
+    """Columns that no contract knows are texts: one of another type was taken out of the contract."""
+    unknown = set(_unknown_columns(table, contract))
+    for field in table.schema().fields:
+        if field.name in unknown and field.type != PrimitiveType("string"):
+            raise FinlakeError(
+                f"column {field.name} of silver.{contract.entity} is no longer in the contract, and no text",
+                "leave it in the contract, not required: files without it are loaded, and it is null",
+            )
 
 
 def additional_in_silver(contract: Contract, settings: Settings) -> tuple[str, ...]:
@@ -275,7 +293,9 @@ def replayed_rows(
             F.concat_ws(quality.SEPARATOR, "_reasons").alias("_held_for"),
         )
         names = (*contract.input_columns, *batch.additional)
-        parsed = reader.parse_lines(lines, layout, names, (*reader.LINEAGE, "_held_by", "_held_for"))
+        # The contract may call a column by another name than when the file was read.
+        known = replace(layout, header=with_aliases(layout.header, contract))
+        parsed = reader.parse_lines(lines, known, names, (*reader.LINEAGE, "_held_by", "_held_for"))
         frames.append(parsed.withColumn("_origin", F.lit(QUARANTINE)))
     return frames
 

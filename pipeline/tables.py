@@ -89,6 +89,7 @@ def ensure_table(
 ) -> DeltaTable:
     """Create the Delta table when it is not there; add columns that it lacks, widen those that are narrow.
 
+    A column gets the PII class that it is given; one that it had before stays, when none is given any more.
     Existing columns are never dropped. One that gets a wider type costs a copy of the table, in one
     commit; Delta's time travel still shows it as it was.
 
@@ -118,6 +119,10 @@ def ensure_table(
     present = {field.name: field for field in table.schema().fields}
     if missing := [field for field in schema.fields if field.name not in present]:
         table.alter.add_columns(missing)
+    for field in schema.fields:
+        tag = field.metadata.get("pii")
+        if tag and field.name in present and present[field.name].metadata.get("pii") != tag:
+            table.alter.set_column_metadata(field.name, {"pii": tag})
     known = table.metadata().configuration
     if lacking := {k: v for k, v in (configuration or {}).items() if v is not None and known.get(k) != v}:
         table.alter.set_table_properties(lacking)

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import load_contract
-from pipeline.layout import SAMPLE_BYTES, additional_name, find_encoding, find_header, gunzip_head, inspect
+from pipeline.layout import (
+    SAMPLE_BYTES,
+    additional_name,
+    find_encoding,
+    find_header,
+    gunzip_head,
+    inspect,
+    with_aliases,
+)
 
 CUSTOMERS = load_contract("customers")
 NAMES = [column.name for column in CUSTOMERS.source_columns]
@@ -51,6 +59,13 @@ def test_another_delimiter_is_recognised_and_told(delimiter):
 def test_a_delimiter_inside_quotes_of_the_header_does_not_count():
     found = look('customer_id;"a,b,c,d";email\n1;2;3\n')
     assert (found.layout.delimiter, found.layout.header) == (";", ("customer_id", "a_b_c_d", "email"))
+
+
+def test_a_header_that_was_read_before_an_alias_was_given_is_understood_by_it():
+    columns = (replace(c, aliases=("mail",)) if c.name == "email" else c for c in CUSTOMERS.columns)
+    contract = replace(CUSTOMERS, columns=tuple(columns))
+    assert with_aliases(("customer_id", "mail", "x"), contract) == ("customer_id", "email", "x")
+    assert with_aliases(("email", "mail"), contract) == ("email", "mail"), "there is one already"
 
 
 def test_header_names_may_be_quoted_padded_and_in_capitals():

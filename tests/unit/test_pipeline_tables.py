@@ -120,6 +120,28 @@ def test_a_wider_type_is_given_to_a_column_and_its_values_stay(uri):
     assert table_version(uri) == version
 
 
+def test_a_tag_that_the_contract_gives_later_comes_into_the_table_that_is_there(uri):
+    untagged = (replace(COLUMNS[2], pii_class=None), *COLUMNS[:2])
+    ensure_table(uri, untagged, description="D.", configuration={"delta.enableChangeDataFeed": "true"})
+    write_deltalake(uri, arrow(row("a", 1)).select(["at", "entity", "rows"]), mode="append")
+    before = DeltaTable(uri)
+    ensure_table(uri, COLUMNS)
+    stored = DeltaTable(uri)
+    fields = {field.name: field for field in stored.schema().fields}
+    assert fields["at"].metadata == {"comment": "When.", "pii": "when"}
+    assert [(field.name, field.type, field.nullable) for field in stored.schema().fields] == [
+        (field.name, field.type, field.nullable) for field in before.schema().fields
+    ]
+    assert stored.metadata().configuration == before.metadata().configuration
+    assert stored.metadata().description == "D."
+    assert stored.protocol() == before.protocol()
+    assert contents(uri) == [row("a", 1)]
+    version = table_version(uri)
+    ensure_table(uri, COLUMNS)
+    ensure_table(uri, untagged)
+    assert table_version(uri) == version, "a tag is given once, and not taken away"
+
+
 @pytest.mark.parametrize(
     ("stored", "wanted"),
     [
