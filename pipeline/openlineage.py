@@ -216,6 +216,8 @@ def batch_event(
     outcomes = sum((count.outcomes for count in counts), Counter[str]())
     reasons = sum((count.reasons for count in counts), Counter[str]())
     texts = [TableColumn(column.name, "string", column.description) for column in contract.source_columns]
+    headers = {name for file in batch.files if file.layout for name in file.layout.header}
+    texts += [TableColumn(name, "string", "") for name in batch.additional if name in headers]
     read = input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
         rowCount=sum(count.read for count in counts if count.origin == BRONZE),
         size=sum(file.size for file in batch.files),
@@ -249,7 +251,8 @@ def batch_event(
     ]  # fmt: skip
     columns: dict[str, DatasetFacet] = {
         "columnLineage": column_lineage_dataset.ColumnLineageDatasetFacet(
-            fields=_column_lineage(contract, bronze), dataset=_row_lineage(contract, settings)
+            fields=_column_lineage(contract, bronze, batch.additional),
+            dataset=_row_lineage(contract, settings),
         )
     }
     written = outcomes["inserted"] + outcomes["updated"]
@@ -261,7 +264,7 @@ def batch_event(
                 # How many versions end when others begin is not counted, so a history has no number.
                 rows=written if done and table.name == entity else None,
             )
-            for table in silver_tables(contract)
+            for table in silver_tables(contract, batch.additional)
         ],
         _output(
             quarantine,
@@ -385,7 +388,9 @@ def _version(number: int) -> DatasetFacet:
     return dataset_version_dataset.DatasetVersionDatasetFacet(str(number))
 
 
-def _column_lineage(contract: Contract, bronze: str) -> dict[str, column_lineage_dataset.Fields]:
+def _column_lineage(
+    contract: Contract, bronze: str, additional: Sequence[str] = ()
+) -> dict[str, column_lineage_dataset.Fields]:
     """For each column of Silver, the columns of Bronze that its value is made from."""
     from openlineage.client.facet_v2 import column_lineage_dataset as spec
 
@@ -400,7 +405,8 @@ def _column_lineage(contract: Contract, bronze: str) -> dict[str, column_lineage
         )
         for column in contract.columns
     }
-    names = [column.name for column in contract.source_columns]
+    found |= {name: fields([name], "trimmed") for name in additional}
+    names = [*(column.name for column in contract.source_columns), *sorted(additional)]
     return found | {"_row_hash": fields(names, "SHA2-256 over the source columns", masking=True)}
 
 

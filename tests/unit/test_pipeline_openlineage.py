@@ -132,6 +132,21 @@ def test_each_column_of_silver_is_traced_to_columns_of_bronze(entity):
     assert {found["field"] for found in fields["_row_hash"]["inputFields"]} == sources
 
 
+def test_columns_that_the_contract_does_not_know_are_told_and_traced_as_well():
+    loans = load_contract("loans")
+    files = (BronzeFile("s3://bronze/loans/a.csv", 5, "e", layout=Layout(("loan_id", "broker"), ",")),)
+    batch = batch_of("loans", additional=("broker", "of_another_file"), files=files)
+    event = written(batch_event("COMPLETE", NOW, batch, loans, ORIGIN))
+    (silver, history, _) = event["outputs"]
+    for table in (silver, history):
+        assert {"broker", "of_another_file"} <= {each["name"] for each in table["facets"]["schema"]["fields"]}
+    fields = silver["facets"]["columnLineage"]["fields"]
+    assert [found["field"] for found in fields["broker"]["inputFields"]] == ["broker"]
+    assert "broker" in {found["field"] for found in fields["_row_hash"]["inputFields"]}
+    bronze = {each["name"] for each in event["inputs"][0]["facets"]["schema"]["fields"]}
+    assert ("broker" in bronze, "of_another_file" in bronze) == (True, False)
+
+
 def test_a_derived_column_is_traced_to_what_its_contract_names():
     event = written(batch_event("COMPLETE", NOW, batch_of("accounts"), load_contract("accounts"), ORIGIN))
     field = event["outputs"][0]["facets"]["columnLineage"]["fields"]["available_balance"]
