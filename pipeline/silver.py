@@ -141,25 +141,28 @@ def ensure_tables(contract: Contract, additional: Sequence[str], settings: Setti
         FinlakeError: A column has another type than the contract's, and values could get lost; or Silver has
             one that the contract does not know any more, and that is no text.
     """
-    if present := open_table(settings.table_uri("silver", contract.entity)):
-        _refuse_lost_columns(present, contract)
     ensure_table(settings.table_uri("quarantine", contract.entity), QUARANTINE_COLUMNS)
-    tables = [
-        ensure_table(
-            settings.table_uri("silver", table.name),
-            table.columns,
-            table.partition_by,
-            table.description,
-            table.configuration,
-        )
-        for table in silver_tables(contract, additional)
-    ]
-    return _unknown_columns(tables[0], contract)
+    silver = _ensure_silver(silver_tables(contract, additional)[0], settings)
+    unknown = _unknown_columns(silver, contract)
+    _refuse_lost_columns(silver, unknown, contract)
+    # All of them: a run that was killed may have added a column to Silver, and not yet to the history.
+    for table in silver_tables(contract, unknown)[1:]:
+        _ensure_silver(table, settings)
+    return unknown
 
 
-def _refuse_lost_columns(table: DeltaTable, contract: Contract) -> None:
+def _ensure_silver(table: SilverTable, settings: Settings) -> DeltaTable:
+    return ensure_table(
+        settings.table_uri("silver", table.name),
+        table.columns,
+        table.partition_by,
+        table.description,
+        table.configuration,
+    )
+
+
+def _refuse_lost_columns(table: DeltaTable, unknown: Sequence[str], contract: Contract) -> None:
     """Columns that no contract knows are texts: one of another type was taken out of the contract."""
-    unknown = set(_unknown_columns(table, contract))
     for field in table.schema().fields:
         if field.name in unknown and field.type != PrimitiveType("string"):
             raise FinlakeError(

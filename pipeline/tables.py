@@ -117,6 +117,11 @@ def ensure_table(
             "partition the contract's columns as before, or load into a new lake: Bronze has every row",
         )
     present = {field.name: field for field in table.schema().fields}
+    wider = {
+        field.name: field
+        for field in schema.fields
+        if field.name in present and _is_to_be_widened(present[field.name], field, uri)
+    }
     if missing := [field for field in schema.fields if field.name not in present]:
         table.alter.add_columns(missing)
     for field in schema.fields:
@@ -126,11 +131,6 @@ def ensure_table(
     known = table.metadata().configuration
     if lacking := {k: v for k, v in (configuration or {}).items() if v is not None and known.get(k) != v}:
         table.alter.set_table_properties(lacking)
-    wider = {
-        field.name: field
-        for field in schema.fields
-        if field.name in present and _is_to_be_widened(present[field.name], field, uri)
-    }
     if wider:
         _retype(table, wider)
     return table

@@ -262,7 +262,7 @@ CASES = (
          inserted=1, quarantined=2, reasons={"too_small:annual_income": 2}),
     Case("numbers-as-people-write-them.csv",
          text([NEW.next(annual_income=value) for value in
-               ("+5.00", "007", "1,234.56", "1.234,56", "1e3", "0x1F", "NaN", "12.00 EUR", "1_000")]).encode(),
+               ("+5.00", "007", "1,234.56", "1.234,56", "1e3", "0x1F", "NaN", "12 EUR", "1_000")]).encode(),
          inserted=2, quarantined=7, reasons={"malformed_number:annual_income": 7}),
     Case("decimal-comma.csv", text(two(annual_income="50000,00"), delimiter=";").encode(), inserted=1,
          quarantined=1, reasons={"malformed_number:annual_income": 1}, said="delimiter ';'"),

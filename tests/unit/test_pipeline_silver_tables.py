@@ -7,8 +7,8 @@ from deltalake import DeltaTable
 
 from contracts import load_contract
 from pipeline.errors import FinlakeError
-from pipeline.silver import ensure_tables
-from pipeline.tables import table_version
+from pipeline.silver import ensure_tables, silver_columns
+from pipeline.tables import ensure_table, table_version
 
 CUSTOMERS = load_contract("customers")
 
@@ -31,9 +31,19 @@ def test_a_text_that_a_contract_no_longer_has_stays_as_an_additional_column(lake
     assert ensure_tables(without("city"), (), lake) == ("city",)
 
 
-def test_another_column_that_a_contract_no_longer_has_is_refused_before_anything_is_written(lake):
+def test_a_column_that_a_killed_run_has_added_to_silver_alone_comes_into_the_history_as_well(lake):
+    ensure_tables(CUSTOMERS, (), lake)
+    ensure_table(lake.table_uri("silver", "customers"), silver_columns(CUSTOMERS, ("tier",)))
+    for _ in range(2):
+        assert ensure_tables(CUSTOMERS, (), lake) == ("tier",)
+        history = DeltaTable(lake.table_uri("silver", "customers_history"))
+        assert [field.name for field in history.schema().fields][-1] == "tier"
+    assert history.version() == 1
+
+
+def test_another_column_that_a_contract_no_longer_has_is_refused_by_its_name(lake):
     ensure_tables(CUSTOMERS, (), lake)
     before = table_version(lake.table_uri("silver", "customers"))
     with pytest.raises(FinlakeError, match=r"column credit_score of silver\.customers is no longer"):
-        ensure_tables(without("credit_score"), ("tier",), lake)
+        ensure_tables(without("credit_score"), (), lake)
     assert table_version(lake.table_uri("silver", "customers")) == before

@@ -158,7 +158,7 @@ def test_a_type_that_values_may_not_fit_into_is_refused(uri, stored, wanted):
     ensure_table(uri, [TableColumn("n", stored, "")])
     version = table_version(uri)
     with pytest.raises(FinlakeError, match=r"column n of file:.* not every such value"):
-        ensure_table(uri, [TableColumn("n", wanted, "")])
+        ensure_table(uri, [TableColumn("new", "string", ""), TableColumn("n", wanted, "")])
     assert table_version(uri) == version
 
 
