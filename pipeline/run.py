@@ -36,10 +36,10 @@ from pipeline.preview import preview
 from pipeline.quality import RuleBrokenError
 from pipeline.report import EntityReport, MartReport, RunReport
 from pipeline.settings import Settings
-from pipeline.silver import ensure_tables, load_batch
+from pipeline.silver import ensure_tables, load_batch, silver_tables
 from pipeline.snapshots import days_of
 from pipeline.storage import etag_of
-from pipeline.tables import table_version
+from pipeline.tables import planned_changes, table_version
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -552,6 +552,9 @@ def _dry_run(
         entry = EntityReport(entity, files=len(infos), left=plan.left[entity], preview=found)
         if entity in plan.redo:
             entry.notes.append(f"batch {plan.redo[entity].number} was interrupted and would be finished")
+        for table in silver_tables(plan.contracts[entity]):
+            changes = planned_changes(settings.table_uri("silver", table.name), table.columns)
+            entry.notes += [f"silver.{table.name}: {change}" for change in changes]
         report.entities.append(entry)
     pending = full_refresh or plan.silver_work or may_release(plan, ledger, settings)
     stale = {mart.name for mart in plan.marts}

@@ -136,6 +136,26 @@ def ensure_table(
     return table
 
 
+def planned_changes(uri: str, columns: Sequence[TableColumn]) -> list[str]:
+    """What :func:`ensure_table` would do to columns of a table that is there, in words. Writes nothing."""
+    table = open_table(uri)
+    present = {field.name: field for field in table.schema().fields} if table else {}
+    said = []
+    for column in columns if table else ():
+        field = _field(column)
+        if column.name not in present:
+            said.append(f"column {column.name} ({column.type}) would be added")
+            continue
+        try:
+            if _is_to_be_widened(present[column.name], field, uri):
+                said.append(f"column {column.name} would become {column.type}, and the table be written anew")
+        except FinlakeError as error:
+            said.append(f"would be refused: {error}")
+        if column.pii_class and present[column.name].metadata.get("pii") != column.pii_class:
+            said.append(f"column {column.name} would be tagged {column.pii_class}")
+    return said
+
+
 def _is_to_be_widened(stored: Field, wanted: Field, uri: str) -> bool:
     old, new = stored.type, wanted.type
     if not isinstance(old, PrimitiveType) or not isinstance(new, PrimitiveType) or old == new:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.errors import AnalysisException
 
-from contracts import load_contracts
+from contracts import load_contract, load_contracts
 from pipeline.cli import run
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.files import Days
@@ -19,7 +19,7 @@ from pipeline.plan import make_plan, may_release
 from pipeline.present import show_report
 from pipeline.reader import spark_spelling
 from pipeline.run import _set_aside, is_spark_error, root_cause, run_pipeline
-from pipeline.silver import Loaded, silver_columns
+from pipeline.silver import Loaded, ensure_tables, silver_columns
 from pipeline.storage import etag_of, list_objects, write_bytes
 from pipeline.tables import ensure_table, open_table
 
@@ -319,6 +319,31 @@ def test_a_dry_run_tells_what_it_found_and_writes_nothing(lake, monkeypatch, cap
     assert "empty.csv: 0 bytes; empty: the file has no bytes" in text
     assert "good.csv: 35 bytes; 1 rows; missing columns: first_name" in text
     assert "1 files of other days left for later" in text
+
+
+def test_a_dry_run_tells_what_the_contract_would_change_in_tables_and_changes_nothing(lake, monkeypatch):
+    def contracts(**types):
+        customers = load_contract("customers")
+        columns = [replace(c, physical_type=types.get(c.name, c.physical_type)) for c in customers.columns]
+        return replace(customers, columns=tuple(columns))
+
+    old = contracts(credit_score="bigint", annual_income="decimal(9,2)")
+    known = [replace(c, pii_class=None) if c.name == "email" else c for c in old.columns if c.name != "city"]
+    ensure_tables(replace(old, columns=tuple(known)), (), lake)
+    before = everything(lake)
+    report = run_pipeline(lake, entities=["customers"], dry_run=True)
+    assert everything(lake) == before
+    told = [note for note in report.entities[0].notes if note.startswith("silver.customers: ")]
+    assert told == [
+        "silver.customers: column email would be tagged email",
+        "silver.customers: column city (string) would be added",
+        f"silver.customers: would be refused: column credit_score of {lake.table_uri('silver', 'customers')} "
+        "is long, and not every such value is a integer",
+        "silver.customers: column annual_income would become decimal(18,2), and the table be written anew",
+    ]
+    assert run_pipeline(lake, entities=["loans"], dry_run=True).entities[0].notes == [], (
+        "there is no table yet"
+    )
 
 
 def test_a_failing_entity_stops_its_children_and_no_other(lake, monkeypatch):
