@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,9 @@ from pipeline.storage import delete, etag_of, read_bytes, replace_bytes, write_b
 
 LIFETIME = timedelta(seconds=90)
 RENEW_EVERY_SECONDS = 20.0
+# S3 refuses requests of clocks that are wrong by 15 minutes, so two machines differ by twice that at most. A
+# lock that is overdue by less may be alive: its holder then renews it while it is watched.
+CLOCKS_DIFFER = timedelta(minutes=30)
 
 
 @contextmanager
@@ -76,7 +80,7 @@ def _take(uri: str, name: str, claim: bytes) -> None:
     holder = _holder(uri)
     # A request whose answer got lost is sent again: what it then finds is its own claim.
     is_own = holder and holder["run_id"] == json.loads(claim)["run_id"]
-    if holder and not is_own and not _is_dead(holder):
+    if holder and not is_own and not _is_dead(holder, uri, etag):
         raise FinlakeError(
             f"another run is working on {name}: run {holder['run_id']} on {holder['host']} "
             f"(process {holder['pid']}), since {holder['since']}",
@@ -122,15 +126,24 @@ def _claim(run_id: str, since: datetime) -> bytes:
     return json.dumps(claim).encode()
 
 
-def _is_dead(holder: dict[str, object]) -> bool:
-    if datetime.fromisoformat(str(holder["expires"])) < datetime.now(UTC):
+def _is_dead(holder: dict[str, object], uri: str, etag: str | None) -> bool:
+    """Whether nobody holds the lock any more; when that is not plain, waits for a sign of life."""
+    if holder["host"] == socket.gethostname() and not _is_running(int(str(holder["pid"]))):
         return True
-    if holder["host"] != socket.gethostname():
+    overdue = datetime.now(UTC) - datetime.fromisoformat(str(holder["expires"]))
+    if overdue < timedelta(0):
         return False
+    if overdue > CLOCKS_DIFFER:
+        return True
+    time.sleep(1.5 * RENEW_EVERY_SECONDS)
+    return etag_of(uri) == etag
+
+
+def _is_running(pid: int) -> bool:
     try:
-        os.kill(int(str(holder["pid"])), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except PermissionError:
         return False
-    return False
+    except PermissionError:
+        return True
+    return True

@@ -83,10 +83,29 @@ def test_the_same_process_number_on_another_host_says_nothing(lake):
 
 
 @pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
-def test_a_lock_that_was_not_renewed_in_time_is_taken_over(lake, host):
+def test_a_lock_that_was_not_renewed_in_time_is_taken_over(lake, host, monkeypatch):
+    monkeypatch.setattr(lock, "RENEW_EVERY_SECONDS", 0.05)
     held_by(lake, host=host, expires=(datetime.now(UTC) - timedelta(seconds=1)).isoformat())
     with exclusive(["loans"], "r2", lake):
         assert json.loads(read_bytes(uri_of("loans", lake)))["run_id"] == "r2"
+
+
+def test_a_lock_that_is_overdue_by_a_clock_alone_and_renewed_meanwhile_is_alive(lake, monkeypatch):
+    late = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
+    held_by(lake, host="elsewhere", expires=late)
+    watched = []
+
+    def renewed_meanwhile(seconds):
+        watched.append(seconds)
+        held_by(lake, host="elsewhere", expires=late, since="renewed")
+
+    monkeypatch.setattr(lock.time, "sleep", renewed_meanwhile)
+    with pytest.raises(FinlakeError, match="on elsewhere"), exclusive(["loans"], "r2", lake):
+        pytest.fail("a living lock was taken over")
+    assert watched[0] > lock.RENEW_EVERY_SECONDS
+    held_by(lake, host="elsewhere", expires=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
+    with exclusive(["loans"], "r2", lake):
+        assert len(watched) == 1, "long overdue, it is not watched"
 
 
 def test_locks_are_given_back_when_the_block_fails(lake):
