@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from makers import VALID
 
@@ -116,6 +116,7 @@ def files(draw):
 )
 @given(st.lists(files(), min_size=10, max_size=40))
 def test_whatever_stands_in_bronze_every_row_is_accounted_for(spark, many):
+    assume(len({content for _, content in many}) > 1)  # what is tried first is the least file, many times
     with TemporaryDirectory() as folder:
         uris = {f"{layer}_uri": f"file://{folder}/{layer}" for layer in ("bronze", "silver", "gold")}
         lake = Settings(env="test", **uris)
