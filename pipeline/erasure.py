@@ -52,12 +52,13 @@ class Person:
         """Finds every mention of the person in a text."""
         keys = sorted({key for keys in self.keys.values() for key in keys})
         words = rf"(?<!\w)(?:{'|'.join(map(re.escape, keys))})(?!\w)"
-        values = "|".join(map(re.escape, sorted(self.values)))
+        values = "|".join(map(_however_written, sorted(self.values)))
         return re.compile(f"{words}|{values}" if values else words, flags=re.IGNORECASE)
 
     def is_named_by(self, value: str) -> bool:
         """Whether a value is one of the person's, however it is written."""
-        return _plain(value) in {_plain(own) for own in self.values}
+        plain = _plain(value)
+        return bool(plain) and plain in {_plain(own) for own in self.values}
 
     def owns(self, row: Mapping[str, Any], contract: Contract) -> bool:
         """Whether a row is the person's: by whom it names, else by other keys, and without keys by value."""
@@ -194,6 +195,14 @@ def _text(value: Any) -> str | None:  # noqa: ANN401 - a value of any type of a 
     if isinstance(value, bool):
         return str(value).lower()
     return None if value is None else str(value)
+
+
+def _however_written(value: str) -> str:
+    """Regular expression of a value with or without separators: Silver has none, where Bronze has them."""
+    plain = SEPARATORS.sub("", value)
+    if len(plain) < LEAST_LENGTH:
+        return re.escape(value)
+    return f"{SEPARATORS.pattern}*".join(map(re.escape, plain))
 
 
 def _plain(value: str) -> str:

@@ -62,6 +62,25 @@ def test_an_account_number_goes_where_it_is_the_other_side_and_not_where_it_is_s
     assert erased(taken_over, ("account_id", "customer_id", "iban"), ACCOUNTS) == taken_over
 
 
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("T1,A2,DE89 3704 0044 0532 0130 00,1.00", True),
+        ("T1,A2,de89-3704-0044-0532-0130-00,1.00", True),
+        (",Ann,x@,+49 (30) 123-456,", True),
+        ("T1,A2,DE89 3704 0044 0532 0130 01,1.00", False),
+        ("T1,A2,DE89,3704,0044", False),
+        ("-----", True),
+        ("----", False),
+        ("", False),
+    ],
+)
+def test_values_are_found_however_they_are_written(text, is_found):
+    person = replace(PERSON, values={*PERSON.values, "-----"})
+    assert bool(person.pattern().search(text)) is is_found
+    assert not person.is_named_by("-")
+
+
 def test_an_erased_row_has_the_hash_of_what_is_left_and_no_derived_value():
     row = {column.name: None for column in CUSTOMERS.columns}
     row |= {"customer_id": "C1", "first_name": "Ann", "full_name": "Ann Lee", "phone": "+4930123456"}

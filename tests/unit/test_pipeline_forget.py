@@ -9,6 +9,22 @@ from pipeline.storage import write_bytes
 BRONZE = "customer_id,first_name,email\nC1,Annegret,annegret@example.com\nC2,Bob,bob@example.com\n"
 
 
+def test_an_account_number_in_groups_goes_from_other_peoples_lines_and_from_those_without_a_key(
+    lake, tmp_path
+):
+    files = {
+        "customers": "customer_id,first_name,phone\nC1,Ann,+4930123456\n,Ann,+49 (30) 123-456\nC2,Bob,\n",
+        "accounts": "account_id,customer_id,iban\nA1,C1,DE89370400440532013000\nA2,C2,\n",
+        "transactions": "transaction_id,account_id,counterparty_iban\n"
+        "T1,A2,DE89 3704 0044 0532 0130 00\nT2,A2,DE02 1203 0000 0000 2020 51\n",
+    }
+    for entity, text in files.items():
+        write_bytes(f"{lake.bronze_entity_uri(entity)}/a.csv", text.encode())
+    forget(lake, "C1")
+    left = found_in(tmp_path, {"+4930123456", "123-456", "DE89370400440532013000", "DE89 3704", "DE02 1203"})
+    assert {value for _, value in left} == {"DE02 1203"}
+
+
 def test_rows_that_a_killed_run_has_left_in_staging_go_as_well(lake, tmp_path):
     write_bytes(f"{lake.bronze_entity_uri('customers')}/a.csv", BRONZE.encode())
     folder = tmp_path / "staged"
