@@ -70,8 +70,16 @@ INITIAL_LOAD = (
     AtTime("accounts: ", 0.1, 3.0),
     After("pipeline.silver:write_quarantine", "transactions"),
 )
+# In the order of a batch's steps, and of the entities.
 INCREMENT = (
+    After("pipeline.ledger:Ledger.start_run", "any"),
+    After("pipeline.ledger:Ledger._put_files", "accounts"),
+    After("pipeline.ledger:Ledger.begin", "accounts"),
+    After("pipeline.silver:undo_attempts", "accounts"),
+    After("pipeline.silver:count_rows", "any"),
     After("pipeline.silver:write_silver", "accounts"),
+    After("pipeline.silver:write_history", "accounts"),
+    After("pipeline.ledger:Ledger.commit", "payments"),
     After("pipeline.refresh:refresh", "any"),
 )
 
