@@ -7,14 +7,20 @@ in the files.
 
 from __future__ import annotations
 
+import codecs
+import gzip
+import io
+import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import polars as pl
+from obstore.exceptions import BaseError
 
 from contracts import Contract, load_contracts
 from contracts.rules import UNKNOWN_PARENT
@@ -29,7 +35,12 @@ from pipeline.ledger import BRONZE, QUARANTINE, WARNING, Ledger
 from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
 from pipeline.silver import LINEAGE, additional_in_silver
+from pipeline.storage import list_objects, open_object
 from pipeline.tables import open_table, table_version
+
+MOST_BYTES = 2**30  # of an entity's files whose lines are counted
+CHUNK_BYTES = 2**20
+BYTE_ORDER_MARK = codecs.BOM_UTF8.decode("iso-8859-1")
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ def verify(settings: Settings) -> list[Check]:
         lake.connection.execute(
             f'CREATE VIEW live."{entity}" AS SELECT * FROM silver."{entity}" WHERE _deleted_at IS NULL'
         )
-        for check in (accounting, unique_keys, relationships, lineage):
+        for check in (bronze_lines, accounting, unique_keys, relationships, lineage):
             checks += check(lake, contract)
         if contract.keeps_history:
             checks += history(lake, contract)
@@ -99,6 +110,70 @@ def verify(settings: Settings) -> list[Check]:
         checks += list(catalogue(lake))
     checks += list(manifests(lake, read_manifests(settings.bronze_uri.removeprefix("file://"))))
     return checks
+
+
+def bronze_lines(lake: Lake, contract: Contract) -> Iterator[Check]:
+    """As many rows were read of a Bronze file as it has lines, which are counted here anew and without Spark.
+
+    The newest files come first, up to ``MOST_BYTES``; those that are gone, have another content by now, or
+    lie in an archive, cannot be counted.
+    """
+    entity = contract.entity
+    loaded = lake.files.filter((pl.col("entity") == entity) & (pl.col("status") == "loaded"))
+    from_bronze = lake.row_counts.filter((pl.col("entity") == entity) & (pl.col("origin") == BRONZE))
+    read = {(row["batch"], row["path"]): row["read"] for row in from_bronze.iter_rows(named=True)}
+    present = {info.uri: info.etag for info in list_objects(lake.settings.bronze_entity_uri(entity))}
+    problems, counted, size = [], 0, 0
+    for file in loaded.sort("batch", "path", descending=[True, False]).iter_rows(named=True):
+        if present.get(file["path"]) != file["etag"] or size + file["size"] > MOST_BYTES:
+            continue
+        lines = count_lines(file["path"], str(file["encoding"]))
+        if lines is None:
+            continue
+        counted, size = counted + 1, size + file["size"]
+        rows = read.get((file["batch"], file["path"]), 0)
+        expected = max(0, lines.total - (file["has_header"] and lines.first_is_filled))
+        if rows != expected:
+            problems.append(f"{file['path']} has {expected:,} rows, but {rows:,} were read")
+    detail = f"{counted:,} of {loaded.height:,} files have as many lines as were read of them"
+    yield Check(f"{entity}: every line of Bronze was read", not problems, "; ".join(problems) or detail)
+
+
+class Lines(NamedTuple):
+    """Lines of a file that are not blank, and whether its first line is one of them."""
+
+    total: int
+    first_is_filled: bool
+
+
+def count_lines(uri: str, encoding: str) -> Lines | None:
+    """Count the lines of a text file; None when it cannot be read.
+
+    Args:
+        uri: The file; it is gzip when its name ends so.
+        encoding: Its encoding, as the ledger has it.
+    """
+    codec = encoding if encoding == "UTF-16" else "iso-8859-1"  # otherwise ends of lines are the same bytes
+    # Only these end a line, as for Spark, and only spaces leave it blank.
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)("replace"), translate=True)
+    total, number, first_is_filled, rest = 0, 0, False, ""
+    try:
+        with closing(open_object(uri)) as stored:
+            stream: BinaryIO | gzip.GzipFile = (
+                gzip.GzipFile(fileobj=stored) if uri.lower().endswith(".gz") else stored
+            )
+            while True:
+                chunk = bytes(stream.read(CHUNK_BYTES))
+                *lines, rest = (rest + decoder.decode(chunk, final=not chunk)).split("\n")
+                for line in [*lines, rest] if not chunk else lines:
+                    if (line.removeprefix(BYTE_ORDER_MARK) if number == 0 else line).strip(" "):
+                        total += 1
+                        first_is_filled = first_is_filled or number == 0
+                    number += 1
+                if not chunk:
+                    return Lines(total, first_is_filled)
+    except (OSError, EOFError, zlib.error, BaseError):
+        return None
 
 
 def accounting(lake: Lake, contract: Contract) -> Iterator[Check]:
