@@ -15,20 +15,21 @@ from pipeline.verify import Lake, Lines, bronze_lines, count_lines
 LOANS = load_contract("loans")
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "encoding", "expected"),
-    [
-        ("a.csv", b"h\r\n1\n\n  \n2\r3", "UTF-8", Lines(4, True)),
-        ("packed.csv.gz", gzip.compress(b"h\n1\n") + gzip.compress(b"2\n"), "UTF-8", Lines(3, True)),
-        ("wide.csv", "h\r\n1\n\nä\u2028".encode("utf-16"), "UTF-16", Lines(3, True)),
-        ("odd.csv", b"a\x85b\x0bc\x0c\x1cd\n\xff\n", "UTF-8", Lines(2, True)),
-        ("marked.csv", b"\xef\xbb\xbf\n1\n\xef\xbb\xbf\n", "UTF-8", Lines(2, False)),
-        ("large.csv", b"h\r\n" + b"x" * 3_000_000 + b"\r\n1\r\n", "UTF-8", Lines(3, True)),
-        ("empty.csv", b"", "UTF-8", Lines(0, False)),
-        ("cut.csv.gz", gzip.compress(b"h\n1\n" * 9999)[:-20], "UTF-8", None),
-    ],
-)
-def test_lines_are_those_that_spark_would_read(tmp_path, name, data, encoding, expected):
+FILES = {
+    "a.csv": (b"h\r\n1\n\n  \n2\r3", "UTF-8", Lines(4, True)),
+    "packed.csv.gz": (gzip.compress(b"h\n1\n") + gzip.compress(b"2\n"), "UTF-8", Lines(3, True)),
+    "wide.csv": ("h\r\n1\n\nä\u2028".encode("utf-16"), "UTF-16", Lines(3, True)),
+    "odd.csv": (b"a\x85b\x0bc\x0c\x1cd\n\xff\n", "UTF-8", Lines(2, True)),
+    "marked.csv": (b"\xef\xbb\xbf\n1\n\xef\xbb\xbf\n", "UTF-8", Lines(2, False)),
+    "large.csv": (b"h\r\n" + b"x" * 3_000_000 + b"\r\n1\r\n", "UTF-8", Lines(3, True)),
+    "empty.csv": (b"", "UTF-8", Lines(0, False)),
+    "cut.csv.gz": (gzip.compress(b"h\n1\n" * 9999)[:-20], "UTF-8", None),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_lines_are_those_that_spark_would_read(tmp_path, name):
+    data, encoding, expected = FILES[name]
     write_bytes(f"file://{tmp_path}/{name}", data)
     assert count_lines(f"file://{tmp_path}/{name}", encoding) == expected
 
