@@ -275,7 +275,7 @@ variable "constraints_path" {
 }
 
 variable "pip_options" {
-  description = "Options of pip in the jobs; for example --index-url=https://packages.example.com/simple for an index of your own. Null for none: the public one."
+  description = "Options of pip in the jobs; for example --index-url and the address of an index of your own. Null for none: the public one."
   type        = string
   default     = null
 }

@@ -302,7 +302,7 @@ run "rulesets_say_what_the_contracts_say" {
   }
 }
 
-run "packages_may_come_from_an_index_of_your_own" {
+run "packages_may_come_from_a_place_of_your_own" {
   command = plan
 
   module {
@@ -310,7 +310,7 @@ run "packages_may_come_from_an_index_of_your_own" {
   }
 
   variables {
-    pip_options = "--index-url=https://packages.example.com/simple"
+    pip_options = "--no-index --find-links=wheels"
   }
 
   assert {
