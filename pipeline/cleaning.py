@@ -70,3 +70,13 @@ def form(physical_type: str) -> str:
     fraction = rf"(\.\d{{1,{scale}}})?" if scale else ""
     # decimal(4,4) has no digit before the point, and is still written with a zero there.
     return rf"^[+-]?\d{{1,{max(1, precision - scale)}}}{fraction}$"
+
+
+def decimal_scale(physical_type: str) -> int:
+    """How many decimals a type has; none for one that is no decimal.
+
+    >>> decimal_scale("decimal(9,6)"), decimal_scale("bigint")
+    (6, 0)
+    """
+    match = DECIMAL_TYPE.fullmatch(physical_type)
+    return int(match[2]) if match else 0

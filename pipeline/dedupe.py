@@ -13,31 +13,30 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Contract
+from pipeline.cleaning import decimal_scale
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+# A decimal with more may be written like 1E-8, unless ANSI mode is on.
+MOST_PLAIN_DECIMALS = 6
 DISPOSITIONS = ("inserted", "updated", "duplicate", "stale", "quarantined")
 
 
 def row_hash(contract: Contract, additional: Sequence[str] = ()) -> Column:
-    """SHA2-256 over the typed source columns in contract order, as BINARY.
+    """SHA2-256 over the typed source columns and the additional ones (texts), as BINARY.
 
-    Additional columns (texts) follow by name, unless they are null: so a row has the same hash
-    whether or not its file, or the table, has got them.
-
-    Each value is written as its length, a colon and its text, and a null as ``-``. So no two
-    different rows are written the same, whatever separators their texts hold; instants are written
-    as microseconds since 1970 in UTC, so no time zone plays a part. A deletion (``_is_deleted``) is
-    marked, and so never has the hash of a row.
+    Each value that is not null is written with its column's name, name and value with their lengths, in
+    the order of the names. So no two different rows are written the same, whatever separators their texts
+    hold, and a row has the same hash when columns are added, moved or widened: instants are written as
+    microseconds since 1970 in UTC, so no time zone plays a part, and decimals without zeros at their end.
+    A deletion (``_is_deleted``) is marked, and so never has the hash of a row.
     """
-    written = [_written(column.name, column.physical_type) for column in contract.source_columns]
-    mark = F.when(F.col("_is_deleted"), "D").otherwise("")
-    for name in sorted(additional):
-        written.append(
-            F.when(F.col(name).isNull(), "").otherwise(F.concat(F.lit(f"{name}="), _written(name, "string")))
-        )
-    return F.unhex(F.sha2(F.concat(mark, *written), 256))
+    types = {column.name: column.physical_type for column in contract.source_columns}
+    types |= dict.fromkeys(additional, "string")
+    mark = F.when(F.col("_is_deleted"), "D")
+    values = [F.concat(F.lit(f"{len(name)}:{name}="), _written(name, types[name])) for name in sorted(types)]
+    return F.unhex(F.sha2(F.concat_ws("", mark, *values), 256))  # which leaves nulls out
 
 
 def precedence(contract: Contract) -> Column:
@@ -109,6 +108,14 @@ def classify(rows: DataFrame, stored: DataFrame | None, contract: Contract) -> D
 
 
 def _written(name: str, physical_type: str) -> Column:
-    value = F.unix_micros(F.col(name)) if physical_type == "timestamp" else F.col(name)
-    text = value.cast("string")
-    return F.coalesce(F.concat(F.length(text).cast("string"), F.lit(":"), text), F.lit("-"))
+    """A value as its length, a colon and its text; null when it is null."""
+    value, scale = f"`{name}`", decimal_scale(physical_type)
+    if physical_type == "timestamp":
+        value = f"unix_micros({value})"
+    text = f"CAST({value} AS STRING)"
+    if scale > MOST_PLAIN_DECIMALS:
+        text = f"translate(format_number({value}, {scale}), ',', '')"
+    if scale:
+        text = f"trim(TRAILING '.' FROM trim(TRAILING '0' FROM {text}))"
+    written = F.expr(text)
+    return F.concat(F.length(written).cast("string"), F.lit(":"), written)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from contracts import Column, Contract
@@ -161,11 +162,9 @@ def erase_row(row: Mapping[str, Any], contract: Contract, person: Person) -> dic
 
 def row_hash(row: Mapping[str, Any], columns: Iterable[Column], additional: Sequence[str] = ()) -> bytes:
     """What ``dedupe.row_hash`` computes in Spark, of a row that is no deletion."""
-    texts = [_text(row[column.name]) for column in columns]
-    written = "".join("-" if text is None else f"{len(text)}:{text}" for text in texts)
-    for name in sorted(additional):
-        if row[name] is not None:
-            written += f"{name}={len(row[name])}:{row[name]}"
+    names = sorted([*(column.name for column in columns), *additional])
+    texts = {name: _text(row[name]) for name in names if row[name] is not None}
+    written = "".join(f"{len(name)}:{name}={len(text)}:{text}" for name, text in texts.items())
     return hashlib.sha256(written.encode()).digest()
 
 
@@ -188,13 +187,16 @@ def _judge(
     return names_the_person
 
 
-def _text(value: Any) -> str | None:  # noqa: ANN401 - a value of any type of a contract
-    """A value as Spark writes it as a text; instants as microseconds since 1970."""
+def _text(value: Any) -> str:  # noqa: ANN401 - a value of any type of a contract
+    """A value as ``dedupe.row_hash`` writes it."""
     if isinstance(value, datetime):
         return str((value.replace(tzinfo=None) - EPOCH) // timedelta(microseconds=1))
     if isinstance(value, bool):
         return str(value).lower()
-    return None if value is None else str(value)
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return str(value)
 
 
 def _however_written(value: str) -> str:

@@ -137,8 +137,12 @@ def inspect(head: bytes, *, compressed: bool, contract: Contract) -> Inspection:
 
 
 def with_aliases(header: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
-    """Column names of a header as the contract calls them; as they are, where one would stand there twice."""
-    names = tuple(contract.aliases.get(name, name) for name in header)
+    """Column names of a header as the contract calls them; as they are, where one would stand there twice.
+
+    A header that was read when the contract did not know a name has it as a table may have it.
+    """
+    aliases = {additional_name(alias): name for alias, name in contract.aliases.items()} | contract.aliases
+    names = tuple(aliases.get(name, name) for name in header)
     return names if len(set(names)) == len(set(header)) else header
 
 

@@ -46,7 +46,7 @@ BATCHES = (
     TableColumn("ingested_at", "timestamp", "Instant (UTC) that the rows carry as _ingested_at."),
     TableColumn("silver_version", "bigint", "Version of the Silver table that the batch was compared with."),
     TableColumn("quarantine_version", "bigint", "Version of the quarantine table that it looked at."),
-    TableColumn("history_version", "bigint", "Version of the history table; null when there is none."),
+    TableColumn("history_version", "bigint", "Version of the history table; null when none is kept."),
     TableColumn("parent_versions", "string", "Versions of the parents' Silver tables, as JSON."),
     TableColumn("replays", "boolean", "Whether quarantined rows were tried again."),
     TableColumn("seconds", "double", "Seconds it took."),
@@ -282,6 +282,11 @@ class Ledger:
         numbers = self.read("batches").filter(pl.col("entity") == entity)["batch"]
         last = numbers.max()
         return int(last) + 1 if isinstance(last, int) else 1
+
+    def loaded_without_history(self) -> set[str]:
+        """Entities with a batch that kept no history of what it loaded, or did not get to its end."""
+        done = self.read("batches").filter(pl.col("status") != "refused")
+        return set(done.filter(pl.col("history_version").is_null())["entity"])
 
     def files_read(self, entity: str, number: int) -> set[str]:
         """URIs of the Bronze files of which batches before a number have read rows."""

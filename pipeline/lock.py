@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -29,8 +29,11 @@ CLOCKS_DIFFER = timedelta(minutes=30)
 
 
 @contextmanager
-def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator[None]:
+def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator[Callable[[str], None]]:
     """Hold the locks of ``names`` (entities, or ``gold``) while the block runs.
+
+    Gives the block a function that raises when the lock of a name is lost: to be asked before it is written
+    down what was done, since whoever has the lock by now does it again.
 
     When the block ends because the storage does not answer any more, the locks stay: the next run takes
     them over, because this process is gone by then.
@@ -44,15 +47,20 @@ def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator
     can_release = True
     stop = threading.Event()
     since = datetime.now(UTC)
+
+    def confirm(name: str) -> None:
+        if not _is_held(_uri(name, settings), run_id):
+            raise _lost([name], run_id)
+
     renewer = threading.Thread(target=_renew, args=(held, run_id, since, stop), daemon=True)
     try:
         # Always in the same order, so that two runs cannot each wait for the other's lock.
         for name in sorted(names):
-            uri = f"{settings.table_uri('ops', '_locks')}/{name}.json"
+            uri = _uri(name, settings)
             _take(uri, name, _claim(run_id, since))
             held.append(uri)
         renewer.start()
-        yield
+        yield confirm
     except Exception as error:
         can_release = not isinstance(explain(error), NoAnswerError)
         raise
@@ -62,15 +70,27 @@ def exclusive(names: Sequence[str], run_id: str, settings: Settings) -> Iterator
             if renewer.is_alive():
                 renewer.join()
             for uri in held:
-                if _holder(uri).get("run_id") == run_id:
+                if _is_held(uri, run_id):
                     delete(uri)
                 else:
                     lost.append(uri.rsplit("/", 1)[-1].removesuffix(".json"))
     if lost:
-        raise FinlakeError(
-            f"run {run_id} lost its lock of {', '.join(lost)}: another run may have worked beside it",
-            "`finlake verify` says whether all is well; the machine may have slept, or its clock be wrong",
-        )
+        raise _lost(lost, run_id)
+
+
+def _uri(name: str, settings: Settings) -> str:
+    return f"{settings.table_uri('ops', '_locks')}/{name}.json"
+
+
+def _is_held(uri: str, run_id: str) -> bool:
+    return _holder(uri).get("run_id") == run_id
+
+
+def _lost(names: Sequence[str], run_id: str) -> FinlakeError:
+    return FinlakeError(
+        f"run {run_id} lost its lock of {', '.join(names)}: another run may have worked beside it",
+        "`finlake verify` says whether all is well; the machine may have slept, or its clock be wrong",
+    )
 
 
 def _take(uri: str, name: str, claim: bytes) -> None:
@@ -101,7 +121,7 @@ def _renew(held: list[str], run_id: str, since: datetime, stop: threading.Event)
 def _prolong(uri: str, run_id: str, since: datetime) -> None:
     """Write the claim anew, unless the lock is somebody else's by now."""
     etag = etag_of(uri)
-    if etag is None or _holder(uri).get("run_id") != run_id:
+    if etag is None or not _is_held(uri, run_id):
         return
     if uri.startswith("s3://"):
         replace_bytes(uri, _claim(run_id, since), etag)

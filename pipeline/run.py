@@ -62,6 +62,7 @@ class Engine:
     progress: Progress
     additional: dict[str, tuple[str, ...]]
     lineage: Lineage
+    confirm_lock: Callable[[str], None]
 
 
 def run_pipeline(
@@ -110,7 +111,7 @@ def run_pipeline(
     run_id = f"{settings.instant():%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
     names = [*(contracts if layer != GOLD else ()), *(["gold"] if layer != SILVER else ())]
     report = RunReport(run_id)
-    with exclusive(names, run_id, settings):
+    with exclusive(names, run_id, settings) as confirm_lock:
         refuse_while_forgetting(settings)
         ledger = Ledger(settings)
         additional = _ensure_tables(contracts if layer != GOLD else {}, ledger, settings)
@@ -124,6 +125,7 @@ def run_pipeline(
                 ledger,
                 settings,
                 additional,
+                confirm_lock=confirm_lock,
                 layer=layer,
                 progress=progress,
                 full_refresh=full_refresh,
@@ -148,6 +150,7 @@ def _execute(
     settings: Settings,
     additional: dict[str, tuple[str, ...]],
     *,
+    confirm_lock: Callable[[str], None],
     layer: str,
     progress: Progress,
     full_refresh: bool,
@@ -165,7 +168,8 @@ def _execute(
             registering = pool.submit(_register, settings, found)
             clock = time.monotonic()
             progress("spark", "starting")
-            engine = Engine(start_session(), settings, ledger, run_id, progress, additional, lineage)
+            spark = start_session()
+            engine = Engine(spark, settings, ledger, run_id, progress, additional, lineage, confirm_lock)
             report.seconds["spark_start"] = time.monotonic() - clock
             clock = time.monotonic()
             if layer != GOLD:
@@ -256,7 +260,7 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
                 ingested_at=engine.settings.instant(),
                 silver_version=table_version(engine.settings.table_uri("silver", entity)),
                 quarantine_version=table_version(engine.settings.table_uri("quarantine", entity)),
-                history_version=table_version(engine.settings.table_uri("silver", table_name(entity))),
+                history_version=_history_version(contract, engine.settings),
                 parent_versions=parents,
                 files=files,
                 additional=additional,
@@ -275,6 +279,12 @@ def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str,
         engine.progress(entity, "failed")
     report.seconds = time.monotonic() - clock
     return report
+
+
+def _history_version(contract: Contract, settings: Settings) -> int:
+    """Version of the history that a batch finds; -1 when it keeps none."""
+    uri = settings.table_uri("silver", table_name(contract.entity))
+    return table_version(uri) if contract.keeps_history else -1
 
 
 def _snapshot_days(engine: Engine, contract: Contract, number: int) -> tuple[date, ...]:
@@ -337,6 +347,7 @@ def _write(engine: Engine, batch: Batch, contract: Contract) -> tuple[Batch, lis
     counted = {count.path for count in counts}
     files = tuple(_without_rows(f) if f.path not in counted else f for f in batch.files)
     batch = replace(batch, files=files, closures=closures)
+    engine.confirm_lock(batch.entity)  # otherwise another run has this batch, which it found open
     engine.ledger.commit(batch, counts, time.monotonic() - clock)
     return batch, counts
 
@@ -529,7 +540,11 @@ def _ensure_tables(
 
     Returns:
         By entity, the columns of Silver that its contract does not know.
+
+    Raises:
+        FinlakeError: Tables and contract do not go together.
     """
+    _refuse_later_history(contracts, ledger)
     with ThreadPoolExecutor(max_workers=8) as pool:
         pending = [pool.submit(table.ensure) for table in ledger.tables]
         additional = {
@@ -541,10 +556,21 @@ def _ensure_tables(
         return {entity: future.result() for entity, future in additional.items()}
 
 
+def _refuse_later_history(contracts: dict[str, Contract], ledger: Ledger) -> None:
+    """A history that lacks versions is none: what was loaded without one cannot be made up for."""
+    for entity in ledger.loaded_without_history():
+        if entity in contracts and contracts[entity].keeps_history:
+            raise FinlakeError(
+                f"the contract of {entity} keeps a history, and rows were loaded when it did not",
+                "take `history` out of it, or load into a new lake: Bronze has every row",
+            )
+
+
 def _dry_run(
     contracts: dict[str, Contract], settings: Settings, layer: str, days: Days, *, full_refresh: bool
 ) -> RunReport:
     ledger = Ledger(settings)
+    _refuse_later_history(contracts if layer != GOLD else {}, ledger)
     plan = make_plan(settings, ledger, contracts, layer, days=days)
     report = RunReport(None, dry_run=True)
     for entity, infos in plan.files.items():

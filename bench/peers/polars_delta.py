@@ -13,7 +13,8 @@ from deltalake import DeltaTable
 
 from bench.peers import chosen, serve
 from bench.peers.polars_work import newest, polars_type, typed
-from contracts import Contract, load_contracts
+from contracts import Column, Contract, load_contracts
+from pipeline.cleaning import decimal_scale
 from pipeline.gold.customer_360 import ACTIVITY_DAYS
 from pipeline.gold.loan_portfolio import BUCKETS, NON_PERFORMING_AFTER_DAYS, RISKIER_AFTER_DAYS
 
@@ -75,17 +76,29 @@ def derived() -> dict[str, dict[str, pl.Expr]]:
 
 def row_hash(contract: Contract) -> pl.Expr:
     """SHA2-256 over the source columns, written as ``pipeline.dedupe.row_hash`` writes them."""
-    texts = [
-        (C(column.name).dt.epoch("us") if column.physical_type == "timestamp" else C(column.name)).cast(
-            pl.String
-        )
-        for column in contract.source_columns
-    ]
+    columns = sorted(contract.source_columns, key=lambda column: column.name)
     written = [
-        pl.concat_str(text.str.len_chars().cast(pl.String), pl.lit(":"), text).fill_null("-")
-        for text in texts
+        pl.concat_str(
+            pl.lit(f"{len(column.name)}:{column.name}="),
+            text.str.len_chars().cast(pl.String),
+            pl.lit(":"),
+            text,
+        ).fill_null("")
+        for column, text in zip(columns, map(_text, columns), strict=True)
     ]
     return plh.concat_str(*written).chash.sha2_256().str.decode("hex").alias("_row_hash")
+
+
+def _text(column: Column) -> pl.Expr:
+    value = C(column.name)
+    if column.physical_type == "timestamp":
+        return value.dt.epoch("us").cast(pl.String)
+    text = value.cast(pl.String)
+    return (
+        text.str.strip_chars_end("0").str.strip_chars_end(".")
+        if decimal_scale(column.physical_type)
+        else text
+    )
 
 
 def upsert(rows: pl.DataFrame, table: Path, contract: Contract) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import combinations, groupby
 
 import pytest
@@ -15,6 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
 
 from contracts import Column, Contract, entities, load_contract
+from pipeline import erasure
 from pipeline.dedupe import classify, row_hash
 from pipeline.silver import classified_schema
 
@@ -86,6 +88,92 @@ def test_texts_have_the_same_hash_only_when_they_are_the_same(spark):
     assert all(len(found) == 1 for found in hashes.values())
     for (left, one), (right, other) in combinations(hashes.items(), 2):
         assert one != other, (left, right)
+
+
+WIDE = replace(
+    TEXTS,
+    columns=(
+        Column("k", "string", ""),
+        Column("v", "timestamp", ""),
+        Column("n", "int", ""),
+        Column("money", "decimal(9,2)", ""),
+        Column("rate", "decimal(12,8)", ""),
+        Column("whole", "decimal(9,0)", ""),
+        Column("yes", "boolean", ""),
+        Column("day", "date", ""),
+    ),
+    key=("k",),
+    version_column="v",
+)
+WIDE_ROWS = st.tuples(
+    st.text(max_size=4).map(lambda text: text.encode("utf-8", "ignore").decode()),
+    st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)),
+    *[
+        st.none() | values
+        for values in (
+            st.integers(-(2**31), 2**31 - 1),
+            st.decimals(-(10**7) + 1, 10**7 - 1, places=2),
+            st.decimals(-(10**4) + 1, 10**4 - 1, places=8) | st.just(Decimal("0.00000001")),
+            st.decimals(-(10**9) + 1, 10**9 - 1, places=0),
+            st.booleans(),
+            st.dates(),
+        )
+    ],
+)
+
+
+def wide_hashes(spark, rows, contract=WIDE, additional=()):
+    """The rows' hashes, in their order."""
+    types = {column.name: column.physical_type for column in contract.columns} | dict.fromkeys(
+        additional, "string"
+    )
+    fields = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
+    frame = spark.createDataFrame(
+        [(*(row.get(name) for name in types), number) for number, row in enumerate(rows)],
+        f"{fields}, number int",
+    ).withColumn("_is_deleted", F.lit(False))
+    found = frame.select("number", row_hash(contract, additional).alias("h")).orderBy("number").collect()
+    return [bytes(one["h"]) for one in found]
+
+
+@pytest.fixture(scope="module")
+def wide_rows():
+    found = []
+
+    @settings(max_examples=300, database=None, derandomize=True, phases=[Phase.generate])
+    @given(WIDE_ROWS)
+    def collect(values):
+        found.append(dict(zip((column.name for column in WIDE.columns), values, strict=True)))
+
+    collect()
+    return [{**row, "v": row["v"].replace(tzinfo=UTC)} for row in found]
+
+
+@pytest.mark.parametrize("ansi", ["true", "false"])
+def test_an_erasure_makes_the_hashes_that_a_load_makes(spark, wide_rows, ansi):
+    before = spark.conf.get("spark.sql.ansi.enabled")
+    spark.conf.set("spark.sql.ansi.enabled", ansi)
+    try:
+        hashes = wide_hashes(spark, wide_rows)
+    finally:
+        spark.conf.set("spark.sql.ansi.enabled", before)
+    assert hashes == [erasure.row_hash(row, WIDE.columns) for row in wide_rows]
+
+
+def test_a_hash_stays_when_columns_are_added_moved_or_widened(spark, wide_rows):
+    wider = {"n": "bigint", "money": "decimal(20,7)", "whole": "decimal(12,2)"}
+    columns = [replace(c, physical_type=wider.get(c.name, c.physical_type)) for c in WIDE.columns]
+    changed = replace(WIDE, columns=(Column("added", "date", ""), *reversed(columns)))
+    assert wide_hashes(spark, wide_rows, changed, ("b", "a")) == wide_hashes(spark, wide_rows)
+
+
+def test_a_value_counts_for_its_column_and_for_no_other(spark):
+    rows = [{"a=1:x2:b": "y"}, {"a": "x", "b": "y"}, {"a": "y", "b": "x"}, {"a": "x", "a=1:x2:b": "y"}]
+    rows += [{"1:b": "y"}, {"b": "1:b=1:y"}, {"b": "y"}]
+    moment = {"k": "K", "v": datetime(2024, 1, 1, tzinfo=UTC)}
+    names = sorted({name for row in rows for name in row})
+    hashes = wide_hashes(spark, [row | moment for row in rows], additional=names)
+    assert len(set(hashes)) == len(rows)
 
 
 def test_rows_that_only_differ_in_how_they_are_written_have_the_same_hash(spark):

@@ -162,3 +162,25 @@ def test_a_replay_that_is_killed_is_done_by_the_next_run_and_a_second_one_change
     assert (again.read, again.released) == (0, 0)
     assert data_versions(lake) == before
     in_step(lake)
+
+
+def test_a_row_without_a_value_gets_it_once_the_contract_knows_the_column_by_the_name_in_its_file(
+    spark, lake, monkeypatch
+):
+    names = {"email": "E-Mail Address"}
+    named = {names.get(name, name): value for name, value in row("customers").items()}
+    put(lake, "customers", "1.csv", [named, named | {"customer_id": "C2", "E-Mail Address": "x"}])
+    contract = load_contract("customers")
+
+    def with_email(**changes):
+        columns = [replace(c, **changes) if c.name == "email" else c for c in contract.columns]
+        changed = {"customers": replace(contract, columns=tuple(columns))}
+        monkeypatch.setattr("pipeline.run.load_contracts", lambda: changed)
+
+    with_email(required=True)
+    assert outcome(load(lake, "customers")["customers"]) == (0, 0, 0, 0, 2)
+    with_email(required=True, aliases=("e-mail address",))
+    (report,) = replay(lake, "customers").entities
+    assert (outcome(report), report.released) == ((1, 0, 0, 0, 0), 1)
+    assert silver(lake, "customers")["email"].to_list() == ["ann.lee@example.com"]
+    assert lines(quarantine(lake, "customers")) == [("1.csv", 3)]

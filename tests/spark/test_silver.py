@@ -20,7 +20,7 @@ from makers import as_csv, put, row
 import pipeline.plan as plan_module
 import pipeline.run as run_module
 import pipeline.silver as silver_module
-from contracts import Consequence, load_contract, load_contracts
+from contracts import Column, Consequence, load_contract, load_contracts
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
@@ -310,11 +310,42 @@ def test_a_row_is_the_same_whether_or_not_its_file_has_the_new_column(spark, lak
     assert first == (1, 0, 1, 1, 0), "an empty value is none; another value is another row"
 
 
+def with_contract(monkeypatch, entity, **changes):
+    contracts = load_contracts()
+    contracts[entity] = replace(contracts[entity], **changes)
+    monkeypatch.setattr(run_module, "load_contracts", lambda: contracts)
+
+
+def test_a_copy_of_a_row_is_a_duplicate_after_the_contract_got_a_column(spark, lake, monkeypatch):
+    put(lake, "customers", "1.csv", [dated("Berlin", 1)])
+    load(lake, "customers")
+    put(lake, "customers", "2.csv", [dated("Berlin", 1)])
+    put(lake, "customers", "3.csv", with_columns(dated("Berlin", 1), tier=""))
+    columns = load_contract("customers").columns
+    wider = [replace(c, physical_type="decimal(20,4)") if c.name == "annual_income" else c for c in columns]
+    with_contract(monkeypatch, "customers", columns=(*wider, Column("tier", "string", "Loyalty.")))
+    assert outcome(load(lake, "customers")["customers"]) == (0, 0, 2, 0, 0)
+
+
+def test_a_history_that_would_lack_versions_is_refused(spark, lake, monkeypatch):
+    put(lake, "customers", "1.csv", [dated("Berlin", 1)])
+    with monkeypatch.context() as before:
+        with_contract(before, "customers", keeps_history=False)
+        load(lake, "customers")
+        put(lake, "customers", "2.csv", [dated("Bonn", 2)])
+        load(lake, "customers")
+    state = all_versions(lake)
+    for dry_run in (False, True):
+        with pytest.raises(
+            FinlakeError, match="the contract of customers keeps a history, and rows were loaded"
+        ):
+            run_pipeline(lake, entities=["customers"], dry_run=dry_run)
+    assert all_versions(lake) == state
+
+
 @pytest.mark.parametrize("policy", ["ignore", "fail"])
 def test_the_contract_says_what_becomes_of_new_columns(spark, lake, monkeypatch, policy):
-    contracts = load_contracts()
-    contracts["customers"] = replace(contracts["customers"], schema_policy=policy)
-    monkeypatch.setattr(run_module, "load_contracts", lambda: contracts)
+    with_contract(monkeypatch, "customers", schema_policy=policy)
     put(lake, "customers", "1.csv", with_columns(dated("Berlin", 1), tier="gold"))
     report = run_pipeline(lake, entities=["customers"], layer="silver")
     if policy == "ignore":
@@ -602,6 +633,26 @@ def test_a_run_killed_again_and_again_leaves_what_an_undisturbed_run_leaves(stor
     assert story.state() == undisturbed[0]
     # What is done again is done in the name of the run that began it.
     assert set(silver(story.lake, "accounts").filter(pl.col("account_id") == "A6")["_run_id"]) == {begun}
+
+
+def test_a_run_that_lost_its_lock_does_not_say_that_its_batch_is_done(spark, lake, monkeypatch):
+    put(lake, "customers", "1.csv", [row("customers")])
+
+    def slept(*args, **options):
+        found = load_batch(*args, **options)
+        lock = Path(lake.table_uri("ops", "_locks").removeprefix("file://")) / "customers.json"
+        lock.write_text(lock.read_text().replace('"run_id": "', '"run_id": "another-'))
+        return found
+
+    load_batch = run_module.load_batch
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "load_batch", slept)
+        with pytest.raises(FinlakeError, match="lost its lock of customers"):
+            run_pipeline(lake, entities=["customers"])
+    assert Ledger(lake).read("batches")["status"].to_list() == ["started"]
+    Path(lake.table_uri("ops", "_locks").removeprefix("file://"), "customers.json").unlink()
+    assert outcome(load(lake, "customers")["customers"]) == (1, 0, 0, 0, 0)
+    check_accounting(lake, "customers")
 
 
 def test_a_parent_that_arrives_before_an_interrupted_batch_is_done_again_releases_its_orphans(spark, lake):

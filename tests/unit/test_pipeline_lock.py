@@ -152,6 +152,18 @@ def test_a_lock_that_was_taken_over_is_neither_renewed_nor_given_back_and_its_lo
     assert read_bytes(uri_of("customers", lake)) is None
 
 
+def test_a_run_can_ask_whether_it_still_holds_a_lock(lake):
+    with (
+        pytest.raises(FinlakeError, match="r1 lost"),
+        exclusive(["customers", "loans"], "r1", lake) as confirm,
+    ):
+        confirm("loans")
+        held_by(lake)
+        confirm("customers")
+        with pytest.raises(FinlakeError, match="run r1 lost its lock of loans"):
+            confirm("loans")
+
+
 def test_what_went_wrong_is_told_rather_than_a_lost_lock(lake):
     with pytest.raises(ZeroDivisionError), exclusive(["loans"], "r1", lake):
         held_by(lake)
