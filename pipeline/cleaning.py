@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 DATE_FORM = r"^(?!0000)\d{4}-\d{2}-\d{2}$"  # SQL and Python begin with the year 1
-TIMESTAMP_FORM = r"^(?!0000)\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})?$"
+# In UTC too it is in the years 1 to 9999: nobody reads others. So their first day has no offset ahead of UTC,
+# and their last day none behind.
+OUT_OF_YEARS = r"(?!0000|0001-01-01.*\+(?!00:00)|9999-12-31.{9,}-(?!00:00))"
+CLOCK_TIME = r"\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})?"
+TIMESTAMP_FORM = rf"^{OUT_OF_YEARS}\d{{4}}-\d{{2}}-\d{{2}}[T ]{CLOCK_TIME}$"
 INTEGER_FORM = r"^[+-]?\d{1,19}$"
 BOOLEAN_FORM = r"^(?i)(true|false)$"
 NOT_SPACE = r"[^\s\p{Z}\x{85}]"

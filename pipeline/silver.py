@@ -1,8 +1,9 @@
 """One batch of one entity: Bronze rows -> Silver table and quarantine table, every row accounted for.
 
 Order of the writes: quarantine, Silver, its history, and then (by the caller) the ledger. Each table
-gets one Delta commit. A batch that is done again after an interruption first restores the tables to
-the versions it had found; so they come out the same, however often a batch is done.
+gets one Delta commit, and a large Silver table two: newer versions, then new keys. A batch that is done
+again after an interruption first restores the tables to the versions it had found; so they come out the
+same, however often a batch is done.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from pipeline.tables import (
     ensure_table,
     open_table,
     read_version,
+    row_count,
     table_version,
 )
 from pipeline.writes import append, file_count, lineage, merge, undo_attempts
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyspark.sql import Column, DataFrame, SparkSession
 
+# From so many on, a merge takes longer for what it shuffles than a second commit takes.
+LARGE_TABLE_ROWS = 200_000
 LINEAGE = (
     TableColumn("_ingested_at", "timestamp", "Instant (UTC) of the run that wrote this version."),
     TableColumn("_source_file", "string", "URI of the Bronze file that the row comes from."),
@@ -486,20 +490,27 @@ def write_silver(
     outcomes: Counter[str],
     states: DataFrame | None = None,
 ) -> None:
-    """Write the winners: append when all keys are certainly new, otherwise merge the newer ones.
+    """Write the winners: append keys that are certainly new, and merge the newer ones.
+
+    In a small table, one merge does both: it costs less than two commits. In a large one it would shuffle all
+    that is stored, since rows may be missing on either side; newer versions alone are joined without that.
 
     With ``states`` (see ``snapshots.states``), also since when keys are closed.
     """
     uri = settings.table_uri("silver", batch.entity)
     deleted_at = F.when(F.col("_is_deleted"), F.col(contract.version_column))
-    winners = classified.where(F.col("_disposition").isin("inserted", "updated")).select(
-        *contract_columns(contract),
-        *lineage(batch),
-        "_row_hash",
-        _marks(),
-        deleted_at.alias(DELETED_AT.name),
-        *batch.additional,
-    )
+
+    def of(*dispositions: str) -> DataFrame:
+        return classified.where(F.col("_disposition").isin(*dispositions)).select(
+            *contract_columns(contract),
+            *lineage(batch),
+            "_row_hash",
+            _marks(),
+            deleted_at.alias(DELETED_AT.name),
+            *batch.additional,
+        )
+
+    winners = of("inserted", "updated")
     closes = ""
     may_be_stored = bool(outcomes["updated"]) or batch.redo
     if states is not None:
@@ -526,14 +537,13 @@ def write_silver(
         for side in ("new", "stored")
         for deleted in ["false" if contract.is_snapshot else f"{side}._deleted_at IS NOT NULL"]
     )
-    merge(
-        spark,
-        winners,
-        uri,
-        f"winners_{batch.entity}",
-        f"{same_key} {closes}WHEN MATCHED AND {new} > {stored} THEN UPDATE SET * "
-        "WHEN NOT MATCHED THEN INSERT *",
-    )
+    name, updates = f"winners_{batch.entity}", f"WHEN MATCHED AND {new} > {stored} THEN UPDATE SET *"
+    if states is None and not batch.redo and row_count(uri) >= LARGE_TABLE_ROWS:
+        merge(spark, of("updated"), uri, name, f"{same_key} {updates}")
+        if new_keys := outcomes["inserted"]:
+            append(of("inserted").coalesce(file_count(new_keys)), uri, batch)
+        return
+    merge(spark, winners, uri, name, f"{same_key} {closes}{updates} WHEN NOT MATCHED THEN INSERT *")
 
 
 def write_history(

@@ -21,7 +21,7 @@ from pipeline.tables import restore_and_fence
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-ROWS_PER_FILE = 1_000_000
+ROWS_PER_FILE = 250_000  # each is written, and read again, by one task
 
 
 def append(rows: DataFrame, uri: str, batch: Batch, *, begun_ns: int | None = None) -> None:

@@ -242,6 +242,7 @@ def test_a_replay_also_tries_orphans_again_whose_parent_has_changed(lake, monkey
     first = replace(
         batch_of(BronzeFile("file:///b/1.csv", 1, "e", layout=Layout(("account_id",)))),
         entity="accounts",
+        history_version=0,
         parent_versions={"customers": 0},
     )
     reasons = Counter({orphan: 1, "bad_iban:iban": 1})
