@@ -17,6 +17,7 @@ from pipeline.gold.increments import (
     DELETED_AT,
     FIRST,
     LAST,
+    Clock,
     Lookup,
     Reach,
     Slices,
@@ -66,10 +67,12 @@ class Changes:
 
     Attributes:
         since: Of inputs whose rows have changed, the versions that the mart was built from.
-        clock: Values of its clock now, if it has one.
+        clock_before: Values of its clock when it was built, if it has one.
+        clock: The same now.
     """
 
     since: Mapping[str, int]
+    clock_before: Mapping[str, Any]
     clock: Mapping[str, Any]
 
 
@@ -138,7 +141,8 @@ def follow(
         lookup = increment.lookup
         if lookup and lookup.table in feeds and not update.moves(lookup, feeds[lookup.table]):
             del feeds[lookup.table]
-    if not feeds:
+    clocks = changes.clock_before, changes.clock
+    if not feeds and not (isinstance(increment, Sums) and increment.is_another_time(*clocks)):
         _say(mart, versions, settings)
         return True
     if isinstance(increment, Windows):
@@ -146,7 +150,7 @@ def follow(
     if isinstance(increment, Slices):
         return _follow_slices(update, increment, feeds)
     assert increment is not None  # noqa: S101 - for the type checker
-    rows = increment.update(update.stored, feeds, update.before, update.after, mart.columns)
+    rows = increment.update(update.stored, feeds, update.before, update.after, mart.columns, clocks=clocks)
     _write(rows, mart, versions, settings)
     return True
 
@@ -313,10 +317,10 @@ def _values(
 
 
 def _clock(
-    spark: SparkSession, increment: Slices, versions: Mapping[str, int], settings: Settings
+    spark: SparkSession, clock: Clock | None, versions: Mapping[str, int], settings: Settings
 ) -> dict[str, Any]:
     """Values of a mart's clock by these versions of its inputs."""
-    reads = increment.clock.reads if increment.clock else {}
+    reads = clock.reads if clock else {}
     found: dict[str, Any] = {}
     for table in sorted({table for table, _ in reads.values()}):
         names = [name for name, (of, _) in reads.items() if of == table]
@@ -350,13 +354,15 @@ def changes_of(
         changed[name] = version
     if isinstance(mart.increment, Sums):
         few = row_count(input_uri(mart.increment.fact, settings)) < FEW_FACTS
-        return None if few else Changes(changed, {})
-    if row_count(settings.table_uri(GOLD, mart.name)) < FEW_ROWS:
+    else:
+        few = row_count(settings.table_uri(GOLD, mart.name)) < FEW_ROWS
+    if few:
         return None
-    if isinstance(mart.increment, Slices):
-        before, after = (_clock(spark, mart.increment, at, settings) for at in (since, versions))
-        return Changes(changed, after) if mart.increment.follows(before, after) else None
-    return Changes(changed, {})
+    clock = mart.increment.clock if isinstance(mart.increment, Sums | Slices) else None
+    before, after = (_clock(spark, clock, at, settings) for at in (since, versions))
+    if isinstance(mart.increment, Slices) and not mart.increment.follows(before, after):
+        return None
+    return Changes(changed, before, after)
 
 
 def _write(

@@ -58,6 +58,8 @@ class Mart:
         partition_by: Columns that its folders are divided by.
         cluster_by: Columns that maintenance orders its rows by.
         is_large: Whether it has about as many rows as its inputs, so that one file would be too much.
+        shown_where: Column that is above zero in the rows that dashboards show; the others are about what is
+            yet to come. None when all are shown.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Mart:
     partition_by: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()
     is_large: bool = False
+    shown_where: str | None = None
 
     @property
     def definition(self) -> str:
