@@ -1,7 +1,7 @@
 """The feature marts by DuckDB, from columns as they stand in Bronze: another engine, other ways.
 
-Views: the five entities, and ``customers_history``. Tests compare Spark's marts with these, and what needs
-features but no Spark takes them from here.
+Views: the five entities, ``customers_history`` and ``loans_history``. Tests compare Spark's marts with
+these, and what needs features but no Spark takes them from here.
 """
 
 from __future__ import annotations
@@ -130,8 +130,14 @@ LOAN_DEFAULT_FEATURES = """
         SELECT *, CAST(valid_from AS DATE) AS from_day, coalesce(CAST(valid_to AS DATE), DATE '9999-12-31')
             AS to_day
         FROM customers_history WHERE NOT is_deleted
+    ), terms AS (
+        SELECT h.*, lag(valid_from) OVER time IS NULL AS is_first,
+               coalesce(CAST(lead(valid_from) OVER time AS DATE), DATE '9999-12-31') AS to_day
+        FROM loans_history h WHERE NOT is_deleted WINDOW time AS (PARTITION BY loan_id ORDER BY valid_from)
     ), observed AS (
-        SELECT l.*, observation_date AS day FROM loans l JOIN ends ON observation_date >= start_date
+        SELECT t.*, observation_date AS day FROM terms t JOIN ends ON observation_date >= start_date
+             AND (is_first OR CAST(valid_from AS DATE) <= observation_date) AND to_day > observation_date
+        WHERE loan_id IN (SELECT loan_id FROM loans)
     ), instalments AS (
         SELECT *, due_date + 91 AS defaults_on,
                CASE WHEN amount_paid >= amount_due THEN paid_date END AS settled_on

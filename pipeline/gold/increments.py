@@ -211,6 +211,8 @@ class Slices:
         clock: What all rows depend on besides; None for nothing. When its period changes, all is built anew.
         seen: Input, its rows and the clock's period -> the rows, as far as the mart can know them by then;
             ``reads`` are columns of these. What it cannot see changes nothing.
+        matters: Input, changed rows that can be seen (``reads``), inputs as they are, and the clock's period
+            -> those rows that can change something, where that takes a look at other rows; None for all.
     """
 
     key: str
@@ -219,6 +221,7 @@ class Slices:
     build: Callable[[dict[str, DataFrame], DataFrame], DataFrame] | None = None
     clock: Clock | None = None
     seen: Callable[[str, DataFrame, Any], DataFrame] | None = None
+    matters: Callable[[str, DataFrame, Table, Any], DataFrame] | None = None
 
     def follows(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
         """Whether the mart can follow when the clock's values were these and are those."""
@@ -237,7 +240,9 @@ class Slices:
         for name, feed in feeds.items():
             rows = _living(feed)
             visible = self.seen(name, rows, period) if self.seen else rows
-            changed.append(self._keys(name, net_changes(visible, self.reads[name]), after))
+            net = net_changes(visible, self.reads[name])
+            rows = self.matters(name, net, after, period) if self.matters else net
+            changed.append(self._keys(name, rows, after))
         return reduce(lambda left, right: left.union(right), changed).distinct()
 
     def keys_here(self, changes: Mapping[str, pl.DataFrame]) -> list[str]:

@@ -28,14 +28,14 @@ UNPAID = {"amount_paid": "0.00", "paid_date": "", "status": "missed"}
 
 
 def with_history(tables):
-    """Silver with a history in which customers have had one version, from its updated_at on."""
+    """Silver with histories in which customers and loans have had one version, from its updated_at on."""
     columns = {
         "valid_from": F.col("updated_at"),
         "valid_to": F.lit(None).cast("timestamp"),
         "is_current": F.lit(True),
         "is_deleted": F.lit(False),
     }
-    return tables | {"customers_history": tables["customers"].withColumns(columns)}
+    return tables | {f"{name}_history": tables[name].withColumns(columns) for name in ("customers", "loans")}
 
 
 def build(silver, name):
@@ -173,6 +173,7 @@ def as_known_on(silver, cut):
         "customers_history": silver["customers_history"]
         .where(F.to_date("valid_from") <= end)
         .withColumn("valid_to", F.when(F.to_date("valid_to") <= end, F.col("valid_to"))),
+        "loans_history": silver["loans_history"].where(F.to_date("valid_from") <= end),
     }
 
 
@@ -187,9 +188,12 @@ def as_known_on(silver, cut):
 def test_features_know_nothing_of_what_came_later(generated, name, cut):
     key, day = KEYS[name]
     label = "default_within_12_months"
-    versions = later_versions(generated["customers_history"])
-    whole = build(generated | {"customers_history": versions}, name).drop(label)
-    known = build(as_known_on(generated | {"customers_history": versions}, cut), name).drop(label)
+    silver = generated | {
+        "customers_history": later_versions(generated["customers_history"]),
+        "loans_history": restated(generated["loans_history"]),
+    }
+    whole = build(silver, name).drop(label)
+    known = build(as_known_on(silver, cut), name).drop(label)
     before = whole.where(F.col(day) <= F.lit(str(cut)).cast("date"))
     then = known.where(F.col(day) <= F.lit(str(cut)).cast("date"))
     assert before.count() == then.count() > 20
@@ -210,6 +214,51 @@ def later_versions(history):
         }
     )
     return first.unionByName(second)
+
+
+def restated(history):
+    """Each loan got other terms in the middle of the last year."""
+    first = history.withColumn("valid_from", F.col("start_date").cast("timestamp"))
+    second = history.withColumns(OTHER_TERMS | {"valid_from": F.lit("2025-07-15").cast("timestamp")})
+    return first.unionByName(second.where("start_date < '2025-07-15'"))
+
+
+OTHER_TERMS = {
+    "customer_id": F.lit("C0000000001"),
+    "product": F.lit("business"),
+    "repayment_type": F.lit("bullet"),
+    "collateral_type": F.lit("securities"),
+    "collateral_value": F.lit(7).cast("decimal(18,2)"),
+    "currency": F.lit("CHF"),
+    "annual_rate": F.lit("0.987654").cast("decimal(9,6)"),
+    "term_months": F.lit(7),
+    "principal": (2 * F.col("principal")).cast("decimal(18,2)"),
+    "maturity_date": F.date_add("maturity_date", 700),
+    "monthly_installment": F.lit(7).cast("decimal(18,2)"),
+}
+
+
+def test_terms_that_are_restated_later_change_no_earlier_features(edges):
+    """Although the lake came to know the loans only after the days that are looked at."""
+
+    def features(history):
+        rows = build(edges | {"loans_history": history}, "loan_default_features").where("loan_id = 'L4'")
+        return {str(row["observation_date"]): row for row in rows.collect()}
+
+    once = edges["loans_history"].where("loan_id = 'L4'")  # of 2024-01-01
+    again = once.withColumns(OTHER_TERMS | {"valid_from": F.lit("2024-03-01").cast("timestamp")})
+    # A version that arrives late: what held before, as far as anybody knows.
+    late = once.withColumns({"annual_rate": F.lit("0.01").cast("decimal(9,6)")}).withColumn(
+        "valid_from", F.lit("2023-08-01").cast("timestamp")
+    )
+    before, after, corrected = (features(rows) for rows in (once, once.union(again), once.union(late)))
+    days = ["2023-03-31", "2023-06-30", "2023-12-31"]
+    assert [*before, *after] == 2 * [*days, "2024-03-31"]
+    assert [after[day] for day in days] == [before[day] for day in days]
+    new, old = after["2024-03-31"], before["2024-03-31"]
+    assert (new["product"], new["term_months"], new["principal"]) == ("business", 7, 2 * old["principal"])
+    rates = [str(corrected[day]["annual_rate"]) for day in corrected]
+    assert rates == ["0.010000", "0.010000", "0.010000", "0.050000"]
 
 
 def test_the_label_is_null_while_its_year_is_not_over_and_true_from_the_ninety_first_day(edges):

@@ -255,7 +255,7 @@ def test_history_and_change_data_are_what_the_contract_says(read):
     found = read(contract)
     assert (found.keeps_history, found.operation_column) == (False, None)
     assert (load_contract("loans").keeps_history, load_contract("loans").operation_column) == (True, "op")
-    assert [load_contract(name).history_has_feed for name in ("customers", "loans")] == [True, False]
+    assert [load_contract(name).history_has_feed for name in ("customers", "accounts")] == [True, False]
     for name, value in (("history", "scd3"), ("operationColumn", "currency"), ("historyChangeFeed", "maybe")):
         spoilt = document()
         properties = spoilt["schema"][0]["customProperties"]
