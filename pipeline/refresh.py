@@ -210,7 +210,7 @@ class _Update:
     def moves(self, lookup: Lookup, feed: DataFrame) -> bool:
         """Whether something else is looked up now for some key. Without Spark, if the tables are small."""
         changed = self.feed_here(lookup.table, (lookup.key, *lookup.columns))
-        unfound = " AND ".join(f"{name} IS NULL" for name in lookup.columns)
+        unfound = " AND ".join(f"{name} IS NULL" for name in lookup.columns if name in self.names)
         orphans = aggregated(self.uri, None, [f"count(CASE WHEN {unfound} THEN 1 END)"])
         if changed is None or orphans is None:
             return not moved_keys(feed, lookup).isEmpty()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 FRAUD_SIGNALS = """
     WITH moves AS (
-        SELECT t.account_id, a.currency, CAST(t.transaction_at AS DATE) AS activity_date,
+        SELECT t.account_id, a.currency, a.opened_date, CAST(t.transaction_at AS DATE) AS activity_date,
             hour(t.transaction_at) AS h,
                t.transaction_type AS kind, t.channel, t.direction, t.counterparty_iban AS other,
                CASE WHEN t.currency = a.currency THEN t.amount END AS amount,
@@ -17,6 +17,8 @@ FRAUD_SIGNALS = """
         FROM transactions t LEFT JOIN accounts a USING (account_id)
     ), days AS (
         SELECT account_id, activity_date, any_value(currency) AS currency, count(*) AS transaction_count,
+               CAST(least(29, greatest(0, coalesce(activity_date - any_value(opened_date), 29))) AS INT)
+                   AS days_open_before,
                coalesce(sum(amount) FILTER (direction = 'credit'), 0) AS credit_amount,
                coalesce(sum(amount) FILTER (direction = 'debit'), 0) AS debit_amount,
                coalesce(sum(amount) FILTER (kind = 'transfer_in'), 0) AS transfer_in_amount,
@@ -66,9 +68,8 @@ FRAUD_SIGNALS = """
                    BETWEEN 9 * transfer_in_amount_7d AND 11 * transfer_in_amount_7d AS is_pass_through,
                small_online_card_count_2d >= 5 AS is_card_testing,
                night_transfer_out_count >= 3 AS is_account_takeover,
-               transaction_count >= 5 AND transaction_count * 29 > 4 * (transaction_count_30d -
-                   transaction_count)
-                   AS is_velocity
+               transaction_count >= 5 AND transaction_count * days_open_before
+                   > 4 * (transaction_count_30d - transaction_count) AS is_velocity
         FROM back b JOIN met USING (account_id, activity_date)
     )
     SELECT *, CAST(date_trunc('month', activity_date) AS DATE) AS activity_month,

@@ -51,7 +51,8 @@ class Lookup:
     Attributes:
         table: Its name.
         key: Its key, which the fact table has under the same name.
-        columns: Columns that are looked up, of the mart's grain; null for a row that finds nothing.
+        columns: Columns that are looked up; null for a row that finds nothing. The mart has one of them at
+            least, under the same name.
     """
 
     table: str

@@ -207,7 +207,7 @@ def _observations(silver: dict[str, DataFrame], clock: DataFrame) -> DataFrame:
 
 
 def _terms(silver: dict[str, DataFrame]) -> DataFrame:
-    """Terms of loans and when they held: of the first ones, ``held_from`` is null; of the last, ``held_to``."""
+    """Terms of loans and when they held; ``held_from`` of the first and ``held_to`` of the last are null."""
     in_time = Window.partitionBy("loan_id").orderBy("valid_from")
     terms = F.struct(*TERMS)
     # Most versions of a loan differ in what is owed alone.

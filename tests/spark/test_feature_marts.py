@@ -293,6 +293,37 @@ def test_signals_come_from_the_days_they_name(edges):
     assert days["A3", "2024-02-29"]["debit_amount"] == 0, "in another currency than the account's"
 
 
+def test_what_is_usual_of_an_account_is_of_the_days_on_which_it_was_open(spark):
+    def moves(account, day, count):
+        return [
+            row("transactions", transaction_id=f"{account}-{day}-{n}", account_id=account,
+                transaction_at=f"2024-01-{day:02}T12:00:00Z")
+            for n in range(count)
+        ]  # fmt: skip
+
+    rows = {
+        # A year old; opened three days before its many transactions; on that very day; and after it.
+        "accounts": [
+            row("accounts", account_id=name, opened_date=day)
+            for name, day in (("OLD", "2023-01-30"), ("NEW", "2024-01-27"), ("DAY", "2024-01-30"),
+                              ("ODD", "2024-02-10"))
+        ],
+        "transactions": [
+            *(move for name in ("OLD", "NEW", "ODD") for move in moves(name, 27, 4) + moves(name, 30, 5)),
+            *moves("DAY", 30, 9), *moves("LOST", 30, 5),
+        ],
+    }  # fmt: skip
+    days = {
+        one["account_id"]: (one["days_open_before"], one["is_velocity"])
+        for one in build(with_history(silver_of(spark, rows)), "fraud_signals").collect()
+        if str(one["activity_date"]) == "2024-01-30"
+    }
+    # Four transactions in three days are more than a quarter of five on one; in 29 days they are not.
+    assert days == {
+        "OLD": (29, True), "NEW": (3, False), "DAY": (0, False), "ODD": (0, False), "LOST": (29, True),
+    }  # fmt: skip
+
+
 def test_rows_of_transactions_are_shuffled_once(spark, generated):
     partitions = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", "3")  # into one, nothing is shuffled by key
