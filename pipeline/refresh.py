@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deltalake import CommitProperties
+from deltalake.exceptions import DeltaError
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.errors import FinlakeError
-from pipeline.gold.expectations import bad_counts, problems
+from pipeline.gold.expectations import bad_counts, joined, problems, values_of
 from pipeline.gold.increments import (
     DELETED_AT,
     FIRST,
@@ -26,7 +28,7 @@ from pipeline.gold.increments import (
     moved_keys,
     moves,
 )
-from pipeline.gold.mart import GOLD, Mart, input_uri, provenance, versions_built_from
+from pipeline.gold.mart import GOLD, Mart, Total, input_uri, provenance, versions_built_from
 from pipeline.report import REBUILT, UPDATED
 from pipeline.settings import Settings
 from pipeline.storage import delete_folder
@@ -43,6 +45,7 @@ from pipeline.tables import (
     rows_are_those_of,
     say,
     table_version,
+    tables_here,
 )
 
 if TYPE_CHECKING:
@@ -289,18 +292,47 @@ def living(spark: SparkSession, name: str, version: int, settings: Settings) -> 
 
 def broken(spark: SparkSession, mart: Mart, versions: Mapping[str, int], settings: Settings) -> list[str]:
     """What does not hold for the stored mart, in words."""
-    by_table: dict[str, list[int]] = defaultdict(list)
-    for number, total in enumerate(mart.totals):
-        by_table[total.table].append(number)
-    own = [*(total.mart for total in mart.totals), bad_counts(mart)]
-    *found, bad_rows = _values(spark, f"{GOLD}.{mart.name}", None, own, settings)
-    wanted: list[Any] = [None] * len(mart.totals)
-    for table, numbers in by_table.items():
-        sources = [mart.totals[number].source for number in numbers]
-        values = _values(spark, table, versions[table], sources, settings)
-        for number, value in zip(numbers, values, strict=True):
-            wanted[number] = value
+    of_two = joined(mart)
+    by_table: dict[str, list[Total]] = defaultdict(list)
+    for total in mart.totals:
+        if total not in of_two:
+            by_table[total.table].append(total)
+    alone = [total for totals in by_table.values() for total in totals]
+    own = [*(total.mart for total in alone), bad_counts(mart)]
+    *mine, bad_rows = _values(spark, f"{GOLD}.{mart.name}", None, own, settings)
+    theirs: list[Any] = []
+    for table, totals in by_table.items():
+        theirs += _values(spark, table, versions[table], [total.source for total in totals], settings)
+    values = dict(zip(alone, zip(mine, theirs, strict=True), strict=True))
+    values |= _joined_values(spark, mart, of_two, versions, settings)
+    found, wanted = zip(*[values[total] for total in mart.totals], strict=True) if values else ((), ())
     return problems(mart, found, wanted, bad_rows)
+
+
+def _joined_values(
+    spark: SparkSession,
+    mart: Mart,
+    totals: Sequence[Total],
+    versions: Mapping[str, int],
+    settings: Settings,
+) -> dict[Total, tuple[Any, Any]]:
+    """Totals of several tables, in the mart and in these: without Spark, if they are small."""
+    if not totals:
+        return {}
+    uris = {name: (input_uri(name, settings), version) for name, version in versions.items()}
+    uris["mart"] = settings.table_uri(GOLD, mart.name), None
+    if answer := tables_here(uris, unset=DELETED_AT):
+        with suppress(DeltaError):  # what is in them can be a job for Spark as well
+            return values_of(totals, {name: name for name in uris}, answer)
+    views = {name: f"{mart.name}_{name}_totals" for name in uris}
+    for name, version in versions.items():
+        living(spark, name, version, settings).createOrReplaceTempView(views[name])
+    spark.read.format("delta").load(uris["mart"][0]).createOrReplaceTempView(views["mart"])
+    try:
+        return values_of(totals, views, lambda sql: list(spark.sql(sql).collect()[0]))
+    finally:
+        for view in views.values():
+            spark.catalog.dropTempView(view)
 
 
 def _values(

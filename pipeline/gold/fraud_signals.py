@@ -249,6 +249,11 @@ def _count(condition: Column) -> Column:
     return F.count(F.when(condition, 1))
 
 
+# Of the newest month, which changes most: all of them would take as long as to build the mart.
+_NEWEST = (
+    "{transactions} AS t JOIN {accounts} AS a ON t.account_id = a.account_id WHERE t.transaction_date >= "
+    "(SELECT date_trunc('month', max(transaction_date)) FROM {transactions})"
+)
 MART = Mart(
     "fraud_signals",
     "Signs of fraud and money laundering, by account and day.",
@@ -269,6 +274,26 @@ MART = Mart(
     totals=(
         Total("sum(transaction_count)", "transactions", "count(*)"),
         Total("max(activity_date)", "transactions", "max(transaction_date)"),
+        *[
+            Total(
+                f"sum({direction}_amount)",
+                "transactions",
+                f"sum(CASE WHEN t.currency = a.currency AND t.direction = '{direction}' THEN t.amount END)",
+                _NEWEST,
+                "activity_month = (SELECT max(activity_month) FROM {mart})",
+            )
+            for direction in ("credit", "debit")
+        ],
+        *[
+            Total(
+                f"sum({way}_amount)",
+                "transactions",
+                f"sum(CASE WHEN t.currency = a.currency AND t.transaction_type = '{way}' THEN t.amount END)",
+                _NEWEST,
+                "activity_month = (SELECT max(activity_month) FROM {mart})",
+            )
+            for way in ("transfer_in", "transfer_out")
+        ],
     ),
     # New rows reach this month and perhaps the next one; the mart has as many rows as there are account days.
     partition_by=("activity_month",),

@@ -294,6 +294,10 @@ def _months(first: str, last: str) -> Column:
     return months - F.when(F.dayofmonth(last) < F.dayofmonth(first), 1).otherwise(0)
 
 
+_NEWEST = "observation_date = (SELECT max(observation_date) FROM {mart})"
+_INSTALMENTS = f"{{mart}} AS m JOIN {{payments}} AS p ON p.loan_id = m.loan_id WHERE m.{_NEWEST}"
+_KNOWN = "coalesce(p.paid_date <= m.observation_date, false)"
+_IN_FULL = f"({_KNOWN} AND p.amount_paid >= p.amount_due)"
 MART = Mart(
     "loan_default_features",
     "What was known of a performing loan at the end of a quarter, and whether it defaulted within a year.",
@@ -313,6 +317,21 @@ MART = Mart(
     totals=(
         # No loan twice on a day: versions of its borrower would overlap.
         Total("count(*) - count(DISTINCT concat(loan_id, ' ', observation_date))", "loans", "0 * count(*)"),
+        Total(
+            "sum(principal - outstanding_principal)",
+            "payments",
+            f"sum(CASE WHEN {_IN_FULL} THEN p.principal_due END)",
+            _INSTALMENTS,
+            _NEWEST,
+        ),
+        Total(
+            "sum(overdue_amount)",
+            "payments",
+            f"sum(CASE WHEN p.due_date < m.observation_date AND NOT {_IN_FULL} "
+            f"THEN p.amount_due - CASE WHEN {_KNOWN} THEN p.amount_paid ELSE 0 END END)",
+            _INSTALMENTS,
+            _NEWEST,
+        ),
         Total(f"count(CASE WHEN days_past_due > {DEFAULT_AFTER_DAYS} THEN 1 END)", "loans", "0 * count(*)"),
     ),
     cluster_by=("observation_date",),

@@ -34,12 +34,19 @@ class Total:
     Attributes:
         mart: SQL aggregate over the mart's rows.
         table: The input.
-        source: SQL aggregate over the input's rows. Spark and DuckDB run both aggregates.
+        source: SQL aggregate over the input's rows.
+        rows: What follows FROM, where rows of the input alone do not tell: ``{name}`` stands for an input
+            called so, ``{mart}`` for the mart.
+        where: Condition on the mart's rows, if not all count; ``{mart}`` as well.
+
+    Spark, DuckDB and DataFusion run all of it.
     """
 
     mart: str
     table: str
     source: str
+    rows: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,12 @@ MART = Mart(
         Total("sum(amount_due + scheduled_amount)", "payments", "sum(amount_due)"),
         Total("sum(amount_paid + prepaid_amount)", "payments", "sum(amount_paid)"),
         Total("sum(late_fees)", "payments", "sum(late_fee)"),
+        Total(
+            "sum(shortfall)",
+            "payments",
+            "sum(CASE WHEN p.due_date <= c.as_of_date THEN p.shortfall END)",
+            "{payments} AS p CROSS JOIN (SELECT max(as_of_date) AS as_of_date FROM {mart}) AS c",
+        ),
         # Each that has fallen due is in one group, and in one only.
         Total(
             "sum(on_time_count + late_1_30_count + late_31_90_count + late_over_90_count + partial_count "

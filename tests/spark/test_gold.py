@@ -464,6 +464,21 @@ def test_a_mart_that_does_not_add_up_is_taken_back_and_is_still_to_be_built(spar
     assert table_version(lake.table_uri("gold", "other")) == -1
 
 
+@pytest.mark.parametrize("by", ["this process", "Spark"])
+def test_a_total_may_take_rows_of_several_tables(spark, lake, monkeypatch, by):
+    if by == "Spark":  # as for large tables
+        monkeypatch.setattr("pipeline.refresh.tables_here", lambda *_args, **_options: None)
+    joined = "{customers} AS c JOIN {mart} AS m ON m.customer_id = c.customer_id WHERE c.customer_id <> 'C9'"
+    total = Total("sum(n)", "customers", "count(*)", joined, "customer_id <> 'C9'")
+    right = replace(NAMES, totals=(total,))
+    versions = write_customers(spark, lake, "C1", "C1", "C9")
+    write_customers(spark, lake, "C1")  # which these versions do not know
+    assert refresh(spark, right, versions, lake) == REBUILT
+    wrong = replace(right, build=lambda silver: NAMES.build(silver).withColumn("n", F.col("n") + 1))
+    with pytest.raises(FinlakeError, match=r"sum\(n\) is 3, but count\(\*\) of customers is 2"):
+        refresh(spark, wrong, versions, lake)
+
+
 def test_a_negative_count_is_never_stored(spark, lake):
     versions = write_customers(spark, lake, "C1")
     columns = (
