@@ -26,7 +26,7 @@ leaves it as it is. The others are built anew: `customer_360`, `loan_portfolio` 
 things stand on the newest day in Silver, which moves on with each load. So is one that is as quick to build
 as to follow: below 50,000 rows, of sums over fewer than 700,000 rows, or when changes reach much of it. After
 each build, totals are compared with those of Silver, to the cent (of features and signals, those of the
-newest period), as are the newest days of transactions, and counts must not be negative: a mart that does not
+newest period), as are the newest days, and counts must not be negative: a mart that does not
 add up is put back as it was, and the run fails.
 
 ```bash

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.gold.increments import Clock, Lookup, Sums
+from pipeline.gold.loan_portfolio import FRESH
 from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
@@ -159,6 +160,7 @@ MART = Mart(
     key=KEY,
     increment=SUMS,
     totals=(
+        FRESH,
         Total("sum(instalment_count + scheduled_count)", "payments", "count(*)"),
         Total("sum(amount_due + scheduled_amount)", "payments", "sum(amount_due)"),
         Total("sum(amount_paid + prepaid_amount)", "payments", "sum(amount_paid)"),
