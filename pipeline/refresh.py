@@ -319,14 +319,16 @@ def _joined_values(
     """Totals of several tables, in the mart and in these: without Spark, if they are small."""
     if not totals:
         return {}
-    uris = {name: (input_uri(name, settings), version) for name, version in versions.items()}
+    uris: dict[str, tuple[str, int | None]] = {
+        name.replace(".", "_"): (input_uri(name, settings), version) for name, version in versions.items()
+    }
     uris["mart"] = settings.table_uri(GOLD, mart.name), None
     if answer := tables_here(uris, unset=DELETED_AT):
         with suppress(DeltaError):  # what is in them can be a job for Spark as well
             return values_of(totals, {name: name for name in uris}, answer)
     views = {name: f"{mart.name}_{name}_totals" for name in uris}
     for name, version in versions.items():
-        living(spark, name, version, settings).createOrReplaceTempView(views[name])
+        living(spark, name, version, settings).createOrReplaceTempView(views[name.replace(".", "_")])
     spark.read.format("delta").load(uris["mart"][0]).createOrReplaceTempView(views["mart"])
     try:
         return values_of(totals, views, lambda sql: list(spark.sql(sql).collect()[0]))

@@ -295,7 +295,9 @@ def gold_adds_up(lake: Lake) -> Iterator[Check]:
             return
         attach_uri(lake.connection, "gold", mart.name, uri)
     for mart in MARTS:
-        relations = {name: _living(name) for name in mart.inputs} | {"mart": f'gold."{mart.name}"'}
+        relations = {name.replace(".", "_"): _living(name) for name in mart.inputs} | {
+            "mart": f'gold."{mart.name}"'
+        }
         values = values_of(mart.totals, relations, lambda sql: _row(lake, sql))
         found, wanted = ([values[total][side] for total in mart.totals] for side in (0, 1))
         bad = lake.value(f'SELECT {bad_counts(mart)} FROM gold."{mart.name}"')

@@ -44,10 +44,11 @@ def queries(totals: Sequence[Total], relations: Mapping[str, str]) -> Iterator[t
     for (table, rows, where), group in groupby(sorted(totals, key=by), by):
         same = list(group)
         chosen = f"{{mart}} WHERE {where}" if where else "{mart}"
+        alone = f"{{{table.replace('.', '_')}}}"
         yield (
             same,
             _select([total.mart for total in same], chosen, relations),
-            _select([total.source for total in same], rows or f"{{{table}}}", relations),
+            _select([total.source for total in same], rows or alone, relations),
         )
 
 

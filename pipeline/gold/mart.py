@@ -36,7 +36,7 @@ class Total:
         table: The input.
         source: SQL aggregate over the input's rows.
         rows: What follows FROM, where rows of the input alone do not tell: ``{name}`` stands for an input
-            called so, ``{mart}`` for the mart.
+            called so (of one that is a mart, after ``gold_``), ``{mart}`` for the mart.
         where: Condition on the mart's rows, if not all count; ``{mart}`` as well.
 
     Spark, DuckDB and DataFusion run all of it.
