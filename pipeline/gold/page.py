@@ -79,6 +79,8 @@ def _mart(mart: Mart) -> Iterator[str]:
     yield text
     yield ""
     way = WAYS.get(type(mart.increment), "is built anew when an input has changed")
+    if isinstance(mart.increment, Sums) and mart.increment.clock:
+        way += "; and so for rows that have not changed, but for which the present has come"
     yield f"Reads {', '.join(mart.inputs)}. When they change, it {way}."
     yield ""
     yield "| column | type | meaning | PII |"
