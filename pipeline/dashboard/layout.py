@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pipeline.dashboard.cubes import Cube, Dimension
-from pipeline.gold import PAYMENT_PERFORMANCE
+from pipeline.gold.payment_performance import MART as PAYMENT_PERFORMANCE
 
 ChartKind = Literal["flow", "line", "stack", "share", "bars", "curves"]
 

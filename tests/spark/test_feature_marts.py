@@ -219,23 +219,29 @@ def later_versions(history):
 def restated(history):
     """Each loan got other terms in the middle of the last year."""
     first = history.withColumn("valid_from", F.col("start_date").cast("timestamp"))
-    second = history.withColumns(OTHER_TERMS | {"valid_from": F.lit("2025-07-15").cast("timestamp")})
-    return first.unionByName(second.where("start_date < '2025-07-15'"))
+    second = other_terms(history.where("start_date < '2025-07-15'"), "2025-07-15")
+    return first.unionByName(second)
 
 
 OTHER_TERMS = {
-    "customer_id": F.lit("C0000000001"),
-    "product": F.lit("business"),
-    "repayment_type": F.lit("bullet"),
-    "collateral_type": F.lit("securities"),
-    "collateral_value": F.lit(7).cast("decimal(18,2)"),
-    "currency": F.lit("CHF"),
-    "annual_rate": F.lit("0.987654").cast("decimal(9,6)"),
-    "term_months": F.lit(7),
-    "principal": (2 * F.col("principal")).cast("decimal(18,2)"),
-    "maturity_date": F.date_add("maturity_date", 700),
-    "monthly_installment": F.lit(7).cast("decimal(18,2)"),
+    "customer_id": "'C0000000001'",
+    "product": "'business'",
+    "repayment_type": "'bullet'",
+    "collateral_type": "'securities'",
+    "collateral_value": "CAST(7 AS decimal(18,2))",
+    "currency": "'CHF'",
+    "annual_rate": "CAST('0.987654' AS decimal(9,6))",
+    "term_months": "7",
+    "principal": "CAST(2 * principal AS decimal(18,2))",
+    "maturity_date": "date_add(maturity_date, 700)",
+    "monthly_installment": "CAST(7 AS decimal(18,2))",
 }
+
+
+def other_terms(history, day):
+    """A version of each loan with other terms, from a day on."""
+    terms = {name: F.expr(sql) for name, sql in OTHER_TERMS.items()}
+    return history.withColumns(terms | {"valid_from": F.lit(day).cast("timestamp")})
 
 
 def test_terms_that_are_restated_later_change_no_earlier_features(edges):
@@ -246,7 +252,7 @@ def test_terms_that_are_restated_later_change_no_earlier_features(edges):
         return {str(row["observation_date"]): row for row in rows.collect()}
 
     once = edges["loans_history"].where("loan_id = 'L4'")  # of 2024-01-01
-    again = once.withColumns(OTHER_TERMS | {"valid_from": F.lit("2024-03-01").cast("timestamp")})
+    again = other_terms(once, "2024-03-01")
     # A version that arrives late: what held before, as far as anybody knows.
     late = once.withColumns({"annual_rate": F.lit("0.01").cast("decimal(9,6)")}).withColumn(
         "valid_from", F.lit("2023-08-01").cast("timestamp")
