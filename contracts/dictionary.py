@@ -63,6 +63,8 @@ def _rules(column: Column) -> Iterator[str]:
         yield f"at most {column.maximum:g}"
     if column.max_length is not None:
         yield f"at most {column.max_length} characters"
+    if column.not_in_future:
+        yield "not in the future"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ LEVELS = ("error", "warning", "fail")
 DELIVERIES = ("changes", "snapshot")
 SCHEMA_POLICIES = ("evolve", "ignore", "fail")
 BUILT_IN = "built-in"
+TIMES = ("date", "timestamp")
 PHYSICAL_TYPE = re.compile(r"string|int|bigint|boolean|date|timestamp|decimal\(\d{1,2},\d{1,2}\)")
 
 
@@ -105,7 +106,7 @@ def read_contract(path: Path) -> Contract:
         entity=path.name.removesuffix(SUFFIX),
         version=document.version or "0.0.0",
         description=table.description or "",
-        columns=tuple(_column(prop, path.name) for prop in properties),
+        columns=tuple(_column(prop, path.name, str(version_column)) for prop in properties),
         key=tuple(str(prop.name) for prop in keyed),
         version_column=str(version_column),
         row_rules=tuple(_row_rules(table.quality or [], path.name)),
@@ -113,7 +114,7 @@ def read_contract(path: Path) -> Contract:
         schema_policy=_custom(table.customProperties, "schemaPolicy") or SCHEMA_POLICIES[0],
         consequences=_consequences(table, path.name),
         keeps_history=_keeps_history(_custom(table.customProperties, "history"), path.name),
-        history_has_feed=_is_true(_custom(table.customProperties, "historyChangeFeed"), path.name),
+        history_has_feed=_is_true(table.customProperties, "historyChangeFeed", path.name),
         is_snapshot=_is_snapshot(_custom(table.customProperties, "delivery"), path.name),
         cluster_by=tuple(_list(table.customProperties, "clusterBy")),
         partition_by=tuple(str(prop.name) for prop in parted),
@@ -124,7 +125,7 @@ def read_contract(path: Path) -> Contract:
     return contract
 
 
-def _column(prop: SchemaProperty, file: str) -> Column:
+def _column(prop: SchemaProperty, file: str, version_column: str) -> Column:
     options = prop.logicalTypeOptions or {}
     rules = _value_rules(prop.quality or [], f"{file}: {prop.name}")
     parent = prop.relationships[0].to if prop.relationships else None
@@ -142,6 +143,8 @@ def _column(prop: SchemaProperty, file: str) -> Column:
         maximum=options.get("maximum"),
         max_length=options.get("maxLength"),
         aliases=_aliases(prop.customProperties),
+        not_in_future=_is_true(prop.customProperties, "notInFuture", file)
+        or (prop.name == version_column and prop.physicalType in TIMES),
         **rules,
     )
 
@@ -206,9 +209,10 @@ def _keeps_history(value: str | None, file: str) -> bool:
     return value == "scd2"
 
 
-def _is_true(value: str | None, file: str) -> bool:
+def _is_true(properties: list[CustomProperty] | None, name: str, file: str) -> bool:
+    value = _custom(properties, name)
     if value is not None and value.lower() not in ("true", "false"):
-        raise ContractError(f"{file}: customProperties.historyChangeFeed is true or false, not {value!r}")
+        raise ContractError(f"{file}: customProperties.{name} is true or false, not {value!r}")
     return value is not None and value.lower() == "true"
 
 
@@ -289,6 +293,8 @@ def _check(contract: Contract, file: str) -> None:  # noqa: PLR0912 - one branch
             problems.append(f"{column.name}: physicalType {column.physical_type!r} is not supported")
         if column.parent and not re.fullmatch(r"\w+\.\w+", column.parent):
             problems.append(f"{column.name}: a relationship points to 'entity.column'")
+        if column.not_in_future and (column.derived or column.physical_type not in TIMES):
+            problems.append(f"{column.name}: notInFuture is for dates and timestamps that files hold")
     for name in (*contract.key, contract.version_column):
         if name in names and not contract.column(name).required:
             problems.append(f"{name}: key and version columns must be required")

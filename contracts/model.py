@@ -33,6 +33,8 @@ class Column:
         maximum: Greatest value of a number, or None.
         max_length: Greatest number of characters of a string, or None.
         aliases: Other names that the column may have in a file's header, such as former ones.
+        not_in_future: Whether the value says when something happened, so that a file cannot hold one from
+            after the day on which it came. So it is with every version column that is a date or an instant.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Column:
     maximum: float | None = None
     max_length: int | None = None
     aliases: tuple[str, ...] = ()
+    not_in_future: bool = False
 
     @property
     def is_decimal(self) -> bool:

@@ -11,6 +11,9 @@ from contracts.model import Column, Contract
 UNKNOWN_PARENT = "unknown_parent"
 UNKNOWN_OPERATION = "unknown_operation"
 INSERT, UPDATE, DELETE = OPERATIONS = ("I", "U", "D")
+IN_FUTURE = "in_future"
+GRACE_DAYS = 1
+"""Days that a clock may be ahead of the day on which a file came: time zones, and files sent at midnight."""
 MALFORMED = {"date": "malformed_date", "timestamp": "malformed_timestamp", "boolean": "malformed_boolean"}
 
 # Reasons that the reader gives, for which no contract has a rule.
@@ -91,4 +94,8 @@ def _column_rules(column: Column, *, is_key: bool) -> dict[str, str]:
         found["too_small"] = f"{name} must be at least {column.minimum}."
     if column.maximum is not None:
         found["too_large"] = f"{name} must be at most {column.maximum}."
+    if column.not_in_future:
+        found[IN_FUTURE] = (
+            f"{name} must be no more than {GRACE_DAYS} day after the day on which the file came."
+        )
     return found

@@ -19,7 +19,7 @@ from pipeline.storage import ObjectInfo, list_objects, open_object, read_head
 
 SUFFIXES = (".csv", ".csv.gz")
 CHUNK_BYTES = 1 << 20
-DAY_FOLDER = re.compile(r"/ingest_date=(\d{4}-\d{2}-\d{2})/")
+DAY_FOLDER = re.compile(r"/ingest_date=([0-9]{4}-[0-9]{2}-[0-9]{2})/")
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,7 @@ def render_contracts() -> str:
                 for column in mart.columns
             ],
         }
+        | ({"shown_where": mart.shown_where} if mart.shown_where else {})
         for mart in sorted(MARTS, key=lambda mart: mart.name)
     }
     known = {"entities": entities, "gold_marts": marts, "kpis": quicksight_kpis(MARTS)}

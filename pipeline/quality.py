@@ -7,15 +7,25 @@ Pure expressions over a frame whose contract columns are clean strings.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
 from contracts import Column as ContractColumn
 from contracts import Consequence, Contract
-from contracts.rules import OPERATIONS, UNKNOWN_OPERATION, UNKNOWN_PARENT, can_warn, malformed
+from contracts.rules import (
+    GRACE_DAYS,
+    IN_FUTURE,
+    OPERATIONS,
+    UNKNOWN_OPERATION,
+    UNKNOWN_PARENT,
+    can_warn,
+    malformed,
+)
 from pipeline.errors import FinlakeError
+from pipeline.files import DAY_FOLDER, ingest_day
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -31,14 +41,32 @@ def reasons(contract: Contract) -> Column:
     """Reasons of a row, joined by ``;``, in contract order; an empty string when there is none.
 
     Needs for each column ``c`` of the contract the text ``c`` and the typed value ``_typed.c``,
-    ``_problem`` (see ``reader.parse_lines``), ``_operation`` and ``_is_deleted``. A line that could not
-    be split has that one reason. A deletion needs nothing but its key and version.
+    ``_problem`` (see ``reader.parse_lines``), ``_operation``, ``_is_deleted`` and ``_came_on`` (see
+    :func:`came_on`). A line that could not be split has that one reason. A deletion needs nothing but its
+    key and version.
     """
     checks = _broken_column_rules(contract, warnings=False)
     if contract.operation_column:
         unknown = ~F.col("_operation").isin(*OPERATIONS)
         checks.append(F.when(unknown, F.lit(f"{UNKNOWN_OPERATION}:{contract.operation_column}")))
     return F.coalesce(F.col("_problem"), F.concat_ws(SEPARATOR, *checks))
+
+
+def came_on(files: Iterable[str], read_on: date) -> Column:
+    """Day on which a row's file came, which nothing in it can be later than.
+
+    It is the day of its folder ``ingest_date=YYYY-MM-DD``, so that a row is judged alike whenever it is read
+    or tried again. Files in no such folder came when they are read.
+
+    Args:
+        files: URIs of all files that rows may be of; none when they are not known.
+        read_on: Day (UTC) on which the files are read.
+    """
+    days = {ingest_day(file) or read_on for file in files}
+    if len(days) == 1:  # as in most loads: a constant, which costs nothing
+        return F.lit(days.pop())
+    folder_day = f"try_cast(regexp_extract(_source_file, '{DAY_FOLDER.pattern}', 1) AS date)"
+    return F.coalesce(F.expr(folder_day), F.lit(read_on))
 
 
 def row_reasons(contract: Contract) -> Column:
@@ -135,3 +163,9 @@ def _column_checks(column: ContractColumn, contract: Contract) -> Iterator[tuple
         yield "too_small", value < F.lit(column.minimum)
     if column.maximum is not None:
         yield "too_large", value > F.lit(column.maximum)
+    if column.not_in_future:
+        last = F.date_add("_came_on", GRACE_DAYS)
+        if column.physical_type == "date":
+            yield IN_FUTURE, value > last
+        else:
+            yield IN_FUTURE, value >= F.date_add(last, 1).cast("timestamp")

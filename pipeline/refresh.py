@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deltalake import CommitProperties
+from deltalake.exceptions import DeltaError
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.errors import FinlakeError
-from pipeline.gold.expectations import bad_counts, problems
+from pipeline.gold.expectations import bad_counts, joined, problems, values_of
 from pipeline.gold.increments import (
     DELETED_AT,
     FIRST,
     LAST,
+    Clock,
     Lookup,
     Reach,
     Slices,
@@ -25,7 +28,7 @@ from pipeline.gold.increments import (
     moved_keys,
     moves,
 )
-from pipeline.gold.mart import GOLD, Mart, input_uri, provenance, versions_built_from
+from pipeline.gold.mart import GOLD, Mart, Total, input_uri, provenance, versions_built_from
 from pipeline.report import REBUILT, UPDATED
 from pipeline.settings import Settings
 from pipeline.storage import delete_folder
@@ -42,6 +45,7 @@ from pipeline.tables import (
     rows_are_those_of,
     say,
     table_version,
+    tables_here,
 )
 
 if TYPE_CHECKING:
@@ -66,10 +70,12 @@ class Changes:
 
     Attributes:
         since: Of inputs whose rows have changed, the versions that the mart was built from.
-        clock: Values of its clock now, if it has one.
+        clock_before: Values of its clock when it was built, if it has one.
+        clock: The same now.
     """
 
     since: Mapping[str, int]
+    clock_before: Mapping[str, Any]
     clock: Mapping[str, Any]
 
 
@@ -138,7 +144,8 @@ def follow(
         lookup = increment.lookup
         if lookup and lookup.table in feeds and not update.moves(lookup, feeds[lookup.table]):
             del feeds[lookup.table]
-    if not feeds:
+    clocks = changes.clock_before, changes.clock
+    if not feeds and not (isinstance(increment, Sums) and increment.is_another_time(*clocks)):
         _say(mart, versions, settings)
         return True
     if isinstance(increment, Windows):
@@ -146,7 +153,7 @@ def follow(
     if isinstance(increment, Slices):
         return _follow_slices(update, increment, feeds)
     assert increment is not None  # noqa: S101 - for the type checker
-    rows = increment.update(update.stored, feeds, update.before, update.after, mart.columns)
+    rows = increment.update(update.stored, feeds, update.before, update.after, mart.columns, clocks=clocks)
     _write(rows, mart, versions, settings)
     return True
 
@@ -206,7 +213,7 @@ class _Update:
     def moves(self, lookup: Lookup, feed: DataFrame) -> bool:
         """Whether something else is looked up now for some key. Without Spark, if the tables are small."""
         changed = self.feed_here(lookup.table, (lookup.key, *lookup.columns))
-        unfound = " AND ".join(f"{name} IS NULL" for name in lookup.columns)
+        unfound = " AND ".join(f"{name} IS NULL" for name in lookup.columns if name in self.names)
         orphans = aggregated(self.uri, None, [f"count(CASE WHEN {unfound} THEN 1 END)"])
         if changed is None or orphans is None:
             return not moved_keys(feed, lookup).isEmpty()
@@ -285,18 +292,49 @@ def living(spark: SparkSession, name: str, version: int, settings: Settings) -> 
 
 def broken(spark: SparkSession, mart: Mart, versions: Mapping[str, int], settings: Settings) -> list[str]:
     """What does not hold for the stored mart, in words."""
-    by_table: dict[str, list[int]] = defaultdict(list)
-    for number, total in enumerate(mart.totals):
-        by_table[total.table].append(number)
-    own = [*(total.mart for total in mart.totals), bad_counts(mart)]
-    *found, bad_rows = _values(spark, f"{GOLD}.{mart.name}", None, own, settings)
-    wanted: list[Any] = [None] * len(mart.totals)
-    for table, numbers in by_table.items():
-        sources = [mart.totals[number].source for number in numbers]
-        values = _values(spark, table, versions[table], sources, settings)
-        for number, value in zip(numbers, values, strict=True):
-            wanted[number] = value
+    of_two = joined(mart)
+    by_table: dict[str, list[Total]] = defaultdict(list)
+    for total in mart.totals:
+        if total not in of_two:
+            by_table[total.table].append(total)
+    alone = [total for totals in by_table.values() for total in totals]
+    own = [*(total.mart for total in alone), bad_counts(mart)]
+    *mine, bad_rows = _values(spark, f"{GOLD}.{mart.name}", None, own, settings)
+    theirs: list[Any] = []
+    for table, totals in by_table.items():
+        theirs += _values(spark, table, versions[table], [total.source for total in totals], settings)
+    values = dict(zip(alone, zip(mine, theirs, strict=True), strict=True))
+    values |= _joined_values(spark, mart, of_two, versions, settings)
+    found, wanted = zip(*[values[total] for total in mart.totals], strict=True) if values else ((), ())
     return problems(mart, found, wanted, bad_rows)
+
+
+def _joined_values(
+    spark: SparkSession,
+    mart: Mart,
+    totals: Sequence[Total],
+    versions: Mapping[str, int],
+    settings: Settings,
+) -> dict[Total, tuple[Any, Any]]:
+    """Totals of several tables, in the mart and in these: without Spark, if they are small."""
+    if not totals:
+        return {}
+    uris: dict[str, tuple[str, int | None]] = {
+        name.replace(".", "_"): (input_uri(name, settings), version) for name, version in versions.items()
+    }
+    uris["mart"] = settings.table_uri(GOLD, mart.name), None
+    if answer := tables_here(uris, unset=DELETED_AT):
+        with suppress(DeltaError):  # what is in them can be a job for Spark as well
+            return values_of(totals, {name: name for name in uris}, answer)
+    views = {name: f"{mart.name}_{name}_totals" for name in uris}
+    for name, version in versions.items():
+        living(spark, name, version, settings).createOrReplaceTempView(views[name.replace(".", "_")])
+    spark.read.format("delta").load(uris["mart"][0]).createOrReplaceTempView(views["mart"])
+    try:
+        return values_of(totals, views, lambda sql: list(spark.sql(sql).collect()[0]))
+    finally:
+        for view in views.values():
+            spark.catalog.dropTempView(view)
 
 
 def _values(
@@ -313,10 +351,10 @@ def _values(
 
 
 def _clock(
-    spark: SparkSession, increment: Slices, versions: Mapping[str, int], settings: Settings
+    spark: SparkSession, clock: Clock | None, versions: Mapping[str, int], settings: Settings
 ) -> dict[str, Any]:
     """Values of a mart's clock by these versions of its inputs."""
-    reads = increment.clock.reads if increment.clock else {}
+    reads = clock.reads if clock else {}
     found: dict[str, Any] = {}
     for table in sorted({table for table, _ in reads.values()}):
         names = [name for name, (of, _) in reads.items() if of == table]
@@ -350,13 +388,15 @@ def changes_of(
         changed[name] = version
     if isinstance(mart.increment, Sums):
         few = row_count(input_uri(mart.increment.fact, settings)) < FEW_FACTS
-        return None if few else Changes(changed, {})
-    if row_count(settings.table_uri(GOLD, mart.name)) < FEW_ROWS:
+    else:
+        few = row_count(settings.table_uri(GOLD, mart.name)) < FEW_ROWS
+    if few:
         return None
-    if isinstance(mart.increment, Slices):
-        before, after = (_clock(spark, mart.increment, at, settings) for at in (since, versions))
-        return Changes(changed, after) if mart.increment.follows(before, after) else None
-    return Changes(changed, {})
+    clock = mart.increment.clock if isinstance(mart.increment, Sums | Slices) else None
+    before, after = (_clock(spark, clock, at, settings) for at in (since, versions))
+    if isinstance(mart.increment, Slices) and not mart.increment.follows(before, after):
+        return None
+    return Changes(changed, before, after)
 
 
 def _write(

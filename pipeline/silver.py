@@ -265,16 +265,17 @@ def incoming_rows(
     """Raw rows of the batch's files and, when it replays, quarantined rows.
 
     Returns:
-        The columns of ``reader.parse_lines`` with ``_origin``, ``_held_by`` (the run that put a
-        replayed row into quarantine) and ``_held_for`` (its reasons, joined by ``;``), or None when
-        there is nothing to read.
+        The columns of ``reader.parse_lines`` with ``_came_on`` (see ``quality.came_on``), ``_origin``,
+        ``_held_by`` (the run that put a replayed row into quarantine) and ``_held_for`` (its reasons, joined
+        by ``;``), or None when there is nothing to read.
     """
     frames = []
     if batch.loadable:
         names = (*contract.input_columns, *batch.additional)
         bronze = reader.read_files(spark, batch.loadable, names)
         held = {name: F.lit(None).cast("string") for name in ("_held_by", "_held_for")}
-        frames.append(bronze.withColumns({"_origin": F.lit(BRONZE), **held}))
+        came_on = quality.came_on(batch.loadable, batch.ingested_at.date())
+        frames.append(bronze.withColumns({"_came_on": came_on, "_origin": F.lit(BRONZE), **held}))
     if batch.replay_layouts:
         frames += replayed_rows(spark, batch, contract, settings)
     return reduce(lambda left, right: left.unionByName(right), frames) if frames else None
@@ -303,7 +304,8 @@ def replayed_rows(
         # The contract may call a column by another name than when the file was read.
         known = replace(layout, header=with_aliases(layout.header, contract))
         parsed = reader.parse_lines(lines, known, names, (*reader.LINEAGE, "_held_by", "_held_for"))
-        frames.append(parsed.withColumn("_origin", F.lit(QUARANTINE)))
+        came_on = quality.came_on((), batch.ingested_at.date())
+        frames.append(parsed.withColumns({"_came_on": came_on, "_origin": F.lit(QUARANTINE)}))
     return frames
 
 
@@ -336,7 +338,7 @@ def judge(
     )
     passed += ["_operation", "_is_deleted"]
     texts = [_known_text(name, contract).alias(name) for name in (*names, *additional)]
-    trimmed = marked.select(*passed, *texts)
+    trimmed = marked.select(*passed, "_came_on", *texts)
     passed += additional
     clean = trimmed.withColumns(normalised) if normalised else trimmed
     both = clean.withColumn(

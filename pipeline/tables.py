@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -380,6 +380,43 @@ def aggregated(
     except DeltaError:
         return None
     return [column.to_pylist()[0] for column in found.columns]
+
+
+def tables_here(
+    tables: Mapping[str, tuple[str, int | None]], *, unset: str = "", most: int = READ_HERE
+) -> Callable[[str], list[Any]] | None:
+    """Tables for SQL that this process runs, which takes hundredths of a second.
+
+    Args:
+        tables: By name in SQL, the URI and the version; None for the newest.
+        unset: Column that is null in the rows that count, in tables that have it.
+        most: Bytes of files that are still few enough, of all tables together.
+
+    Returns:
+        What gives the one row of a statement; None when these tables are a job for Spark: because of their
+        size, or of what is in them.
+    """
+    builder, size, living = QueryBuilder(), 0, {}
+    try:
+        for name, (uri, version) in tables.items():
+            as_they_are = version is None or rows_are_those_of(uri, version)
+            table = DeltaTable(uri, None if as_they_are else version, storage_options=delta_options(uri))
+            sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes")
+            size += sum(sizes.to_pylist())
+            builder = builder.register(f"all_{name}", table)
+            has_it = any(field.name == unset for field in table.schema().fields)
+            living[name] = f"SELECT * FROM all_{name} WHERE {f'{unset} IS NULL' if has_it else 'true'}"
+    except DeltaError:
+        return None
+    if size > most:
+        return None
+    given = ", ".join(f"{name} AS ({sql})" for name, sql in living.items())
+
+    def answer(sql: str) -> list[Any]:
+        found = pa.table(builder.execute(f"WITH {given} {sql}").read_all())
+        return [column.to_pylist()[0] for column in found.columns]
+
+    return answer
 
 
 def restore_and_fence(uri: str, version: int, writer: str, number: int) -> None:

@@ -28,7 +28,7 @@ from datagen import Manifest, read_manifests
 from pipeline.catalog import catalog_tables, gold_tables, registered_tables
 from pipeline.dedupe import DISPOSITIONS
 from pipeline.gold import MARTS
-from pipeline.gold.expectations import bad_counts, problems
+from pipeline.gold.expectations import bad_counts, problems, values_of
 from pipeline.gold.mart import input_versions, is_current
 from pipeline.history import table_name
 from pipeline.ledger import BRONZE, QUARANTINE, WARNING, Ledger
@@ -295,9 +295,12 @@ def gold_adds_up(lake: Lake) -> Iterator[Check]:
             return
         attach_uri(lake.connection, "gold", mart.name, uri)
     for mart in MARTS:
-        expressions = [total.mart for total in mart.totals] + [bad_counts(mart)]
-        *found, bad = _row(lake, f'SELECT {", ".join(expressions)} FROM gold."{mart.name}"')
-        wanted = [lake.value(f"SELECT {total.source} FROM {_living(total.table)}") for total in mart.totals]
+        relations = {name.replace(".", "_"): _living(name) for name in mart.inputs} | {
+            "mart": f'gold."{mart.name}"'
+        }
+        values = values_of(mart.totals, relations, lambda sql: _row(lake, sql))
+        found, wanted = ([values[total][side] for total in mart.totals] for side in (0, 1))
+        bad = lake.value(f'SELECT {bad_counts(mart)} FROM gold."{mart.name}"')
         wrong = problems(mart, found, wanted, bad)
         keys = ", ".join(f'"{name}"' for name in mart.key)
         many = f'SELECT {keys} FROM gold."{mart.name}" GROUP BY {keys} HAVING count(*) > 1'

@@ -76,10 +76,11 @@ variable "entities" {
 }
 
 variable "gold_marts" {
-  description = "Gold tables, each a folder of the Gold bucket, their columns in order, and the Silver tables that they read. Written by `finlake infra sync` as well."
+  description = "Gold tables, each a folder of the Gold bucket, their columns in order, the Silver tables that they read, and a column that is above zero in the rows that QuickSight shows, if not all. Written by `finlake infra sync` as well."
   type = map(object({
-    inputs  = optional(list(string), [])
-    columns = list(object({ name = string, type = string, pii = optional(string) }))
+    inputs      = optional(list(string), [])
+    columns     = list(object({ name = string, type = string, pii = optional(string) }))
+    shown_where = optional(string)
   }))
 }
 

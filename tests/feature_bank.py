@@ -39,12 +39,18 @@ def customers_history(plan: Plan, batch: int) -> pl.DataFrame:
 
 
 def bank(plan: Plan, batch: int, entities: Sequence[str]) -> duckdb.DuckDBPyConnection:
-    """A connection that knows some entities, and ``customers_history``, as of the end of a batch."""
+    """A connection that knows some entities, and histories of customers and loans, as of the end of a batch.
+
+    Terms of a loan never change here, so its newest version tells as much as all of them.
+    """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     for entity in ENTITIES:
         if entity.name in entities:
             connection.register(entity.name, snapshot(plan, entity, batch).to_arrow())
+    if "loans" in entities:
+        history = "SELECT *, updated_at AS valid_from, false AS is_deleted FROM loans"
+        connection.execute(f"CREATE VIEW loans_history AS {history}")
     connection.register("customers_history", customers_history(plan, batch).to_arrow())
     return connection
 

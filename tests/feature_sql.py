@@ -1,14 +1,14 @@
 """The feature marts by DuckDB, from columns as they stand in Bronze: another engine, other ways.
 
-Views: the five entities, and ``customers_history``. Tests compare Spark's marts with these, and what needs
-features but no Spark takes them from here.
+Views: the five entities, ``customers_history`` and ``loans_history``. Tests compare Spark's marts with
+these, and what needs features but no Spark takes them from here.
 """
 
 from __future__ import annotations
 
 FRAUD_SIGNALS = """
     WITH moves AS (
-        SELECT t.account_id, a.currency, CAST(t.transaction_at AS DATE) AS activity_date,
+        SELECT t.account_id, a.currency, a.opened_date, CAST(t.transaction_at AS DATE) AS activity_date,
             hour(t.transaction_at) AS h,
                t.transaction_type AS kind, t.channel, t.direction, t.counterparty_iban AS other,
                CASE WHEN t.currency = a.currency THEN t.amount END AS amount,
@@ -17,6 +17,8 @@ FRAUD_SIGNALS = """
         FROM transactions t LEFT JOIN accounts a USING (account_id)
     ), days AS (
         SELECT account_id, activity_date, any_value(currency) AS currency, count(*) AS transaction_count,
+               CAST(least(29, greatest(0, coalesce(activity_date - any_value(opened_date), 29))) AS INT)
+                   AS days_open_before,
                coalesce(sum(amount) FILTER (direction = 'credit'), 0) AS credit_amount,
                coalesce(sum(amount) FILTER (direction = 'debit'), 0) AS debit_amount,
                coalesce(sum(amount) FILTER (kind = 'transfer_in'), 0) AS transfer_in_amount,
@@ -66,9 +68,8 @@ FRAUD_SIGNALS = """
                    BETWEEN 9 * transfer_in_amount_7d AND 11 * transfer_in_amount_7d AS is_pass_through,
                small_online_card_count_2d >= 5 AS is_card_testing,
                night_transfer_out_count >= 3 AS is_account_takeover,
-               transaction_count >= 5 AND transaction_count * 29 > 4 * (transaction_count_30d -
-                   transaction_count)
-                   AS is_velocity
+               transaction_count >= 5 AND transaction_count * days_open_before
+                   > 4 * (transaction_count_30d - transaction_count) AS is_velocity
         FROM back b JOIN met USING (account_id, activity_date)
     )
     SELECT *, CAST(date_trunc('month', activity_date) AS DATE) AS activity_month,
@@ -130,8 +131,14 @@ LOAN_DEFAULT_FEATURES = """
         SELECT *, CAST(valid_from AS DATE) AS from_day, coalesce(CAST(valid_to AS DATE), DATE '9999-12-31')
             AS to_day
         FROM customers_history WHERE NOT is_deleted
+    ), terms AS (
+        SELECT h.*, lag(valid_from) OVER time IS NULL AS is_first,
+               coalesce(CAST(lead(valid_from) OVER time AS DATE), DATE '9999-12-31') AS to_day
+        FROM loans_history h WHERE NOT is_deleted WINDOW time AS (PARTITION BY loan_id ORDER BY valid_from)
     ), observed AS (
-        SELECT l.*, observation_date AS day FROM loans l JOIN ends ON observation_date >= start_date
+        SELECT t.*, observation_date AS day FROM terms t JOIN ends ON observation_date >= start_date
+             AND (is_first OR CAST(valid_from AS DATE) <= observation_date) AND to_day > observation_date
+        WHERE loan_id IN (SELECT loan_id FROM loans)
     ), instalments AS (
         SELECT *, due_date + 91 AS defaults_on,
                CASE WHEN amount_paid >= amount_due THEN paid_date END AS settled_on

@@ -49,6 +49,10 @@ SCHEMAS: Mapping[str, Mapping[str, pa.DataType]] = {
         "late_over_90_count": COUNT, "partial_count": COUNT, "missed_count": COUNT, "amount_due": MONEY,
         "amount_paid": MONEY,
     },
+    "gold.fraud_signals": {
+        "account_id": TEXT, "activity_date": DAY, "activity_month": DAY, "currency": TEXT,
+        "credit_amount": MONEY, "debit_amount": MONEY, "signal_count": pa.int32(),
+    },
     "ops.row_counts": {
         "entity": TEXT, "batch": COUNT, "path": TEXT, "origin": TEXT, "read": COUNT, "inserted": COUNT,
         "updated": COUNT, "duplicate": COUNT, "stale": COUNT, "quarantined": COUNT,
@@ -134,6 +138,13 @@ def rows() -> dict[str, list[dict[str, Any]]]:
             | {"currency": CURRENCIES[number % 4 == 0], "total_balance": money() * 10}
             | {"transaction_count_90d": number % 6}
         )
+    found["gold.fraud_signals"] = [
+        {"account_id": f"A{number % 7}", "activity_date": LAST - timedelta(days=number)}
+        | {"activity_month": (LAST - timedelta(days=number)).replace(day=1)}
+        | {"currency": CURRENCIES[number % 4 == 0], "credit_amount": money(), "debit_amount": money()}
+        | {"signal_count": (0, 0, 1, 0, 2)[number % 5]}
+        for number in range(90)
+    ]
     for number, entity in enumerate(("customers", "accounts", "loans")):
         counts = {"inserted": 900, "updated": 50, "duplicate": 30, "stale": 5, "quarantined": 15 + number}
         path = f"s3://bronze/{entity}/{SECRET}.csv"

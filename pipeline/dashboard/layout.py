@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pipeline.dashboard.cubes import Cube, Dimension
+from pipeline.gold.payment_performance import MART as PAYMENT_PERFORMANCE
 
 ChartKind = Literal["flow", "line", "stack", "share", "bars", "curves"]
 
@@ -144,7 +145,7 @@ CUBES: Final = (
             "instalments_partial",
             "instalments_missed",
         ),
-        only="instalment_count",  # the others are due in years to come
+        only=PAYMENT_PERFORMANCE.shown_where,  # the others are due in years to come
     ),
     Cube(
         "rows",

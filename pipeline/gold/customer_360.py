@@ -113,6 +113,13 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
     return joined.fillna(0, subset=counted)
 
 
+_ACCOUNTS = "{accounts} AS a JOIN {customers} AS c ON a.customer_id = c.customer_id"
+_LOANS = "{loans} AS l JOIN {customers} AS c ON l.customer_id = c.customer_id"
+_RECENT = (
+    "{transactions} AS t JOIN {accounts} AS a ON t.account_id = a.account_id "
+    "JOIN {customers} AS c ON a.customer_id = c.customer_id WHERE t.transaction_date > "
+    f"(SELECT max(transaction_date) FROM {{transactions}}) - INTERVAL '{ACTIVITY_DAYS}' DAY"
+)
 MART = Mart(
     "customer_360",
     "Everything about a customer in one row.",
@@ -122,6 +129,31 @@ MART = Mart(
     key=("customer_id",),
     totals=(
         Total("count(*)", "customers", "count(*)"),
+        Total("sum(account_count)", "accounts", "count(*)", _ACCOUNTS),
+        Total(
+            "sum(total_balance)",
+            "accounts",
+            "sum(CASE WHEN a.currency = c.currency AND a.status <> 'closed' THEN a.balance END)",
+            _ACCOUNTS,
+        ),
+        Total("sum(loan_count)", "loans", "count(*)", _LOANS),
+        Total(
+            "sum(outstanding_principal)",
+            "loans",
+            "sum(CASE WHEN l.currency = c.currency THEN l.outstanding_principal END)",
+            _LOANS,
+        ),
+        Total("sum(transaction_count_90d)", "transactions", "count(*)", _RECENT),
+        *[
+            Total(
+                f"sum({flow}_90d)",
+                "transactions",
+                "sum(CASE WHEN t.currency = c.currency AND t.status = 'booked' "
+                f"AND t.direction = '{direction}' THEN t.amount END)",
+                _RECENT,
+            )
+            for flow, direction in (("inflow", "credit"), ("outflow", "debit"))
+        ],
         Total("max(as_of_date)", "transactions", "max(transaction_date)"),
     ),
 )

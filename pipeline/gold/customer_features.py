@@ -246,6 +246,13 @@ def _sum_of(direction: str) -> Column:
     return F.sum(F.when(F.col("direction") == direction, F.col("amount")))
 
 
+_NEWEST = "as_of_date = (SELECT max(as_of_date) FROM {mart})"
+_FLOWS = (
+    "{mart} AS m JOIN {accounts} AS a ON a.customer_id = m.customer_id "
+    "JOIN {transactions} AS t ON t.account_id = a.account_id "
+    f"AND t.transaction_date >= date_trunc('month', m.as_of_date) - INTERVAL '{MONTHS - 1}' MONTH "
+    f"AND t.transaction_date <= m.as_of_date WHERE m.{_NEWEST}"
+)
 MART = Mart(
     "customer_features",
     "What was known of a customer at the end of a month.",
@@ -264,6 +271,17 @@ MART = Mart(
     totals=(
         # Nobody twice on a day: versions of a customer would overlap.
         Total("count(*) - count(DISTINCT concat(customer_id, ' ', as_of_date))", "accounts", "0 * count(*)"),
+        Total("sum(transaction_count_3m)", "transactions", "count(*)", _FLOWS, _NEWEST),
+        *[
+            Total(
+                f"sum({flow}_3m)",
+                "transactions",
+                f"sum(CASE WHEN t.currency = m.currency AND t.direction = '{direction}' THEN t.amount END)",
+                _FLOWS,
+                _NEWEST,
+            )
+            for flow, direction in (("inflow", "credit"), ("outflow", "debit"))
+        ],
     ),
     cluster_by=("as_of_date",),
 )

@@ -21,10 +21,12 @@ many within how many days, are assumptions of this mart and stand at the top of 
   accounts that somebody else has got into (European Payments Council, Payment Threats and Fraud Trends
   Report, on phishing and malware).
 - ``is_velocity``: far more transactions than on the account's own days before (FFIEC, BSA/AML Examination
-  Manual, appendix F, red flags: transfers that show unusual patterns, and sudden changes).
+  Manual, appendix F, red flags: transfers that show unusual patterns, and sudden changes). The mean is over
+  the days on which the account was open, of the 29 before: a new one has had fewer, and on its first day
+  nothing is usual yet. Days from before the data begins count as days without transactions.
 
 Money is added up as whole cents.
-Sources: silver.transactions, silver.accounts (for the currency).
+Sources: silver.transactions, silver.accounts (for the currency and the day on which it was opened).
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ COLUMNS = (
     TableColumn("night_transfer_out_amount", "decimal(28,2)", "Their sum, in currency, positive."),
     TableColumn("transaction_count_7d", "bigint", "Transactions of the 7 days to activity_date."),
     TableColumn("transaction_count_30d", "bigint", "Transactions of the 30 days to activity_date."),
+    TableColumn("days_open_before", "int", "Days of the 29 before on which the account was open."),
     TableColumn("near_threshold_cash_count_10d", "bigint", "near_threshold_cash_count of 10 days."),
     TableColumn("sender_count_3d", "bigint", "Different senders of transfers in 3 days."),
     TableColumn("receiver_count_3d", "bigint", "Different receivers of transfers in 3 days."),
@@ -100,7 +103,7 @@ COLUMNS = (
     TableColumn(
         "is_velocity",
         "boolean",
-        f"At least {BURST} transactions, and over {TIMES_USUAL} times the daily mean of the 29 days before.",
+        f"At least {BURST} transactions, and over {TIMES_USUAL} times the daily mean of days_open_before.",
     ),
     TableColumn("signal_count", "int", "How many of the signs are there."),
 )
@@ -126,7 +129,7 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
     Rows move once, to where their account is; aggregation, windows and the join with accounts all find them
     there.
     """
-    own = silver["accounts"].select("account_id", F.col("currency").alias("own_currency"))
+    own = silver["accounts"].select("account_id", F.col("currency").alias("own_currency"), "opened_date")
     moves = (
         silver["transactions"]
         .select(
@@ -146,10 +149,17 @@ def build(silver: dict[str, DataFrame]) -> DataFrame:
             "cents", F.when(F.col("paid_currency") == F.col("own_currency"), minor_units(F.col("amount")))
         )
     )
-    by_day = moves.groupBy("account_id", "activity_date", F.col("own_currency").alias("currency")).agg(
-        *_of_the_day()
+    by_day = moves.groupBy(
+        "account_id", "activity_date", F.col("own_currency").alias("currency"), "opened_date"
+    ).agg(*_of_the_day())
+    # Of an account that nobody knows, all days count.
+    open_before = F.coalesce(F.datediff("activity_date", "opened_date"), F.lit(LOOKS_BACK))
+    by_day = by_day.withColumns(
+        {
+            "activity_month": F.trunc("activity_date", "month"),
+            "days_open_before": F.least(F.greatest(open_before, F.lit(0)), F.lit(LOOKS_BACK)),
+        }
     )
-    by_day = by_day.withColumn("activity_month", F.trunc("activity_date", "month"))
     return _signals(by_day.withColumns(_looking_back())).select(
         *[
             from_minor_units(F.col(column.name)).alias(column.name) if column.type == MONEY else column.name
@@ -222,7 +232,7 @@ def _signals(days: DataFrame) -> DataFrame:
         "is_card_testing": col("small_online_card_count_2d") >= TRIALS,
         "is_account_takeover": col("night_transfer_out_count") >= NIGHT_TRANSFERS,
         "is_velocity": (col("transaction_count") >= BURST)
-        & (29 * col("transaction_count") > TIMES_USUAL * before),
+        & (col("days_open_before") * col("transaction_count") > TIMES_USUAL * before),
     }
     signed = days.withColumns(found)
     count = F.lit(0)
@@ -239,6 +249,11 @@ def _count(condition: Column) -> Column:
     return F.count(F.when(condition, 1))
 
 
+# Of the newest month, which changes most: all of them would take as long as to build the mart.
+_NEWEST = (
+    "{transactions} AS t JOIN {accounts} AS a ON t.account_id = a.account_id WHERE t.transaction_date >= "
+    "(SELECT date_trunc('month', max(transaction_date)) FROM {transactions})"
+)
 MART = Mart(
     "fraud_signals",
     "Signs of fraud and money laundering, by account and day.",
@@ -254,11 +269,31 @@ MART = Mart(
         fact_day="transaction_date",
         reads=READS,
         looks_back=LOOKS_BACK,
-        lookup=Lookup("accounts", "account_id", ("currency",)),
+        lookup=Lookup("accounts", "account_id", ("currency", "opened_date")),
     ),
     totals=(
         Total("sum(transaction_count)", "transactions", "count(*)"),
         Total("max(activity_date)", "transactions", "max(transaction_date)"),
+        *[
+            Total(
+                f"sum({direction}_amount)",
+                "transactions",
+                f"sum(CASE WHEN t.currency = a.currency AND t.direction = '{direction}' THEN t.amount END)",
+                _NEWEST,
+                "activity_month = (SELECT max(activity_month) FROM {mart})",
+            )
+            for direction in ("credit", "debit")
+        ],
+        *[
+            Total(
+                f"sum({way}_amount)",
+                "transactions",
+                f"sum(CASE WHEN t.currency = a.currency AND t.transaction_type = '{way}' THEN t.amount END)",
+                _NEWEST,
+                "activity_month = (SELECT max(activity_month) FROM {mart})",
+            )
+            for way in ("transfer_in", "transfer_out")
+        ],
     ),
     # New rows reach this month and perhaps the next one; the mart has as many rows as there are account days.
     partition_by=("activity_month",),

@@ -4,7 +4,8 @@ Three ways, all exact:
 
 - **Sums**: each row of a fact table adds to one row of the mart. What a changed row added before is taken
   away, what it adds now is put on. This is the counting algorithm of Gupta, Mumick and Subrahmanian
-  (Maintaining Views Incrementally, SIGMOD 1993). Money is added up in whole minor units.
+  (Maintaining Views Incrementally, SIGMOD 1993). Money is added up in whole minor units. Where the present
+  matters as well, so do rows that have not changed, and for which it has come or gone.
 - **Slices**: what the mart says of a key, such as an account, depends on the rows of that key alone. So the
   keys of changed rows are computed anew, and the others kept.
 - **Windows**: what the mart says of a key on a day depends on the key's rows of that day and of some days
@@ -50,7 +51,8 @@ class Lookup:
     Attributes:
         table: Its name.
         key: Its key, which the fact table has under the same name.
-        columns: Columns that are looked up, of the mart's grain; null for a row that finds nothing.
+        columns: Columns that are looked up; null for a row that finds nothing. The mart has one of them at
+            least, under the same name.
     """
 
     table: str
@@ -71,6 +73,9 @@ class Sums:
         derived: Columns computed from the sums.
         lookup: Where further columns come from, if any.
         where: Which rows count.
+        clock: What measures and derived columns know besides, under the names that it has there; None for
+            nothing.
+        turned: Two periods of the clock -> the rows of the fact table that do not add the same in both.
     """
 
     fact: str
@@ -81,11 +86,18 @@ class Sums:
     derived: Columns = dict
     lookup: Lookup | None = None
     where: Callable[[], Column] | None = None
+    clock: Clock | None = None
+    turned: Callable[[Any, Any], Column] | None = None
 
     def build(self, tables: Mapping[str, DataFrame], columns: Sequence[TableColumn]) -> DataFrame:
         """The whole mart, from all rows."""
+        now = self.clock.row(tables) if self.clock else None
         rows = self._joined(tables[self.fact].select(*self.reads), tables.__getitem__)
-        return self._finished(self._sums(rows, columns), columns)
+        return self._finished(self._sums(_at(rows, now), columns), columns, now)
+
+    def is_another_time(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+        """Whether rows that have not changed may add something else, by the clock's values then and now."""
+        return self.clock is not None and bool(self.clock.period(before) != self.clock.period(after))
 
     def update(
         self,
@@ -94,6 +106,8 @@ class Sums:
         before: Table,
         after: Table,
         columns: Sequence[TableColumn],
+        *,
+        clocks: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
     ) -> DataFrame:
         """The mart after its inputs have changed, as one statement.
 
@@ -104,20 +118,28 @@ class Sums:
             before: Gives an input as it was when the mart was built.
             after: Gives an input as it is.
             columns: The mart's columns.
+            clocks: Values of the clock when the mart was built, and now.
         """
         parts = []
         changed = None
+        was, now = (self.clock.known(values, stored) if self.clock else None for values in clocks)
         if self.lookup and self.lookup.table in feeds:
             changed = F.broadcast(moved_keys(feeds[self.lookup.table], self.lookup))
         if self.fact in feeds:
             fed = _weighted(_living(feeds[self.fact])).select(*self.reads, WEIGHT)
             if self.lookup and changed is not None:
                 fed = fed.join(changed, self.lookup.key, "left_anti")
-            parts.append(self._joined(fed, after))
+            parts.append(_at(self._joined(fed, after), now))
         if self.lookup and changed is not None:
-            for table, weight in ((before, -1), (after, 1)):
+            for table, time, weight in ((before, was, -1), (after, now, 1)):
                 moved = table(self.fact).select(*self.reads).join(changed, self.lookup.key, "left_semi")
-                parts.append(self._joined(moved.withColumn(WEIGHT, F.lit(weight)), table))
+                parts.append(_at(self._joined(moved.withColumn(WEIGHT, F.lit(weight)), table), time))
+        if self.clock and self.turned and self.is_another_time(*clocks):
+            turned = before(self.fact).where(self.turned(*map(self.clock.period, clocks))).select(*self.reads)
+            if self.lookup and changed is not None:
+                turned = turned.join(changed, self.lookup.key, "left_anti")
+            for time, weight in ((was, -1), (now, 1)):
+                parts.append(_at(self._joined(turned.withColumn(WEIGHT, F.lit(weight)), after), time))
         if not parts:
             return stored
         change = reduce(lambda left, right: left.unionByName(right), parts)
@@ -125,7 +147,7 @@ class Sums:
         whole = [_whole(F.col(name), name, columns).alias(name) for name in self.measures()]
         state = stored.select(*self.keys(), *whole).unionByName(self._sums(change, columns).select(*names))
         summed = state.groupBy(*self.keys()).agg(*[F.try_sum(name).alias(name) for name in self.measures()])
-        return self._finished(summed, columns)
+        return self._finished(summed, columns, now)
 
     def _joined(self, rows: DataFrame, table: Table) -> DataFrame:
         if self.lookup is None:
@@ -145,10 +167,10 @@ class Sums:
         keyed = [column.alias(name) for name, column in self.keys().items()]
         return chosen.groupBy(*keyed).agg(*sums)
 
-    def _finished(self, sums: DataFrame, columns: Sequence[TableColumn]) -> DataFrame:
+    def _finished(self, sums: DataFrame, columns: Sequence[TableColumn], now: DataFrame | None) -> DataFrame:
         money = {name: _as_stored(F.col(name), name, columns) for name in self.measures()}
         is_there = reduce(or_, (F.coalesce(name, F.lit(1)) != 0 for name in self.counted))
-        plain = sums.where(is_there).withColumns(money)
+        plain = _at(sums.where(is_there).withColumns(money), now)
         return plain.withColumns(dict(self.derived())) if self.derived() else plain
 
 
@@ -190,6 +212,8 @@ class Slices:
         clock: What all rows depend on besides; None for nothing. When its period changes, all is built anew.
         seen: Input, its rows and the clock's period -> the rows, as far as the mart can know them by then;
             ``reads`` are columns of these. What it cannot see changes nothing.
+        matters: Input, changed rows that can be seen (``reads``), inputs as they are, and the clock's period
+            -> those rows that can change something, where that takes a look at other rows; None for all.
     """
 
     key: str
@@ -198,6 +222,7 @@ class Slices:
     build: Callable[[dict[str, DataFrame], DataFrame], DataFrame] | None = None
     clock: Clock | None = None
     seen: Callable[[str, DataFrame, Any], DataFrame] | None = None
+    matters: Callable[[str, DataFrame, Table, Any], DataFrame] | None = None
 
     def follows(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
         """Whether the mart can follow when the clock's values were these and are those."""
@@ -216,7 +241,9 @@ class Slices:
         for name, feed in feeds.items():
             rows = _living(feed)
             visible = self.seen(name, rows, period) if self.seen else rows
-            changed.append(self._keys(name, net_changes(visible, self.reads[name]), after))
+            net = net_changes(visible, self.reads[name])
+            rows = self.matters(name, net, after, period) if self.matters else net
+            changed.append(self._keys(name, rows, after))
         return reduce(lambda left, right: left.union(right), changed).distinct()
 
     def keys_here(self, changes: Mapping[str, pl.DataFrame]) -> list[str]:
@@ -404,6 +431,11 @@ class Windows:
         kept = old.where(~F.coalesce(is_reached, F.lit(False)))
         anew = built.select(*names).join(ranges, self.key).where(is_reached)
         return kept.select(*names).unionByName(anew.select(*names))
+
+
+def _at(rows: DataFrame, clock: DataFrame | None) -> DataFrame:
+    """Rows with the clock's values beside each."""
+    return rows if clock is None else rows.crossJoin(clock)
 
 
 def net_changes(feed: DataFrame, columns: Sequence[str]) -> DataFrame:

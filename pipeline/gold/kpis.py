@@ -51,6 +51,7 @@ _DAILY = ("transaction_date", "branch_code", "channel", "transaction_type", "cur
 _PORTFOLIO = ("product", "branch_code", "currency")
 _VINTAGES = ("vintage", "product", "currency", "months_on_book")
 _PAYMENTS = ("due_month", "product", "branch_code", "currency")
+_SIGNALS = ("activity_month", "activity_date", "currency")
 _CUSTOMERS = ("country", "segment", "kyc_status", "credit_band", "currency")
 _ROWS = ("entity", "origin")
 _REASONS = ("entity", "reason", "origin", "level")
@@ -416,6 +417,47 @@ KPIS: Final[tuple[Kpi, ...]] = (
         _PAYMENTS,
         "credit risk",
         "Instalments of which nothing has been paid.",
+    ),
+    # --- signs of fraud and money laundering ---
+    Kpi(
+        "fraud_alerts",
+        "Alerts",
+        "gold.fraud_signals",
+        "count(CASE WHEN signal_count > 0 THEN 1 END)",
+        "count",
+        _SIGNALS,
+        "financial crime",
+        "Days of accounts with at least one sign: reasons to look, not verdicts.",
+    ),
+    Kpi(
+        "fraud_alert_rate",
+        "Alert rate",
+        "gold.fraud_signals",
+        "CAST(count(CASE WHEN signal_count > 0 THEN 1 END) AS DOUBLE) / nullif(count(*), 0)",
+        "fraction",
+        _SIGNALS,
+        "financial crime",
+        "Alerts over all days of accounts with a transaction.",
+    ),
+    Kpi(
+        "fraud_alerts_of_several_signs",
+        "Alerts of several signs",
+        "gold.fraud_signals",
+        "count(CASE WHEN signal_count > 1 THEN 1 END)",
+        "count",
+        _SIGNALS,
+        "financial crime",
+        "Alerts for which more than one sign speaks, to be looked at first.",
+    ),
+    Kpi(
+        "flagged_amount",
+        "Amount flagged",
+        "gold.fraud_signals",
+        "sum(CASE WHEN signal_count > 0 THEN credit_amount + debit_amount ELSE 0 END)",
+        "money",
+        _SIGNALS,
+        "financial crime",
+        "Credits and debits of any status on days with an alert, in the accounts' own currency.",
     ),
     # --- the data itself ---
     Kpi(

@@ -14,11 +14,13 @@ version in loans and payments.
 
 Point in time: no feature knows what came after ``observation_date``. An instalment counts as paid only from
 its paid_date on; an amount that is paid twice over time is known with its last date alone, so before it
-counts as unpaid. Terms of a loan never change. Its status and outstanding principal, which Silver knows as
-of today, are not
-used: the principal follows from the instalments paid by then. The customer is the version in
-silver.customers_history that held at the end of that day; where the bank knew none, its columns are null.
-Sources: silver.loans, silver.payments, silver.customers_history.
+counts as unpaid. Terms of a loan (product, borrower, principal, rate, term, collateral ...) are those of the
+version in silver.loans_history that held at the end of that day: to restate them later changes nothing. Of
+days before the first version that the lake knows, that one counts, for a loan that was loaded years after it
+began had terms before. Status and outstanding principal are not used: the principal follows from the
+instalments paid by then. The customer is the version in silver.customers_history that held at the end of
+that day; where the bank knew none, its columns are null.
+Sources: silver.loans (which there are), silver.loans_history, silver.payments, silver.customers_history.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.gold.customer_features import OF_CUSTOMER, held_at_end_of, known_versions
-from pipeline.gold.increments import Clock, Slices
+from pipeline.gold.increments import Clock, Slices, Table
 from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
@@ -115,7 +118,8 @@ TERMS = (
     "monthly_installment",
 )
 READS = {
-    "loans": TERMS,
+    "loans": ("loan_id",),
+    "loans_history": (*TERMS, "valid_from"),
     "payments": ("loan_id", "due_date", "paid_date", "amount_due", "amount_paid", "principal_due"),
     "customers_history": (*OF_CUSTOMER, "credit_band"),
 }
@@ -129,11 +133,30 @@ def seen(name: str, rows: DataFrame, last: date | None) -> DataFrame:
     if name == "customers_history":
         return known_versions(rows, end)
     if name == "loans":
-        return rows.where(F.col("start_date") <= end)
+        return rows
+    if name == "loans_history":
+        return rows.where("NOT is_deleted")
     is_paid = F.col("paid_date") <= end
     return rows.where((F.col("due_date") <= end) | is_paid).withColumns(
         {column: F.when(is_paid, F.col(column)) for column in ("paid_date", "amount_paid")}
     )
+
+
+def matters(name: str, rows: DataFrame, after: Table, last: date | None) -> DataFrame:
+    """Changed rows without those of loans that begin later, and without later versions of known terms."""
+    if not name.startswith("loans"):
+        return rows
+    end = F.lit(last).cast("date")
+    versions = after("loans_history").where("NOT is_deleted")
+    has_begun = F.col("start_date") <= end
+    begun = versions.where(has_begun).select("loan_id")
+    if name == "loans":
+        return rows.join(begun, "loan_id", "left_semi")
+    is_known = F.col("valid_from") < F.date_add(end, 1).cast("timestamp")
+    # The first version counts even if it is a later one.
+    first = rows.where(~is_known).join(versions.where(is_known).select("loan_id"), "loan_id", "left_anti")
+    others = first.where(~has_begun).join(begun, "loan_id", "left_semi")
+    return rows.where(is_known).unionByName(first.where(has_begun)).unionByName(others)
 
 
 def build(silver: dict[str, DataFrame]) -> DataFrame:
@@ -145,37 +168,60 @@ def build_by(silver: dict[str, DataFrame], clock: DataFrame) -> DataFrame:
     """The mart of some loans or all; ``clock`` is one row with the newest days of loans and payments."""
     observed = _observations(silver, clock)
     payments = silver["payments"].select(*READS["payments"])
-    paid = observed.join(payments, "loan_id", "left").groupBy(*KEY).agg(*_of_payments())
+    paid = observed.select(*KEY, "clock").join(payments, "loan_id", "left").groupBy(*KEY).agg(*_of_payments())
     customers = (
         silver["customers_history"]
         .where("NOT is_deleted")
         .select(*READS["customers_history"])
         .withColumnRenamed("currency", "customer_currency")
     )
-    spine = observed.join(silver["loans"].select("loan_id", "customer_id"), "loan_id")
-    of_customer = spine.join(customers, "customer_id").where(held_at_end_of("observation_date"))
-    terms = silver["loans"].select(*TERMS)
-    performing = paid.where("NOT was_in_default").join(terms, "loan_id")
-    known = performing.join(of_customer.drop("customer_id", "clock"), list(KEY), "left")
+    of_customer = (
+        observed.select(*KEY, "customer_id")
+        .join(customers, "customer_id")
+        .where(held_at_end_of("observation_date"))
+    )
+    performing = paid.where("NOT was_in_default").join(observed.select(*TERMS, KEY[1]), list(KEY))
+    known = performing.join(of_customer.drop("customer_id"), list(KEY), "left")
     return _features(known).where("outstanding_principal > 0").select(*[column.name for column in COLUMNS])
 
 
 def _observations(silver: dict[str, DataFrame], clock: DataFrame) -> DataFrame:
-    """Loans and the quarter's ends from payout to the data's clock."""
+    """Loans and the quarter's ends from payout to the data's clock, with the terms that held then."""
     newest = clock.select(F.greatest("newest_loan", "newest_payment").alias("clock"))
     quarters = F.explode(
         F.expr("sequence(trunc(start_date, 'quarter'), trunc(clock, 'quarter'), interval 3 months)")
     )
+    next_day = F.date_add("observation_date", 1).cast("timestamp")
+    has_begun = F.col("held_from").isNull() | (F.col("held_from") < next_day)
+    has_not_ended = F.col("held_to").isNull() | (F.col("held_to") >= next_day)
     return (
-        silver["loans"]
-        .select("loan_id", "start_date")
+        _terms(silver)
         .crossJoin(F.broadcast(newest))
         .where("start_date <= clock")
-        .select("loan_id", "start_date", "clock", quarters.alias("quarter"))
+        .select(*TERMS, "held_from", "held_to", "clock", quarters.alias("quarter"))
         .withColumn("observation_date", F.date_sub(F.add_months("quarter", 3), 1))
         .where("observation_date BETWEEN start_date AND clock")
-        .select("loan_id", "clock", "observation_date")
+        .where(has_begun & has_not_ended)
+        .select(*TERMS, "clock", "observation_date")
     )
+
+
+def _terms(silver: dict[str, DataFrame]) -> DataFrame:
+    """Terms of loans and when they held; ``held_from`` of the first and ``held_to`` of the last are null."""
+    in_time = Window.partitionBy("loan_id").orderBy("valid_from")
+    terms = F.struct(*TERMS)
+    # Most versions of a loan differ in what is owed alone.
+    changed = (
+        silver["loans_history"]
+        .where("NOT is_deleted")
+        .select(*TERMS, "valid_from", F.lag(terms).over(in_time).alias("before"))
+        .where(~F.col("before").eqNullSafe(terms))
+    )
+    held_from = F.when(F.col("before").isNotNull(), F.col("valid_from"))
+    held = changed.select(
+        *TERMS, held_from.alias("held_from"), F.lead("valid_from").over(in_time).alias("held_to")
+    )
+    return held.join(silver["loans"].select("loan_id"), "loan_id", "left_semi")
 
 
 def _of_payments() -> list[Column]:
@@ -248,24 +294,44 @@ def _months(first: str, last: str) -> Column:
     return months - F.when(F.dayofmonth(last) < F.dayofmonth(first), 1).otherwise(0)
 
 
+_NEWEST = "observation_date = (SELECT max(observation_date) FROM {mart})"
+_INSTALMENTS = f"{{mart}} AS m JOIN {{payments}} AS p ON p.loan_id = m.loan_id WHERE m.{_NEWEST}"
+_KNOWN = "coalesce(p.paid_date <= m.observation_date, false)"
+_IN_FULL = f"({_KNOWN} AND p.amount_paid >= p.amount_due)"
 MART = Mart(
     "loan_default_features",
     "What was known of a performing loan at the end of a quarter, and whether it defaulted within a year.",
-    ("loans", "payments", "customers_history"),
+    ("loans", "loans_history", "payments", "customers_history"),
     COLUMNS,
     build,
     key=KEY,
     increment=Slices(
         "loan_id",
         READS,
-        via={"customers_history": ("loans", "customer_id")},
+        via={"customers_history": ("loans_history", "customer_id")},
         build=build_by,
         clock=CLOCK,
         seen=seen,
+        matters=matters,
     ),
     totals=(
         # No loan twice on a day: versions of its borrower would overlap.
         Total("count(*) - count(DISTINCT concat(loan_id, ' ', observation_date))", "loans", "0 * count(*)"),
+        Total(
+            "sum(principal - outstanding_principal)",
+            "payments",
+            f"sum(CASE WHEN {_IN_FULL} THEN p.principal_due END)",
+            _INSTALMENTS,
+            _NEWEST,
+        ),
+        Total(
+            "sum(overdue_amount)",
+            "payments",
+            f"sum(CASE WHEN p.due_date < m.observation_date AND NOT {_IN_FULL} "
+            f"THEN p.amount_due - CASE WHEN {_KNOWN} THEN p.amount_paid ELSE 0 END END)",
+            _INSTALMENTS,
+            _NEWEST,
+        ),
         Total(f"count(CASE WHEN days_past_due > {DEFAULT_AFTER_DAYS} THEN 1 END)", "loans", "0 * count(*)"),
     ),
     cluster_by=("observation_date",),

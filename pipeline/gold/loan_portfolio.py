@@ -112,6 +112,14 @@ def _exposure_where(condition: Column) -> Column:
     return F.coalesce(F.sum(F.when(condition, F.col("outstanding_principal"))), F.lit(0))
 
 
+FRESH = Total(
+    "max(as_of_date)",
+    "payments",
+    "CAST(max(CASE WHEN m.n > 0 THEN v.updated_at END) AS date)",
+    "(SELECT updated_at FROM {loans} UNION ALL SELECT updated_at FROM {payments}) AS v "
+    "CROSS JOIN (SELECT count(*) AS n FROM {mart}) AS m",
+)
+"""A mart that has rows is as new as loans and payments are."""
 _OWED = f"status IN ({', '.join(repr(status) for status in WITH_EXPOSURE)})"
 MART = Mart(
     "loan_portfolio",
@@ -121,6 +129,7 @@ MART = Mart(
     build,
     key=("product", "branch_code", "currency"),
     totals=(
+        FRESH,
         Total("sum(loan_count)", "loans", f"count(CASE WHEN {_OWED} THEN 1 END)"),
         Total("sum(exposure)", "loans", f"sum(CASE WHEN {_OWED} THEN outstanding_principal END)"),
         *[

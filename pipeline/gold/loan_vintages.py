@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from pipeline.gold.loan_portfolio import NON_PERFORMING_AFTER_DAYS, RISKIER_AFTER_DAYS, newest_day
+from pipeline.gold.loan_portfolio import FRESH, NON_PERFORMING_AFTER_DAYS, RISKIER_AFTER_DAYS, newest_day
 from pipeline.gold.mart import Mart, Total
 from pipeline.tables import TableColumn
 
@@ -109,6 +109,7 @@ MART = Mart(
     build,
     key=KEY,
     totals=(
+        FRESH,
         Total("sum(CASE WHEN months_on_book = 0 THEN loan_count END)", "loans", "count(*)"),
         Total("sum(CASE WHEN months_on_book = 0 THEN originated_amount END)", "loans", "sum(principal)"),
     ),

@@ -34,12 +34,19 @@ class Total:
     Attributes:
         mart: SQL aggregate over the mart's rows.
         table: The input.
-        source: SQL aggregate over the input's rows. Spark and DuckDB run both aggregates.
+        source: SQL aggregate over the input's rows.
+        rows: What follows FROM, where rows of the input alone do not tell: ``{name}`` stands for an input
+            called so (of one that is a mart, after ``gold_``), ``{mart}`` for the mart.
+        where: Condition on the mart's rows, if not all count; ``{mart}`` as well.
+
+    Spark, DuckDB and DataFusion run all of it.
     """
 
     mart: str
     table: str
     source: str
+    rows: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Mart:
         partition_by: Columns that its folders are divided by.
         cluster_by: Columns that maintenance orders its rows by.
         is_large: Whether it has about as many rows as its inputs, so that one file would be too much.
+        shown_where: Column that is above zero in the rows that dashboards show; the others are about what is
+            yet to come. None when all are shown.
     """
 
     name: str
@@ -71,6 +80,7 @@ class Mart:
     partition_by: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()
     is_large: bool = False
+    shown_where: str | None = None
 
     @property
     def definition(self) -> str:

@@ -25,8 +25,9 @@ would; what changes cannot be seen in it yet, such as this month's transactions 
 leaves it as it is. The others are built anew: `customer_360`, `loan_portfolio` and `loan_vintages` say how
 things stand on the newest day in Silver, which moves on with each load. So is one that is as quick to build
 as to follow: below 50,000 rows, of sums over fewer than 700,000 rows, or when changes reach much of it. After
-each build, totals are compared with those of Silver, to the cent, as are the newest days of transactions, and
-counts must not be negative: a mart that does not add up is put back as it was, and the run fails.
+each build, totals are compared with those of Silver, to the cent (of features and signals, those of the
+newest period), as are the newest days, and counts must not be negative: a mart that does not
+add up is put back as it was, and the run fails.
 
 ```bash
 finlake run --layer gold --full-refresh
@@ -78,6 +79,8 @@ def _mart(mart: Mart) -> Iterator[str]:
     yield text
     yield ""
     way = WAYS.get(type(mart.increment), "is built anew when an input has changed")
+    if isinstance(mart.increment, Sums) and mart.increment.clock:
+        way += "; and so for rows that have not changed, but for which the present has come"
     yield f"Reads {', '.join(mart.inputs)}. When they change, it {way}."
     yield ""
     yield "| column | type | meaning | PII |"

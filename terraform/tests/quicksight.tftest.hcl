@@ -24,6 +24,10 @@ variables {
       { name = "currency", type = "string" },
       { name = "segment", type = "string" },
     ] }
+    payment_performance = {
+      shown_where = "instalment_count"
+      columns     = [{ name = "due_month", type = "date" }, { name = "instalment_count", type = "bigint" }]
+    }
     loan_vintages = { columns = [
       { name = "vintage", type = "date" },
       { name = "months_on_book", type = "int" },
@@ -53,6 +57,13 @@ run "personal_data_is_not_imported" {
       "customer_id STRING", "total_balance DECIMAL", "as_of_date DATETIME", "currency STRING", "segment STRING",
     ]
     error_message = "A dataset must have all columns but those with personal data, in their order."
+  }
+
+  assert {
+    condition = { for mart, set in aws_quicksight_data_set.mart : mart => [
+      for table in set.logical_table_map : one(one(table.data_transforms).filter_operation).condition_expression
+    ] } == { customer_360 = [], loan_vintages = [], payment_performance = ["{instalment_count} > 0"] }
+    error_message = "Only rows that are shown may be imported."
   }
 
   assert {

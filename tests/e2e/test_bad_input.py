@@ -221,10 +221,17 @@ CASES = (
          inserted=1, quarantined=5,
          reasons={"malformed_number:annual_income": 2, "malformed_number:credit_score": 2,
                   "too_small:credit_score": 1}),
-    good("far-away-years.csv",
+    Case("far-away-years.csv",
          text([NEW.next(date_of_birth="0001-01-01", onboarding_date="9999-12-31",
                         updated_at="9999-12-31T23:59:59.999999Z"),
-               NEW.next(date_of_birth="1582-10-10", updated_at="0001-01-01T00:00:00Z")])),
+               NEW.next(date_of_birth="0001-01-01", updated_at="2026-01-06T23:59:59.999999Z"),
+               NEW.next(date_of_birth="1582-10-10", updated_at="0001-01-01T00:00:00Z")]).encode(),
+         inserted=2, quarantined=1, reasons={"in_future:onboarding_date": 1, "in_future:updated_at": 1}),
+    Case("clocks-ahead.csv",
+         text([NEW.next(updated_at="2026-01-06T23:59:59Z"), NEW.next(updated_at="2026-01-07T00:00:00Z"),
+               NEW.next(onboarding_date="2026-01-06"), NEW.next(onboarding_date="2026-01-07")]).encode(),
+         inserted=2, quarantined=2,
+         reasons={"in_future:updated_at": 1, "in_future:onboarding_date": 1}),
     *(good(name, text([NEW.next()]), rows=1) for name in ODD_NAMES),
     good("formula-injection.csv",
          text([NEW.next(first_name="=1+1", last_name="@SUM(1)", city="-2+3"),
@@ -399,7 +406,7 @@ def test_far_away_years_are_stored_as_they_were_written(outcome: Outcome):
     )
     rows = outcome.lake.frame("silver", "customers", sql).rows()
     assert rows == [
-        ("0001-01-01", "9999-12-31", "9999-12-31 23:59:59.999999+00"),
+        ("0001-01-01", "2020-02-29", "2026-01-06 23:59:59.999999+00"),
         ("1582-10-10", "2020-02-29", "0001-01-01 00:00:00+00"),
     ]
 

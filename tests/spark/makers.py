@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts import load_contract
+from pipeline import quality
 from pipeline.silver import judge
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ VALID: dict[str, dict[str, str]] = {
         "updated_at": "2024-01-01T10:00:00Z",
     },
 }
+CAME_ON = "2024-06-01"
+"""Day on which a file of these rows may come: none of them is from later."""
 PARENT_KEYS = {"accounts": "C1", "loans": "C1", "payments": "L1", "transactions": "A1"}
 
 
@@ -138,9 +142,16 @@ def put(lake: Settings, entity: str, name: str, content: Iterable[Mapping[str, s
 
 
 def judged(
-    spark: SparkSession, entity: str, rows: Iterable[Mapping[str, str | None]], problem: str | None = None
+    spark: SparkSession,
+    entity: str,
+    rows: Iterable[Mapping[str, str | None]],
+    problem: str | None = None,
+    came_on: str = CAME_ON,
 ) -> DataFrame:
-    """What the engine makes of rows: typed columns, reasons and hash, with the row's position as line."""
+    """What the engine makes of rows: typed columns, reasons and hash, with the row's position as line.
+
+    ``came_on`` is the day of the folder in which their file lies.
+    """
     contract = load_contract(entity)
     names = contract.input_columns
     schema = ", ".join(f"`{name}` string" for name in names)
@@ -163,7 +174,8 @@ def judged(
         )
         for line, found in enumerate(rows)
     ]
-    frame = spark.createDataFrame(values, schema).coalesce(1)
+    day = quality.came_on([f"file:///bronze/{entity}/ingest_date={came_on}/f.csv"], date.max)
+    frame = spark.createDataFrame(values, schema).coalesce(1).withColumn("_came_on", day)
     parents = {
         column.name: spark.createDataFrame([(PARENT_KEYS[entity],)], "_parent_key string")
         for column in contract.parents

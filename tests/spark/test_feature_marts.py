@@ -28,14 +28,14 @@ UNPAID = {"amount_paid": "0.00", "paid_date": "", "status": "missed"}
 
 
 def with_history(tables):
-    """Silver with a history in which customers have had one version, from its updated_at on."""
+    """Silver with histories in which customers and loans have had one version, from its updated_at on."""
     columns = {
         "valid_from": F.col("updated_at"),
         "valid_to": F.lit(None).cast("timestamp"),
         "is_current": F.lit(True),
         "is_deleted": F.lit(False),
     }
-    return tables | {"customers_history": tables["customers"].withColumns(columns)}
+    return tables | {f"{name}_history": tables[name].withColumns(columns) for name in ("customers", "loans")}
 
 
 def build(silver, name):
@@ -173,6 +173,7 @@ def as_known_on(silver, cut):
         "customers_history": silver["customers_history"]
         .where(F.to_date("valid_from") <= end)
         .withColumn("valid_to", F.when(F.to_date("valid_to") <= end, F.col("valid_to"))),
+        "loans_history": silver["loans_history"].where(F.to_date("valid_from") <= end),
     }
 
 
@@ -187,9 +188,12 @@ def as_known_on(silver, cut):
 def test_features_know_nothing_of_what_came_later(generated, name, cut):
     key, day = KEYS[name]
     label = "default_within_12_months"
-    versions = later_versions(generated["customers_history"])
-    whole = build(generated | {"customers_history": versions}, name).drop(label)
-    known = build(as_known_on(generated | {"customers_history": versions}, cut), name).drop(label)
+    silver = generated | {
+        "customers_history": later_versions(generated["customers_history"]),
+        "loans_history": restated(generated["loans_history"]),
+    }
+    whole = build(silver, name).drop(label)
+    known = build(as_known_on(silver, cut), name).drop(label)
     before = whole.where(F.col(day) <= F.lit(str(cut)).cast("date"))
     then = known.where(F.col(day) <= F.lit(str(cut)).cast("date"))
     assert before.count() == then.count() > 20
@@ -210,6 +214,57 @@ def later_versions(history):
         }
     )
     return first.unionByName(second)
+
+
+def restated(history):
+    """Each loan got other terms in the middle of the last year."""
+    first = history.withColumn("valid_from", F.col("start_date").cast("timestamp"))
+    second = other_terms(history.where("start_date < '2025-07-15'"), "2025-07-15")
+    return first.unionByName(second)
+
+
+OTHER_TERMS = {
+    "customer_id": "'C0000000001'",
+    "product": "'business'",
+    "repayment_type": "'bullet'",
+    "collateral_type": "'securities'",
+    "collateral_value": "CAST(7 AS decimal(18,2))",
+    "currency": "'CHF'",
+    "annual_rate": "CAST('0.987654' AS decimal(9,6))",
+    "term_months": "7",
+    "principal": "CAST(2 * principal AS decimal(18,2))",
+    "maturity_date": "date_add(maturity_date, 700)",
+    "monthly_installment": "CAST(7 AS decimal(18,2))",
+}
+
+
+def other_terms(history, day):
+    """A version of each loan with other terms, from a day on."""
+    terms = {name: F.expr(sql) for name, sql in OTHER_TERMS.items()}
+    return history.withColumns(terms | {"valid_from": F.lit(day).cast("timestamp")})
+
+
+def test_terms_that_are_restated_later_change_no_earlier_features(edges):
+    """Although the lake came to know the loans only after the days that are looked at."""
+
+    def features(history):
+        rows = build(edges | {"loans_history": history}, "loan_default_features").where("loan_id = 'L4'")
+        return {str(row["observation_date"]): row for row in rows.collect()}
+
+    once = edges["loans_history"].where("loan_id = 'L4'")  # of 2024-01-01
+    again = other_terms(once, "2024-03-01")
+    # A version that arrives late: what held before, as far as anybody knows.
+    late = once.withColumns({"annual_rate": F.lit("0.01").cast("decimal(9,6)")}).withColumn(
+        "valid_from", F.lit("2023-08-01").cast("timestamp")
+    )
+    before, after, corrected = (features(rows) for rows in (once, once.union(again), once.union(late)))
+    days = ["2023-03-31", "2023-06-30", "2023-12-31"]
+    assert [*before, *after] == 2 * [*days, "2024-03-31"]
+    assert [after[day] for day in days] == [before[day] for day in days]
+    new, old = after["2024-03-31"], before["2024-03-31"]
+    assert (new["product"], new["term_months"], new["principal"]) == ("business", 7, 2 * old["principal"])
+    rates = [str(corrected[day]["annual_rate"]) for day in corrected]
+    assert rates == ["0.010000", "0.010000", "0.010000", "0.050000"]
 
 
 def test_the_label_is_null_while_its_year_is_not_over_and_true_from_the_ninety_first_day(edges):
@@ -242,6 +297,37 @@ def test_signals_come_from_the_days_they_name(edges):
         "what is above its currency's sum is reported"
     )
     assert days["A3", "2024-02-29"]["debit_amount"] == 0, "in another currency than the account's"
+
+
+def test_what_is_usual_of_an_account_is_of_the_days_on_which_it_was_open(spark):
+    def moves(account, day, count):
+        return [
+            row("transactions", transaction_id=f"{account}-{day}-{n}", account_id=account,
+                transaction_at=f"2024-01-{day:02}T12:00:00Z")
+            for n in range(count)
+        ]  # fmt: skip
+
+    rows = {
+        # A year old; opened three days before its many transactions; on that very day; and after it.
+        "accounts": [
+            row("accounts", account_id=name, opened_date=day)
+            for name, day in (("OLD", "2023-01-30"), ("NEW", "2024-01-27"), ("DAY", "2024-01-30"),
+                              ("ODD", "2024-02-10"))
+        ],
+        "transactions": [
+            *(move for name in ("OLD", "NEW", "ODD") for move in moves(name, 27, 4) + moves(name, 30, 5)),
+            *moves("DAY", 30, 9), *moves("LOST", 30, 5),
+        ],
+    }  # fmt: skip
+    days = {
+        one["account_id"]: (one["days_open_before"], one["is_velocity"])
+        for one in build(with_history(silver_of(spark, rows)), "fraud_signals").collect()
+        if str(one["activity_date"]) == "2024-01-30"
+    }
+    # Four transactions in three days are more than a quarter of five on one; in 29 days they are not.
+    assert days == {
+        "OLD": (29, True), "NEW": (3, False), "DAY": (0, False), "ODD": (0, False), "LOST": (29, True),
+    }  # fmt: skip
 
 
 def test_rows_of_transactions_are_shuffled_once(spark, generated):

@@ -128,25 +128,31 @@ RECOMPUTED = {
         GROUP BY ALL
     """,
     "payment_performance": """
-        WITH aged AS (
-            SELECT p.*, l.product, l.branch_code, p.status = 'scheduled' AS waits, p.status = 'paid' AS paid,
+        WITH clock AS (
+            SELECT CAST(max(updated_at) AS DATE) AS as_of_date
+            FROM (SELECT updated_at FROM loans UNION ALL SELECT updated_at FROM payments)
+        ), aged AS (
+            SELECT p.*, l.product, l.branch_code, as_of_date, p.due_date > as_of_date AS waits,
+                   p.due_date <= as_of_date AND p.amount_paid >= p.amount_due AS paid,
+                   p.due_date <= as_of_date AND p.amount_paid < p.amount_due AS owes,
                    coalesce(greatest(p.paid_date - p.due_date, 0), 0) AS late
-            FROM payments p LEFT JOIN loans l USING (loan_id)
+            FROM payments p LEFT JOIN loans l USING (loan_id), clock
         )
         SELECT CAST(date_trunc('month', due_date) AS DATE) AS due_month, product, branch_code, currency,
-               count(*) FILTER (NOT waits) AS instalment_count,
+               as_of_date, count(*) FILTER (NOT waits) AS instalment_count,
                count(*) FILTER (paid AND late = 0) AS on_time_count,
                count(*) FILTER (paid AND late >= 1 AND late <= 30) AS late_1_30_count,
                count(*) FILTER (paid AND late >= 31 AND late <= 90) AS late_31_90_count,
                count(*) FILTER (paid AND late >= 91) AS late_over_90_count,
-               count(*) FILTER (status = 'partial') AS partial_count,
-               count(*) FILTER (status = 'missed') AS missed_count,
+               count(*) FILTER (owes AND amount_paid > 0) AS partial_count,
+               count(*) FILTER (owes AND amount_paid = 0) AS missed_count,
                count(*) FILTER (waits) AS scheduled_count,
                coalesce(sum(amount_due) FILTER (NOT waits), 0) AS amount_due,
                coalesce(sum(amount_paid) FILTER (NOT waits), 0) AS amount_paid,
                coalesce(sum(greatest(amount_due - amount_paid, 0)) FILTER (NOT waits), 0) AS shortfall,
-               coalesce(sum(late_fee) FILTER (NOT waits), 0) AS late_fees,
+               sum(late_fee) AS late_fees,
                coalesce(sum(amount_due) FILTER (waits), 0) AS scheduled_amount,
+               coalesce(sum(amount_paid) FILTER (waits), 0) AS prepaid_amount,
                count(*) FILTER (paid AND late = 0) / nullif(count(*) FILTER (NOT waits), 0) AS on_time_rate,
                CAST(sum(amount_paid) FILTER (NOT waits) AS DOUBLE)
                    / nullif(CAST(sum(amount_due) FILTER (NOT waits) AS DOUBLE), 0) AS collection_rate
@@ -242,6 +248,9 @@ EDGES = {
         row("payments", payment_id="P4", loan_id="L2", due_date="2024-04-30", **UNPAID),
         row("payments", payment_id="P5", loan_id="L6", due_date="2023-12-31", **UNPAID),
         row("payments", payment_id="P6", loan_id="L4", due_date="2023-01-31", **UNPAID),
+        # Due long since, and still scheduled; and paid in advance.
+        row("payments", payment_id="P7", due_date="2024-02-29", **UNPAID | {"status": "scheduled"}),
+        row("payments", payment_id="P8", due_date="2055-01-01", late_fee="0.01"),
     ],
     "transactions": [
         row("transactions", transaction_at="2024-03-31T23:59:59.999999Z", updated_at="2024-04-02T00:00:00Z"),
@@ -300,6 +309,22 @@ def test_activity_looks_back_ninety_days_from_the_newest_transaction(edges):
     # T2 is 89 days before; T3 a second earlier, so 90 days; T7 and T8 are in another currency.
     assert found["inflow_90d"] == Decimal("9.99")
     assert found["transaction_count_90d"] == 2
+
+
+def test_what_is_due_goes_by_the_day_and_what_is_paid_by_amounts(edges):
+    found = {
+        str(one["due_month"]): one
+        for one in build(edges, "payment_performance").collect()
+        if (one["product"], one["branch_code"]) == ("personal", "B001")
+    }
+    assert {one["as_of_date"] for one in found.values()} == {date(2024, 3, 31)}
+    assert found["2024-02-01"]["missed_count"] == 1, "whatever its status says"
+    march = found["2024-03-01"]
+    assert (march["instalment_count"], march["partial_count"], march["missed_count"]) == (2, 1, 1)
+    april, future = found["2024-04-01"], found["2055-01-01"]
+    assert (april["instalment_count"], april["missed_count"], april["scheduled_count"]) == (0, 0, 1)
+    assert (future["on_time_count"], future["amount_paid"], future["prepaid_amount"]) == (0, 0, 100)
+    assert (future["collection_rate"], future["late_fees"]) == (None, Decimal("0.01"))
 
 
 DAYS = {
@@ -437,6 +462,21 @@ def test_a_mart_that_does_not_add_up_is_taken_back_and_is_still_to_be_built(spar
     with pytest.raises(FinlakeError, match=r"gold\.other does not add up"):
         refresh(spark, fresh, second, lake)
     assert table_version(lake.table_uri("gold", "other")) == -1
+
+
+@pytest.mark.parametrize("by", ["this process", "Spark"])
+def test_a_total_may_take_rows_of_several_tables(spark, lake, monkeypatch, by):
+    if by == "Spark":  # as for large tables
+        monkeypatch.setattr("pipeline.refresh.tables_here", lambda *_args, **_options: None)
+    joined = "{customers} AS c JOIN {mart} AS m ON m.customer_id = c.customer_id WHERE c.customer_id <> 'C9'"
+    total = Total("sum(n)", "customers", "count(*)", joined, "customer_id <> 'C9'")
+    right = replace(NAMES, totals=(total,))
+    versions = write_customers(spark, lake, "C1", "C1", "C9")
+    write_customers(spark, lake, "C1")  # which these versions do not know
+    assert refresh(spark, right, versions, lake) == REBUILT
+    wrong = replace(right, build=lambda silver: NAMES.build(silver).withColumn("n", F.col("n") + 1))
+    with pytest.raises(FinlakeError, match=r"sum\(n\) is 3, but count\(\*\) of customers is 2"):
+        refresh(spark, wrong, versions, lake)
 
 
 def test_a_negative_count_is_never_stored(spark, lake):

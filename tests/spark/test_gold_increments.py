@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -73,6 +73,8 @@ HISTORY = (
     "currency string, credit_score int, credit_band string, annual_income decimal(18,2), "
     "onboarding_date date, valid_from timestamp, valid_to timestamp, is_deleted boolean"
 )
+LOANS_HISTORY = "version_id string, " + LOANS.replace("branch_code string, updated_at", "valid_from")
+LOANS_HISTORY += ", is_deleted boolean"
 GONE = "_deleted_at timestamp"
 days = st.dates(date(2024, 1, 30), date(2024, 2, 2))
 ends = st.sampled_from([date(2024, 1, 31), date(2024, 2, 1), date(2024, 3, 31), date(2024, 4, 1)])
@@ -125,7 +127,10 @@ loans = st.fixed_dictionaries(
 payments = st.fixed_dictionaries(
     {
         "loan_id": st.sampled_from(["L1", "L2"]),
-        "due_date": st.sampled_from([date(2023, 3, 1), date(2023, 12, 31), date(2024, 3, 30)]) | ends,
+        "due_date": st.sampled_from(
+            [date(2023, 3, 1), date(2023, 12, 31), date(2024, 3, 30), date(2024, 4, 15)]
+        )
+        | ends,
         "paid_date": st.none() | st.sampled_from([date(2023, 5, 30), date(2023, 6, 1)]) | ends,
         "amount_due": st.just(Decimal(100)),
         "amount_paid": st.sampled_from([Decimal(0), Decimal(50), Decimal(100)]),
@@ -153,7 +158,23 @@ history_rows = st.fixed_dictionaries(
         "gone": st.just(value=False),
     }
 )
+loan_versions = st.fixed_dictionaries(
+    {
+        "loan_id": st.sampled_from(["L1", "L2"]),
+        "customer_id": customers,
+        "product": st.sampled_from(["auto", "student"]),
+        "principal": st.sampled_from([Decimal(600), Decimal(700)]),
+        "currency": st.just("EUR"),
+        "start_date": st.sampled_from([date(2022, 12, 31), date(2023, 12, 31), date(2024, 4, 1)]),
+        "maturity_date": st.just(date(2025, 1, 1)),
+        "monthly_installment": st.just(Decimal(100)),
+        "valid_from": st.just(datetime(2023, 1, 1)) | instants,
+        "is_deleted": st.booleans(),
+        "gone": st.just(value=False),
+    }
+)
 KEYS = {
+    "loans_history": (["V1", "V2", "V3", "V4"], loan_versions),
     "accounts": (["A1", "A2", "A3"], accounts),
     "transactions": (["T1", "T2", "T3", "T4"], transactions),
     "loans": (["L1", "L2"], loans),
@@ -168,6 +189,7 @@ SCHEMAS = {
         ("loans", LOANS),
         ("payments", PAYMENTS),
         ("customers_history", HISTORY),
+        ("loans_history", LOANS_HISTORY),
     )
 }
 
@@ -187,6 +209,11 @@ MOMENT = "2024-03-01 00:00:00"
 def as_rows(entity, values):
     names = [part.split()[0] for part in SCHEMAS[entity].replace("decimal(18,2)", "d").split(", ")]
     key = names[0]
+    if entity == "loans_history":  # a loan has one version at most of each instant
+        values = {
+            number: value | {"valid_from": value["valid_from"] + timedelta(seconds=int(number[1:]))}
+            for number, value in values.items()
+        }
     return [
         {key: number, GONE.split(maxsplit=1)[0]: MOMENT if value["gone"] else None}
         | {name: value.get(name) for name in names[1:-1]}
@@ -238,7 +265,8 @@ def play(history):
 
 def clock_of(mart, state):
     """Values of a mart's clock in a state of the tables."""
-    reads = mart.increment.clock.reads if mart.increment.clock else {}
+    known = getattr(mart.increment, "clock", None)
+    reads = known.reads if known else {}
     found = {}
     for clock, (entity, sql) in reads.items():
         column = re.search(r"\((\w+)\)", sql)[1]
@@ -285,7 +313,8 @@ def check_an_update(spark, mart, data):
         return
     check_what_is_told_without_spark(mart, fed, feeds)
     if isinstance(mart.increment, Sums):
-        found = mart.increment.update(was, fed, living(before), living(after), mart.columns)
+        clocks = clock_of(mart, before), clock_of(mart, after)
+        found = mart.increment.update(was, fed, living(before), living(after), mart.columns, clocks=clocks)
     elif isinstance(mart.increment, Windows):
         windows, names = mart.increment, [column.name for column in mart.columns]
         reached = windows.reached(was, fed)

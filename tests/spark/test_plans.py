@@ -127,6 +127,7 @@ HOSTILE = {
     + [{"annual_income": value} for value in ("9" * 40, "1e400", "12.345", "-0.00", "Infinity", "٣٤")]
     + [{"date_of_birth": value} for value in ("2023-02-30", "0000-01-01", "99999-01-01", "2024", "now")]
     + [{"updated_at": value} for value in ("2024-01-01T25:00:00Z", "2024-01-01T00:00:00+99:00", "epoch")]
+    + [{"updated_at": "9999-12-31T23:59:59.999999Z"}, {"onboarding_date": "9999-12-31"}]
     + [{"customer_id": value} for value in ("", " ", "\u00a0")]
     + [{"email": "@"}, {"first_name": ""}, {"country": "ß"}],
     "loans": [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from makers import VALID, judged, row
 
@@ -52,6 +54,12 @@ BROKEN = {
         ({"onboarding_date": "2020-13-01"}, "malformed_date:onboarding_date"),
         ({"updated_at": "yesterday"}, "malformed_timestamp:updated_at"),
         ({"updated_at": ""}, "missing_value:updated_at"),
+        ({"updated_at": "2024-06-02T23:59:59.999999Z"}, ""),
+        ({"updated_at": "2024-06-03T00:00:00Z"}, "in_future:updated_at"),
+        ({"updated_at": "2024-06-03T01:59:59+02:00"}, ""),
+        ({"updated_at": "9999-12-31T23:59:59.999999Z", "op": "D"}, "in_future:updated_at"),
+        ({"onboarding_date": "2024-06-02"}, ""),
+        ({"onboarding_date": "2024-06-03"}, "in_future:onboarding_date"),
         (
             {"customer_id": "", "email": "x", "credit_score": "x", "segment": "x"},
             "missing_key:customer_id;bad_email:email;known_segment:segment;malformed_number:credit_score",
@@ -75,6 +83,9 @@ BROKEN = {
         ({"status": "open"}, "known_status:status"),
         ({"closed_date": "2019-12-31"}, "closed_after_opened"),
         ({"closed_date": "2020-01-01"}, ""),
+        ({"closed_date": "2055-01-01"}, ""),
+        ({"opened_date": "2024-06-03"}, "in_future:opened_date"),
+        ({"updated_at": "2055-01-01T00:00:00Z"}, "in_future:updated_at"),
         (
             {"closed_date": "2019-12-31", "customer_id": "C2", "status": "open"},
             "known_status:status;closed_after_opened;unknown_parent:customer_id",
@@ -99,6 +110,11 @@ BROKEN = {
         ({"collateral_type": "boat"}, "known_collateral_type:collateral_type"),
         ({"collateral_value": "-1"}, "too_small:collateral_value"),
         ({"currency": "€"}, "bad_currency:currency"),
+        ({"maturity_date": "2055-01-01"}, ""),
+        (
+            {"start_date": "2055-01-01", "maturity_date": "2056-01-01", "updated_at": "2055-01-01T00:00:00Z"},
+            "in_future:start_date;in_future:updated_at",
+        ),
     ],
     "payments": [
         ({}, ""),
@@ -116,6 +132,9 @@ BROKEN = {
         ({"status": "lost"}, "known_status:status"),
         ({"currency": "eur"}, ""),
         ({"currency": "12"}, "bad_currency:currency"),
+        ({"due_date": "2055-01-01"}, ""),
+        ({"paid_date": "2055-01-01"}, "in_future:paid_date"),
+        ({"updated_at": "2055-01-01T00:00:00Z"}, "in_future:updated_at"),
     ],
     "transactions": [
         ({}, ""),
@@ -135,6 +154,9 @@ BROKEN = {
         ({"amount": "99999999999999999.00"}, "malformed_number:amount"),
         ({"currency": "EU"}, "bad_currency:currency"),
         ({"description": "x" * 281}, "too_long:description"),
+        ({"transaction_at": "2055-01-01T00:00:00Z"}, "in_future:transaction_at"),
+        ({"booking_date": "2055-01-01"}, "in_future:booking_date"),
+        ({"updated_at": "2055-01-01T00:00:00Z"}, "in_future:updated_at"),
         ({"status": "lost"}, "known_status:status"),
     ],
 }
@@ -157,6 +179,7 @@ def test_every_named_rule_of_a_contract_is_tried_out_above(entity):
         rules |= {f"{column.allowed_values_rule}:{column.name}"} if column.allowed_values else set()
         rules |= {f"{column.pattern_rule}:{column.name}"} if column.pattern else set()
         rules |= {f"unknown_parent:{column.name}"} if column.parent else set()
+        rules |= {f"in_future:{column.name}"} if column.not_in_future else set()
         rules |= {f"missing_key:{column.name}"} if column.name in contract.key else set()
     tried = {reason for _, reasons in BROKEN[entity] for reason in reasons.split(";")}
     assert rules <= tried, rules - tried
@@ -199,3 +222,16 @@ def test_the_rules_in_words_are_those_that_are_checked(spark, entity):
     checked += [rule.name for rule in contract.row_rules]
     checked += [quality.orphan_reason(column) for column in contract.parents]
     assert list(rules(contract)) == checked
+
+
+def test_a_file_came_on_the_day_of_its_folder_or_else_when_it_is_read(spark):
+    paths = [
+        f"s3://b/loans/{folder}f.csv" for folder in ("ingest_date=2024-02-29/", "ingest_date=2024-02-30/", "")
+    ]
+    read_on, leap_day = date(2024, 6, 1), date(2024, 2, 29)
+    frame = spark.createDataFrame([(path,) for path in paths], "_source_file string").coalesce(1)
+    for files in (paths, ()):
+        rows = frame.select(quality.came_on(files, read_on)).collect()
+        assert [day for (day,) in rows] == [leap_day, read_on, read_on]
+    for path, day in zip(paths, (leap_day, read_on, read_on), strict=True):
+        assert frame.select(quality.came_on([path], read_on).alias("day")).distinct().collect() == [(day,)]

@@ -184,3 +184,20 @@ def test_a_row_without_a_value_gets_it_once_the_contract_knows_the_column_by_the
     assert (outcome(report), report.released) == ((1, 0, 0, 0, 0), 1)
     assert silver(lake, "customers")["email"].to_list() == ["ann.lee@example.com"]
     assert lines(quarantine(lake, "customers")) == [("1.csv", 3)]
+
+
+def test_what_is_from_the_future_of_its_file_waits_however_late_it_is_read(spark, lake):
+    """The days of folders decide, so one row cannot move the clock by which marts age loans."""
+    late = {"updated_at": "2024-02-03T00:00:00Z"}
+    put(lake, "customers", "ingest_date=2024-02-01/a.csv", [row("customers"), row("customers", **late)])
+    put(lake, "customers", "ingest_date=2024-02-02/b.csv", [row("customers", customer_id="C2", **late)])
+    far = {"updated_at": "9999-12-31T23:59:59.999999Z"}
+    put(lake, "customers", "of no day.csv", [row("customers", customer_id="C3", **late | far)])
+    (found,) = run_pipeline(lake, entities=["customers"], layer="silver").entities
+    assert (outcome(found), found.reasons) == ((2, 0, 0, 0, 2), {"in_future:updated_at": 2})
+    assert silver(lake, "customers")["updated_at"].max().isoformat() == "2024-02-03T00:00:00+00:00"
+    held = {(Path(one.file).name, one.reason) for one in held_rows(lake, ["customers"], "in_future")}
+    assert held == {(name, "in_future:updated_at") for name in ("a.csv", "of no day.csv")}
+    (again,) = replay(lake, "customers", "in_future").entities
+    assert sum(outcome(again)) == 0
+    assert quarantine(lake, "customers").height == 2

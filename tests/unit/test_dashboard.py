@@ -86,7 +86,7 @@ def guarded(names: dict[str, dict[str, Any]], allowed: dict[str, frozenset[str]]
     for name, fields in names.items():
         chosen = ", ".join(
             f'CAST(NULL AS {"VARCHAR" if str(kind) == "string" else "DOUBLE"}) AS "{field}"'
-            if field in allowed[name]
+            if field in allowed.get(name, ())
             else f"CAST(error('{name}.{field} was read') AS VARCHAR) AS \"{field}\""
             for field, kind in fields.items()
         )

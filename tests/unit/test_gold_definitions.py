@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import duckdb
 import pytest
 import sqlglot
+from deltalake import write_deltalake
 
 from contracts import load_contracts
 from pipeline.gold import MARTS, customer_features, loan_portfolio, money, monthly_cash_flow
 from pipeline.gold import mart as mart_module
+from pipeline.gold.expectations import values_of
 from pipeline.gold.increments import Slices, Sums
 from pipeline.gold.kpis import KPIS
 from pipeline.gold.mart import in_order
@@ -16,6 +20,8 @@ from pipeline.gold.page import PAGE, page
 from pipeline.gold.views import VIEWS, view_input, view_sql
 from pipeline.history import table_name
 from pipeline.ledger import OPS_TABLES
+from pipeline.silver import silver_tables
+from pipeline.tables import tables_here
 
 COLUMNS = {f"gold.{mart.name}": mart.columns for mart in MARTS}
 COLUMNS |= {f"ops.{name}": columns for name, columns in OPS_TABLES.items()}
@@ -77,7 +83,7 @@ def test_a_mart_is_another_one_when_code_changes_that_it_takes_from_elsewhere(mo
     assert {found.name for found in MARTS if found.definition != before[found.name]} == stale
 
 
-def test_marts_of_days_must_be_as_new_as_the_transactions():
+def test_marts_of_days_and_of_the_present_must_be_as_new_as_silver():
     newest = {
         (found.name, total.mart) for found in MARTS for total in found.totals if total.mart.startswith("max(")
     }
@@ -85,8 +91,72 @@ def test_marts_of_days_must_be_as_new_as_the_transactions():
         ("daily_transactions", "max(transaction_date)"),
         ("account_balances_daily", "max(balance_date)"),
         ("fraud_signals", "max(activity_date)"),
-        ("customer_360", "max(as_of_date)"),
+        *(
+            (name, "max(as_of_date)")
+            for name in ("customer_360", "loan_portfolio", "loan_vintages", "payment_performance")
+        ),
     }
+
+
+# Money that does not add up over rows, or that is no sum of Silver's amounts.
+NO_SUMS = {
+    "account_balances_daily": {"closing_balance"},  # the last one is the account's balance
+    "customer_features": {"annual_income"},
+    "loan_default_features": {"annual_income"},
+    # Looking back, a day counts for several.
+    "fraud_signals": {
+        "largest_online_card_amount",
+        "night_transfer_out_amount",
+        "transfer_in_amount_7d",
+        "transfer_out_amount_7d",
+    },
+    "loan_portfolio": {"non_performing_exposure"},  # it is that of stage 3
+    # Parts of originated_amount, by what happened to the loans.
+    "loan_vintages": {"delinquent_30_amount", "defaulted_amount"},
+}
+
+
+@pytest.mark.parametrize("mart", MARTS, ids=lambda mart: mart.name)
+def test_all_money_of_a_mart_is_reconciled_with_silver(mart):
+    money = {column.name for column in mart.columns if re.fullmatch(r"decimal\(\d+,2\)", column.type)}
+    reconciled = {name for total in mart.totals for name in re.findall(r"\w+", total.mart)}
+    assert money - reconciled == NO_SUMS.get(mart.name, set())
+
+
+@pytest.mark.parametrize("mart", MARTS, ids=lambda mart: mart.name)
+def test_duckdb_and_datafusion_know_what_totals_say_and_nothing_adds_up_to_nothing(mart, tmp_path):
+    connection = duckdb.connect()
+    relations, uris = {}, {}
+    for name, columns in [*((n, silver_of(n)) for n in mart.inputs), ("mart", mart.columns)]:
+        types = ", ".join(f'"{c.name}" {kind_of(c.type)}' for c in columns)
+        connection.execute(f'CREATE TABLE "{name}" ({types})')
+        empty = connection.execute(f'SELECT * FROM "{name}"').to_arrow_table()
+        write_deltalake(tmp_path / name, empty)
+        relations[name], uris[name] = f'"{name}"', (f"file://{tmp_path}/{name}", None)
+    here = tables_here(uris, unset="_deleted_at")
+    assert here
+    for found in (
+        values_of(mart.totals, relations, lambda sql: connection.execute(sql).fetchone()),
+        values_of(mart.totals, {name: name for name in uris}, here),
+    ):
+        assert set(found) == set(mart.totals)
+        assert not any(value for pair in found.values() for value in pair)
+
+
+def silver_of(name):
+    """Columns of a table of Silver."""
+    return next(
+        table.columns
+        for contract in load_contracts().values()
+        for table in silver_tables(contract)
+        if table.name == name
+    )
+
+
+def kind_of(type_):
+    """A type as DuckDB calls it."""
+    named = {"timestamp": "timestamptz", "array<string>": "varchar[]", "binary": "blob"}
+    return named.get(type_, type_)
 
 
 def test_only_fraud_signals_counts_by_personal_data():

@@ -112,6 +112,7 @@ def test_every_mart_is_handed_to_terraform_with_its_columns() -> None:
     marts = json.loads(infra.render_contracts())["gold_marts"]
     assert sorted(marts) == sorted(mart.name for mart in MARTS)
     assert "customers_history" in marts["loan_default_features"]["inputs"]
+    assert {name for name, mart in marts.items() if "shown_where" in mart} == {"payment_performance"}
     for mart in MARTS:
         given = [(c["name"], c["type"], c.get("pii")) for c in marts[mart.name]["columns"]]
         assert given == [(c.name, c.type, c.pii_class) for c in mart.columns]

@@ -137,6 +137,13 @@ def _alias_of_a_column(contract):
     column(contract, "principal")["customProperties"] = [{"property": "aliases", "value": ["currency"]}]
 
 
+def _not_in_future(name, value):
+    def spoil(contract):
+        column(contract, name)["customProperties"] = [{"property": "notInFuture", "value": value}]
+
+    return spoil
+
+
 def _two_tables(contract):
     contract["schema"] *= 2
 
@@ -179,6 +186,11 @@ def _two_tables(contract):
         ),
         (_partitioned_by_a_name, "currency: personal data cannot partition a table"),
         (_alias_of_a_column, "an alias names a column of the contract"),
+        (
+            _not_in_future("principal", True),
+            "principal: notInFuture is for dates and timestamps that files hold",
+        ),
+        (_not_in_future("start_date", "maybe"), "customProperties.notInFuture is true or false, not 'maybe'"),
         (_two_tables, "exactly one table under 'schema' is expected"),
     ],
 )
@@ -218,6 +230,17 @@ def test_what_follows_from_a_built_in_rule_is_read_by_rule_and_by_column(read):
     assert found.consequence("unknown_parent:customer_id").level == "warning"
 
 
+def test_what_has_happened_is_not_in_the_future_as_far_as_the_contract_says(read):
+    contract = document()
+    del column(contract, "start_date")["customProperties"]
+    column(contract, "maturity_date")["customProperties"] = [{"property": "notInFuture", "value": True}]
+    contract["schema"][0]["quality"].append(built_in("in_future:maturity_date", severity="warning"))
+    found = read(contract)
+    bound = [item.name for item in found.columns if item.not_in_future]
+    assert bound == ["maturity_date", "updated_at"], "the version column always"
+    assert [found.consequence(f"in_future:{name}").level for name in bound] == ["warning", "error"]
+
+
 def test_files_are_laid_out_as_the_contract_says(read):
     contract = document()
     assert (read(contract).cluster_by, read(contract).partition_by) == ((), ())
@@ -232,7 +255,7 @@ def test_history_and_change_data_are_what_the_contract_says(read):
     found = read(contract)
     assert (found.keeps_history, found.operation_column) == (False, None)
     assert (load_contract("loans").keeps_history, load_contract("loans").operation_column) == (True, "op")
-    assert [load_contract(name).history_has_feed for name in ("customers", "loans")] == [True, False]
+    assert [load_contract(name).history_has_feed for name in ("customers", "accounts")] == [True, False]
     for name, value in (("history", "scd3"), ("operationColumn", "currency"), ("historyChangeFeed", "maybe")):
         spoilt = document()
         properties = spoilt["schema"][0]["customProperties"]

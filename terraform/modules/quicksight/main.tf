@@ -71,6 +71,26 @@ resource "aws_quicksight_data_set" "mart" {
     }
   }
 
+  # What is due in decades to come would make the axes that long.
+  dynamic "logical_table_map" {
+    for_each = each.value.shown_where == null ? [] : [each.value.shown_where]
+
+    content {
+      logical_table_map_id = "${replace(each.key, "_", "-")}-shown"
+      alias                = each.key
+
+      source {
+        physical_table_id = replace(each.key, "_", "-")
+      }
+
+      data_transforms {
+        filter_operation {
+          condition_expression = "{${logical_table_map.value}} > 0"
+        }
+      }
+    }
+  }
+
   permissions {
     principal = var.owner_arn
     actions   = local.own_set

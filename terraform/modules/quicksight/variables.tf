@@ -19,9 +19,10 @@ variable "database" {
 }
 
 variable "marts" {
-  description = "Gold tables and their columns in order; those with a class of personal data are left out."
+  description = "Gold tables and their columns in order; those with a class of personal data are left out. Of a mart with shown_where, only rows in which that column is above zero are imported."
   type = map(object({
-    columns = list(object({ name = string, type = string, pii = optional(string) }))
+    columns     = list(object({ name = string, type = string, pii = optional(string) }))
+    shown_where = optional(string)
   }))
 
   validation {
