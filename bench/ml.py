@@ -247,7 +247,7 @@ def page(found: list[Measured], command: str) -> str:
         command,
         "```",
         "",
-        f"Python {platform.python_version()}. 95 % intervals by a bootstrap over loans or accounts. "
+        f"Python {platform.python_version()}. 95 % intervals by a bootstrap over borrowers or accounts. "
         "Trained on the past, tested on the newest days; all of training was known before the first of them.",
     ]
     for one in found:

@@ -1,7 +1,7 @@
 """How good predictions are, and how sure that is.
 
 Intervals are percentiles of a bootstrap (Efron, Bootstrap methods: another look at the jackknife, 1979)
-that draws groups of rows, such as all rows of a loan, because they are not independent of each other.
+that draws groups of rows, such as all rows of a borrower, because they are not independent of each other.
 """
 
 from __future__ import annotations

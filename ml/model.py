@@ -212,7 +212,7 @@ def folds(truth: Floats, group: npt.NDArray[Any]) -> list[Fold]:
     """
     most = min(FOLDS, len(set(group[truth == 1].tolist())), len(set(group[truth == 0].tolist())))
     if most < 2:
-        raise ModelError("all events are of one account or loan", "train on more data")
+        raise ModelError("all events are of one account or borrower", "train on more data")
     return list(GroupKFold(most).split(truth, truth, group))
 
 

@@ -15,8 +15,8 @@ class Task:
         question: What the probability is of, in a sentence.
         use: What it is for, and what not.
         key: Columns that tell rows apart.
-        group: Column whose rows belong together: they are never split by cross-validation, and the
-            bootstrap draws them together.
+        group: Column whose rows belong together, never a feature: cross-validation and calibration never
+            split them, and the bootstrap draws them together.
         date: Column with the day of which features know nothing later.
         label: Column with the truth; null where it is not known yet.
         numbers: Numeric features.
@@ -69,7 +69,7 @@ DEFAULT = Task(
     use="Ranking performing loans for early contact, and provisions of a portfolio. Not for granting loans: "
     "nobody who was refused one is in the data.",
     key=("loan_id", "observation_date"),
-    group="loan_id",
+    group="customer_id",  # whose credit score, income and habits all loans of a borrower share
     date="observation_date",
     label="default_within_12_months",
     numbers=(
@@ -94,7 +94,8 @@ DEFAULT = Task(
         "Segment and country are not features either; fairness by them is measured.",
         "Income is in each customer's own currency and not converted: the same number is more in one than in "
         "another, which the model does not know. The instalment's share of income is free of that.",
-        "Loans are taken for independent of each other; a borrower with several makes intervals too narrow.",
+        "Borrowers are taken for independent of each other: what hits many at once, as a recession does, makes "
+        "intervals too narrow.",
         "Customers whose version at that time the bank does not know have no score and no income; the model "
         "knows that they are missing.",
     ),

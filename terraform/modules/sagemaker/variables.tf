@@ -31,6 +31,7 @@ variable "feature_query" {
     SELECT
       loan_id,
       observation_date,
+      customer_id,
       default_within_12_months,
       annual_rate,
       term_months,
