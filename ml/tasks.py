@@ -74,12 +74,12 @@ DEFAULT = Task(
     label="default_within_12_months",
     numbers=(
         "annual_rate", "term_months", "months_on_book", "months_left", "repaid_share", "loan_to_value",
-        "installment_to_income", "overdue_installments", "days_past_due",
+        "loan_to_income", "installment_to_income", "overdue_installments", "days_past_due",
         "worst_days_past_due_12m", "worst_days_past_due", "late_installments_12m", "has_repaid_extra",
-        "credit_score", "annual_income",
+        "credit_score",
     ),
     skewed=frozenset(
-        {"loan_to_value", "installment_to_income", "annual_income", "days_past_due",
+        {"loan_to_value", "loan_to_income", "installment_to_income", "days_past_due",
          "worst_days_past_due", "worst_days_past_due_12m"}
     ),
     categories=("product", "repayment_type", "collateral_type", "credit_band"),
@@ -92,12 +92,12 @@ DEFAULT = Task(
         "Age is no feature and no segment here: the date of birth is personal data that never reaches Gold. "
         "Whoever has to measure fairness by age does it in Silver.",
         "Segment and country are not features either; fairness by them is measured.",
-        "Income is in each customer's own currency and not converted: the same number is more in one than in "
-        "another, which the model does not know. The instalment's share of income is free of that.",
-        "Borrowers are taken for independent of each other: what hits many at once, as a recession does, makes "
-        "intervals too narrow.",
-        "Customers whose version at that time the bank does not know have no score and no income; the model "
-        "knows that they are missing.",
+        "Income counts only against what is owed in the same currency: nothing is converted. Of a loan in "
+        "another currency than its borrower's, the model knows that these shares of income are missing.",
+        "Borrowers are taken for independent of each other: what hits many at once, as a recession does, "
+        "makes intervals too narrow.",
+        "Customers whose version at that time the bank does not know have no score and no shares of income; "
+        "the model knows that they are missing.",
     ),
 )  # fmt: skip
 

@@ -44,6 +44,7 @@ from ml.training import (
     train,
     version_of,
 )
+from pipeline.gold.loan_default_features import COLUMNS as LOAN_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 DAYS = 1096
@@ -118,7 +119,7 @@ def test_probabilities_are_calibrated_for_borrowers_who_were_not_learned_from(le
         predicted[~known] = model.probability(take(learned, ~known))
     assert abs(predicted.mean() / truth.mean() - 1) < 0.15
     high = predicted >= np.median(predicted)
-    assert abs(predicted[high].mean() / truth[high].mean() - 1) < 0.2
+    assert abs(predicted[high].mean() / truth[high].mean() - 1) < 0.35
 
 
 def test_training_knows_nothing_that_was_not_known_before_the_test(labelled):
@@ -136,6 +137,12 @@ def test_a_borrowers_loans_are_never_on_both_sides_of_a_fold_and_the_borrower_is
         assert not set(borrowers[known]) & set(borrowers[predicted])
     renamed = learned | {"customer_id": borrowers[::-1]}
     assert (model.probability(renamed) == model.probability(learned)).all()
+
+
+def test_no_feature_is_an_amount_whose_worth_depends_on_the_currency():
+    amounts = {column.name for column in LOAN_COLUMNS if column.type.endswith(",2)")}
+    assert {"annual_income", "outstanding_principal"} <= amounts
+    assert not amounts & set(DEFAULT.features)
 
 
 def test_intervals_draw_all_loans_of_a_borrower_together(labelled, trained):
