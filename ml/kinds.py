@@ -10,7 +10,7 @@ from ml.additive import AdditiveModel
 from ml.boosting import BoostedModel
 from ml.data import Columns
 from ml.errors import ModelError
-from ml.model import FORMAT, Levels, Model, made
+from ml.model import FORMAT, Fitted, Levels, Model, made
 from ml.tasks import TASKS, Task
 
 KINDS = ("logistic", "additive", "boosting")
@@ -21,7 +21,7 @@ _CLASSES: dict[str, Callable[..., Model]] = {
 }
 
 
-def fit(kind: str, columns: Columns, task: Task, *, knots: int, seed: int = 0) -> Model:
+def fit(kind: str, columns: Columns, task: Task, *, knots: int, seed: int = 0) -> Fitted:
     """Fit a model of a kind to labelled rows.
 
     Args:

@@ -6,12 +6,15 @@ that draws groups of rows, such as all rows of a borrower, because they are not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -61,13 +64,48 @@ def ks(truth: Floats, predicted: Floats, weight: Floats) -> float:
     return float(np.max(true - false))
 
 
+def slope(truth: Floats, predicted: Floats, weight: Floats) -> float:
+    """Slope of the truth's log-odds over the predicted ones (Cox, 1958): 1 is right, less is too extreme."""
+    line = LogisticRegression(C=1e6, solver="newton-cholesky", tol=1e-6)
+    line.fit(_log_odds(predicted)[:, None], truth, sample_weight=weight)
+    return float(line.coef_[0][0])
+
+
+def intercept(truth: Floats, predicted: Floats, weight: Floats) -> float:
+    """What has to be added to predicted log-odds for as many events as there are: 0 is right.
+
+    Calibration in the large (Van Calster et al., Calibration: the Achilles heel of predictive analytics,
+    2019).
+    """
+    log_odds, events = _log_odds(predicted), float(weight @ truth)
+    return float(brentq(lambda added: float(weight @ expit(log_odds + added)) - events, -60.0, 60.0))
+
+
+def observed_to_expected(truth: Floats, predicted: Floats, weight: Floats) -> float:
+    """Events over the sum of predictions: 1 is right, more means that too few were expected."""
+    return float(weight @ truth / (weight @ predicted))
+
+
 METRICS: dict[str, Metric] = {"auc": auc, "pr_auc": pr_auc, "brier": brier, "ks": ks}
+CALIBRATION: dict[str, Metric] = {
+    "slope": slope,
+    "intercept": intercept,
+    "observed_to_expected": observed_to_expected,
+}
+"""Whether probabilities are what they say. There is no expected calibration error among them: it is above
+zero by chance alone, the more the fewer events there are, and a draw of the bootstrap adds to that."""
 
 
 def evaluate(
-    truth: Floats, predicted: Floats, group: npt.NDArray[Any], *, draws: int, seed: int = 0
+    truth: Floats,
+    predicted: Floats,
+    group: npt.NDArray[Any],
+    *,
+    draws: int,
+    seed: int = 0,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, Estimate]:
-    """All metrics with their intervals.
+    """Metrics with their intervals.
 
     Args:
         truth: 0 or 1 per row, both there.
@@ -75,47 +113,88 @@ def evaluate(
         group: Rows of a group are drawn together.
         draws: Draws of the bootstrap; 0 for none.
         seed: Seed of the draws.
+        metrics: What is measured, by name.
     """
-    _, place = np.unique(group.astype(str), return_inverse=True)
-    groups, ones = int(place.max()) + 1, np.ones(len(truth))
-    random = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in METRICS}
-    for _ in range(draws):
-        weight = np.bincount(random.integers(0, groups, groups), minlength=groups)[place].astype(np.float64)
+    drawn: dict[str, list[float]] = {name: [] for name in metrics}
+    for weight in _weights(group, draws, seed):
         there = weight > 0
         if 0 < truth[there].sum() < there.sum():
-            for name, metric in METRICS.items():
+            for name, metric in metrics.items():
                 drawn[name].append(metric(truth[there], predicted[there], weight[there]))
-    found = {}
-    for name, metric in METRICS.items():
-        ends = np.percentile(drawn[name], [2.5, 97.5]).tolist() if drawn[name] else [None, None]
-        found[name] = Estimate(metric(truth, predicted, ones), *ends)
+    ones = np.ones(len(truth))
+    return {name: _estimate(metric(truth, predicted, ones), drawn[name]) for name, metric in metrics.items()}
+
+
+def _weights(group: npt.NDArray[Any], draws: int, seed: int) -> Iterator[Floats]:
+    """How often each row is in a draw of the bootstrap, which draws groups."""
+    _, place = np.unique(group.astype(str), return_inverse=True)
+    groups, random = int(place.max()) + 1, np.random.default_rng(seed)
+    for _ in range(draws):
+        yield np.bincount(random.integers(0, groups, groups), minlength=groups)[place].astype(np.float64)
+
+
+def _estimate(value: float, drawn: list[float]) -> Estimate:
+    low, high = np.percentile(drawn, [2.5, 97.5]).tolist() if drawn else (None, None)
+    return Estimate(value, low, high)
+
+
+def _log_odds(predicted: Floats) -> Floats:
+    found: Floats = logit(np.clip(predicted, 1e-12, 1 - 1e-12))
     return found
 
 
 @dataclass(frozen=True)
+class Tenth:
+    """One of equally large groups of rows, by their predictions.
+
+    Attributes:
+        predicted: Mean prediction.
+        events: Share of events.
+        rows: Rows.
+    """
+
+    predicted: float
+    events: Estimate
+    rows: int
+
+
+@dataclass(frozen=True)
 class Curves:
-    """Points of curves, each a list of (x, y).
+    """Points of curves.
 
     Attributes:
         roc: False positive rate, true positive rate.
         pr: Recall, precision.
-        calibration: Mean prediction, share of events, and rows, of equally large groups.
+        calibration: Tenths of the rows, the lowest predictions first.
     """
 
     roc: list[tuple[float, float]]
     pr: list[tuple[float, float]]
-    calibration: list[tuple[float, float, int]]
+    calibration: list[Tenth]
 
 
-def curves(truth: Floats, predicted: Floats, *, points: int = 200, bins: int = 10) -> Curves:
-    """The curves of a model card."""
+def curves(
+    truth: Floats,
+    predicted: Floats,
+    group: npt.NDArray[Any],
+    *,
+    draws: int,
+    seed: int = 0,
+    points: int = 200,
+    bins: int = 10,
+) -> Curves:
+    """The curves of a model card; other arguments are those of :func:`evaluate`."""
     false, true, _ = roc_curve(truth, predicted)
     precision, recall, _ = precision_recall_curve(truth, predicted)
-    order = np.argsort(predicted, kind="stable")
+    parts = np.array_split(np.argsort(predicted, kind="stable"), min(bins, len(truth)))
+    drawn: list[list[float]] = [[] for _ in parts]
+    for weight in _weights(group, draws, seed):
+        for shares, part in zip(drawn, parts):
+            if weight[part].any():
+                shares.append(float(np.average(truth[part], weights=weight[part])))
     calibration = [
-        (float(predicted[part].mean()), float(truth[part].mean()), len(part))
-        for part in np.array_split(order, min(bins, len(order)))
+        Tenth(float(predicted[part].mean()), _estimate(float(truth[part].mean()), shares), len(part))
+        for shares, part in zip(drawn, parts)
     ]
     return Curves(_thinned(false, true, points), _thinned(recall, precision, points), calibration)
 
