@@ -74,12 +74,17 @@ def _export(settings: Any, target: Path, *, as_json: bool) -> None:  # noqa: ANN
         draft.replace(target)
     except OSError as error:
         raise FinlakeError(f"{target} cannot be written: {error.strerror or error}") from error
-    missing = sorted({cube["table"] for cube in model["cubes"].values() if "missing" in cube})
+    missing = {cube["table"]: cube["missing"] for cube in model["cubes"].values() if "missing" in cube}
     size = target.stat().st_size
     if as_json:
-        done = {"file": str(target), "bytes": size, "generated_at": model["generated_at"], "missing": missing}
+        done = {
+            "file": str(target),
+            "bytes": size,
+            "generated_at": model["generated_at"],
+            "missing": sorted(missing),
+        }
         print(json.dumps(done, indent=2))  # noqa: T201 - for scripts
         return
     out.print(f"{target}: {size:,} bytes, needs no network", highlight=False, markup=False, soft_wrap=True)
-    for table in missing:
-        err.print(f"[yellow]Warning:[/yellow] {table} is not built yet", highlight=False, soft_wrap=True)
+    for table, why in sorted(missing.items()):
+        err.print(f"[yellow]Warning:[/yellow] no figures of {table}: {why}", highlight=False, soft_wrap=True)
