@@ -132,6 +132,7 @@ FRAUD = Task(
         "of the bank's accounts, so that it would give them away, as it would not in a real bank.",
         "Signs are those of the account's days before; of the day itself only what came before the "
         "transaction counts.",
+        "A scheme that runs over several accounts counts as several: intervals are too narrow.",
     ),
 )  # fmt: skip
 
