@@ -311,6 +311,18 @@ def test_looking_at_a_lake_writes_nothing(stack: NativeStack, inbox: Path):
     assert sorted(path.name for path in inbox.iterdir()) == ["crm export.csv", "crm.xlsx", "nothing"]
 
 
+def test_a_page_in_s3_is_one_that_a_browser_shows(empty: Lakehouse):
+    target = f"{empty.settings.gold_uri}/_pages/gold.html"
+    said = empty.json("dashboard", "--export", target, "--json")
+    bucket, _, key = target.removeprefix("s3://").partition("/")
+    page = empty.client("s3").get_object(Bucket=bucket, Key=key)
+    body = page["Body"].read()
+    assert (page["ContentType"], len(body)) == ("text/html; charset=utf-8", said["bytes"])
+    assert body.startswith(b"<!doctype html>")
+    missing = empty.finlake("dashboard", "--export", "s3://no-such-bucket-here/gold.html")
+    assert_fails(missing, 1, "no-such-bucket-here")
+
+
 def test_a_file_that_is_in_bronze_already_is_not_ingested_twice(stack: NativeStack, inbox: Path):
     lake = lakehouse(stack, "twice")
     environment = lake.variables | lake.aws

@@ -398,7 +398,7 @@ def test_the_page_is_written_as_one_file(exported: Callable[..., Any], tmp_path:
 
 
 def test_a_file_that_cannot_be_written_is_a_usage_error(exported: Callable[..., Any], tmp_path: Path) -> None:
-    for wrong in (tmp_path, tmp_path / "nowhere" / "gold.html"):
+    for wrong in (tmp_path, tmp_path / "nowhere" / "gold.html", "s3://bucket", "s3://bucket/pages/"):
         error = exported("--export", str(wrong)).exception
         assert isinstance(error, FinlakeError)
         assert error.exit_code == 2
