@@ -163,6 +163,10 @@ WRONG = [
     (["query", "SELECT 1", "--format", "xml"], ["there is no format 'xml'", "table, csv, json"]),
     (["query", "SELECT 1", "--engine", "spark"], ["there is no engine 'spark'", "athena, duckdb"]),
     (["generate", "--scale", "0"], ["--scale"]),
+    (["train", "churn"], ["there is no model 'churn'", "default, fraud"]),
+    (["train", "fraud"], ["the fraud model needs labels", "--labels"]),
+    (["score"], ["there is no model for default yet", "`finlake train default`"]),
+    (["dashboard", "--export", "s3://bucket/"], ["it names no object", "s3://bucket/folder/gold.html"]),
 ]
 
 
