@@ -14,6 +14,8 @@ from ml.model import FORMAT, Fitted, Levels, Model, made
 from ml.tasks import TASKS, Task
 
 KINDS = ("logistic", "additive", "boosting")
+OTHER_VERSION = "the model was written by another version of finlake"
+AGAIN = "train it again"
 _CLASSES: dict[str, Callable[..., Model]] = {
     "logistic": AdditiveModel.from_fields,
     "additive": AdditiveModel.from_fields,
@@ -48,11 +50,13 @@ def read_model(text: str) -> Model:
     try:
         found = json.loads(text)
         if found.pop("format") != FORMAT:
-            raise ModelError("the model was written by another version of finlake", "train it again")
+            raise ModelError(OTHER_VERSION, AGAIN)
         found["levels"] = tuple(made(Levels, one) for one in found.pop("levels"))
         model = _CLASSES[found["kind"]](found)
         if model.task not in TASKS:
             raise ModelError(f"the model answers {model.task!r}, which finlake does not know")
+        if set(model.features) != set(TASKS[model.task].features):
+            raise ModelError(f"{OTHER_VERSION}, which had other features", AGAIN)
         return model
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(

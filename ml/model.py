@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold
 from ml.data import Columns, Floats, codes, levels, present
 from ml.errors import ModelError
 
-FORMAT = 2
+FORMAT = 3
 FOLDS = 4
 LEAST_ROWS = 20
 """Rows that a category's value needs to get a column of its own."""

@@ -182,13 +182,22 @@ def test_trees_that_ask_whether_a_value_is_missing_can_be_written_and_read(learn
         "[]",
         "{}",
         '{"format": 99}',
-        '{"format": 2, "kind": "additive", "curves": [1], "levels": []}',
-        '{"format": 2, "kind": "oracle", "levels": []}',
+        '{"format": 3, "kind": "additive", "curves": [1], "levels": []}',
+        '{"format": 3, "kind": "oracle", "levels": []}',
     ],
 )
 def test_what_is_no_model_is_refused(text):
     with pytest.raises(ModelError):
         read_model(text)
+
+
+def test_a_model_of_features_that_finlake_no_longer_has_is_refused_before_it_scores(models):
+    for old in ('"format": 2', '"name": "annual_income"'):
+        text = models["logistic"].to_json()
+        now = '"format": 3' if "format" in old else '"name": "loan_to_income"'
+        assert now in text
+        with pytest.raises(ModelError, match="another version of finlake"):
+            read_model(text.replace(now, old))
 
 
 def test_too_little_to_learn_from_is_said(labelled):
