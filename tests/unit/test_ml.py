@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from feature_bank import bank
 from feature_sql import LOAN_DEFAULT_FEATURES
-from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from bench.ml import oracle
@@ -33,7 +33,7 @@ from ml.drift import SCORE, index, psi, reference
 from ml.errors import ModelError
 from ml.kinds import KINDS, fit, read_model
 from ml.metrics import CALIBRATION, curves, evaluate, fairness
-from ml.model import folds
+from ml.model import folds, sigmoid
 from ml.tasks import DEFAULT
 from ml.training import (
     add_months,
@@ -418,12 +418,12 @@ def test_rows_that_are_not_drawn_are_predicted_and_calibrated_all_the_same(learn
 
 def test_calibration_says_by_how_much_predictions_are_wrong():
     random = np.random.default_rng(1)
-    log_odds = random.normal(-2, 1.5, 20_000)
-    truth = (random.random(20_000) < expit(log_odds)).astype(float)
-    group = np.arange(20_000) // 4
+    log_odds = random.normal(-2, 1.5, 8_000)
+    truth = (random.random(8_000) < sigmoid(log_odds)).astype(float)
+    group = np.arange(8_000) // 4
 
     def measured(predicted_log_odds):
-        return evaluate(truth, expit(predicted_log_odds), group, draws=40, metrics=CALIBRATION)
+        return evaluate(truth, sigmoid(predicted_log_odds), group, draws=40, metrics=CALIBRATION)
 
     right, extreme, low = measured(log_odds), measured(2 * log_odds), measured(log_odds - 1)
     for name, is_right in (("slope", 1), ("intercept", 0), ("observed_to_expected", 1)):
@@ -432,7 +432,11 @@ def test_calibration_says_by_how_much_predictions_are_wrong():
     assert abs(extreme["slope"].value - right["slope"].value / 2) < 1e-3
     assert abs(low["intercept"].value - right["intercept"].value - 1) < 1e-6
     assert low["observed_to_expected"].low > 1.5
-    for tenth in curves(truth, expit(log_odds), group, draws=100).calibration:
+    far = measured(log_odds - 9)
+    assert abs(far["intercept"].value - right["intercept"].value - 9) < 1e-6
+    line = LogisticRegression(C=1e9, tol=1e-8).fit(2 * log_odds[:, None], truth)
+    assert abs(extreme["slope"].value - line.coef_[0][0]) < 1e-4
+    for tenth in curves(truth, sigmoid(log_odds), group, draws=100).calibration:
         assert tenth.events.low < tenth.events.value < tenth.events.high
         assert abs(tenth.events.value - tenth.predicted) < 2 * (tenth.events.high - tenth.events.low)
 
