@@ -25,9 +25,7 @@ def main() -> None:
     parser.add_argument("file", nargs="?", type=Path, default=PICTURE)
     options = parser.parse_args()
     with chromium() as browser:
-        page = browser.new_page(
-            viewport={"width": 1440, "height": 1000}, color_scheme="light", locale="en-GB"
-        )
+        page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme="light")
         page.goto(options.address)
         settled(page)
         page.screenshot(path=options.file)
