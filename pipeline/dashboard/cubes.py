@@ -151,13 +151,18 @@ def compute(cube: Cube, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]
         ``values``, integers to be multiplied by 10 to the power of minus ``scale``) and ``notes``. Only
         ``table``, and ``missing`` that says why, if even the coarsest has more than ``LARGEST_CUBE`` cells.
     """
-    chosen, cells = cube, 0
-    for chosen in cube.coarser():
-        cells = _one(connection, chosen.cells()) if chosen.dimensions else 1
-        if cells <= MOST_CELLS:
-            break
-    if cells > LARGEST_CUBE:
-        return {"table": cube.table, "missing": TOO_LARGE}
+
+    def cells(of: Cube) -> int:
+        return _one(connection, of.cells()) if of.dimensions else 1
+
+    chosen = cube
+    if cells(cube) > MOST_CELLS:
+        _, *between, coarsest = cube.coarser()
+        least = cells(coarsest)
+        if least > LARGEST_CUBE:
+            return {"table": cube.table, "missing": TOO_LARGE}
+        fitting = (item for item in between if least <= MOST_CELLS and cells(item) <= MOST_CELLS)
+        chosen = next(fitting, coarsest)
     cursor = connection.execute(chosen.sql())
     rows = cursor.fetchall()
     width = len(chosen.dimensions)
