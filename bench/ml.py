@@ -29,6 +29,7 @@ import polars as pl
 from datagen import loans
 from datagen.profile import load, override
 from datagen.schedule import Plan
+from ml.card import CALIBRATION_NAMES
 from ml.data import Columns, Floats, take, to_columns
 from ml.metrics import Estimate, evaluate
 from ml.tasks import DEFAULT, FRAUD
@@ -247,7 +248,7 @@ def page(found: list[Measured], command: str) -> str:
         command,
         "```",
         "",
-        f"Python {platform.python_version()}. 95 % intervals by a bootstrap over loans or accounts. "
+        f"Python {platform.python_version()}. 95 % intervals by a bootstrap over borrowers or accounts. "
         "Trained on the past, tested on the newest days; all of training was known before the first of them.",
     ]
     for one in found:
@@ -270,6 +271,14 @@ def page(found: list[Measured], command: str) -> str:
         ]
         for name, metrics in (trained.metrics | one.bounds).items():
             cells = " | ".join(_shown(metrics[metric]) for metric in ("auc", "pr_auc", "brier", "ks"))
+            lines.append(f"| {'**' + name + '**' if name == trained.model.kind else name} | {cells} |")
+        lines += [
+            "",
+            f"| calibration on the test | {' | '.join(CALIBRATION_NAMES.values())} |",
+            "| --- | ---: | ---: | ---: |",
+        ]
+        for name, calibration in trained.calibration.items():
+            cells = " | ".join(_shown(calibration[measure]) for measure in CALIBRATION_NAMES)
             lines.append(f"| {'**' + name + '**' if name == trained.model.kind else name} | {cells} |")
         best = 2 * next(iter(one.bounds.values()))["auc"].value - 1
         got, plain = (2 * trained.metrics[name]["auc"].value - 1 for name in (trained.model.kind, "logistic"))

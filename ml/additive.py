@@ -18,7 +18,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from ml.data import Columns, Floats, length
-from ml.model import Levels, Model, Range, calibration, drawn, ends, folds, levels_of, made, sigmoid
+from ml.model import (
+    Fitted,
+    Levels,
+    Model,
+    Range,
+    calibration,
+    drawn,
+    ends,
+    folds,
+    levels_of,
+    made,
+    sigmoid,
+)
 from ml.tasks import Task
 
 PENALTIES = (0.0003, 0.003, 0.03)
@@ -102,7 +114,7 @@ class AdditiveModel(Model):
         return cls(curves=curves, weights=tuple(found.pop("weights")), **found)
 
 
-def fit(columns: Columns, task: Task, *, knots: int, seed: int = 0) -> AdditiveModel:
+def fit(columns: Columns, task: Task, *, knots: int, seed: int = 0) -> Fitted:
     """Fit a model to labelled rows.
 
     Args:
@@ -118,12 +130,12 @@ def fit(columns: Columns, task: Task, *, knots: int, seed: int = 0) -> AdditiveM
     curves = tuple(_curve(name, columns[name], name in task.skewed, knots) for name in task.numbers)
     known = tuple(levels_of(name, columns[name]) for name in task.categories)
     design = _design(columns, curves, known)
-    rows, weight = drawn(truth, seed)
-    design, truth, group = design[rows], truth[rows], columns[task.group][rows]
-    penalty, out_of_fold = _choose(design, truth, group, weight)
-    model = _regression(penalty).fit(design, truth, sample_weight=weight)
-    slope, shift = calibration(out_of_fold, truth, weight)
-    return AdditiveModel(
+    weight = drawn(truth, seed)
+    penalty, out_of_fold = _choose(design, truth, columns[task.group], weight)
+    rows = weight > 0
+    model = _regression(penalty).fit(design[rows], truth[rows], sample_weight=weight[rows])
+    slope, shift = calibration(out_of_fold, truth)
+    fitted = AdditiveModel(
         task=task.name,
         kind="additive" if knots else "logistic",
         levels=known,
@@ -136,6 +148,7 @@ def fit(columns: Columns, task: Task, *, knots: int, seed: int = 0) -> AdditiveM
         weights=tuple(map(float, model.coef_[0])),
         penalty=penalty,
     )
+    return Fitted(fitted, sigmoid(slope * out_of_fold + shift))
 
 
 def _choose(design: Floats, truth: Floats, group: npt.NDArray[Any], weight: Floats) -> tuple[float, Floats]:
@@ -149,10 +162,10 @@ def _choose(design: Floats, truth: Floats, group: npt.NDArray[Any], weight: Floa
     for penalty in PENALTIES:
         predicted, loss = np.zeros(len(truth)), []
         for train, test in splits:
-            model = _regression(penalty).fit(design[train], truth[train], sample_weight=weight[train])
+            rows = train[weight[train] > 0]
+            model = _regression(penalty).fit(design[rows], truth[rows], sample_weight=weight[rows])
             predicted[test] = model.decision_function(design[test])
-            chance = sigmoid(predicted[test])
-            loss.append(float(log_loss(truth[test], chance, sample_weight=weight[test], labels=[0, 1])))
+            loss.append(float(log_loss(truth[test], sigmoid(predicted[test]), labels=[0, 1])))
         found.append(predicted)
         losses.append(loss)
     means = np.mean(losses, axis=1)

@@ -22,7 +22,19 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ml.data import Columns, Floats, codes, length
 from ml.errors import ModelError
-from ml.model import Levels, Model, Range, calibration, drawn, ends, folds, levels_of, made
+from ml.model import (
+    Fitted,
+    Levels,
+    Model,
+    Range,
+    calibration,
+    drawn,
+    ends,
+    folds,
+    levels_of,
+    made,
+    sigmoid,
+)
 from ml.tasks import Task
 
 TREES, LEAVES, DEPTH = 100, 15, 5
@@ -144,7 +156,7 @@ class BoostedModel(Model):
         return cls(ranges=ranges, trees=tuple(made(Tree, one) for one in found.pop("trees")), **found)
 
 
-def fit(columns: Columns, task: Task, *, seed: int = 0) -> BoostedModel:
+def fit(columns: Columns, task: Task, *, seed: int = 0) -> Fitted:
     """Fit a model to labelled rows.
 
     Args:
@@ -159,16 +171,17 @@ def fit(columns: Columns, task: Task, *, seed: int = 0) -> BoostedModel:
     ranges = tuple(Range(name, *ends(columns[name])) for name in task.numbers)
     known = tuple(levels_of(name, columns[name]) for name in task.categories)
     design = _design(columns, ranges, known)
-    rows, weight = drawn(truth, seed)
-    design, truth, group = design[rows], truth[rows], columns[task.group][rows]
+    weight = drawn(truth, seed)
     out_of_fold = np.zeros(len(truth))
-    for train, test in folds(truth, group):
-        part = _booster(seed).fit(design[train], truth[train], sample_weight=weight[train])
+    for train, test in folds(truth, columns[task.group]):
+        rows = train[weight[train] > 0]
+        part = _booster(seed).fit(design[rows], truth[rows], sample_weight=weight[rows])
         out_of_fold[test] = part.decision_function(design[test])
-    model = _booster(seed).fit(design, truth, sample_weight=weight)
-    trees, base = _kept(model, design)
-    slope, shift = calibration(out_of_fold, truth, weight)
-    return BoostedModel(
+    rows = np.flatnonzero(weight)
+    model = _booster(seed).fit(design[rows], truth[rows], sample_weight=weight[rows])
+    trees, base = _kept(model, design[rows])
+    slope, shift = calibration(out_of_fold, truth)
+    fitted = BoostedModel(
         task=task.name,
         kind="boosting",
         levels=known,
@@ -181,6 +194,7 @@ def fit(columns: Columns, task: Task, *, seed: int = 0) -> BoostedModel:
         trees=trees,
         base=base,
     )
+    return Fitted(fitted, sigmoid(slope * out_of_fold + shift))
 
 
 def _booster(seed: int) -> HistGradientBoostingClassifier:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, EDGE = 320, 240, 48
 METRIC_NAMES = {"auc": "AUC", "pr_auc": "PR-AUC", "brier": "Brier score", "ks": "KS"}
+CALIBRATION_NAMES = {
+    "slope": "slope",
+    "intercept": "intercept",
+    "observed_to_expected": "events, to those expected",
+}
 CANDIDATES = {
     "prevalence": "prevalence: the same probability for all",
     "logistic": "logistic regression",
@@ -53,6 +58,7 @@ class Plot:
         y_label: What goes up.
         line: Points of the line, as SVG writes them.
         dots: Points.
+        bars: For each point with an interval, its place to the right and the interval's ends upwards.
         diagonal: Ends of a line of comparison, as SVG writes them, or nothing.
         x_ends: Least and greatest value to the right.
         y_ends: Least and greatest value upwards.
@@ -63,6 +69,7 @@ class Plot:
     y_label: str
     line: str
     dots: tuple[tuple[float, float], ...]
+    bars: tuple[tuple[float, float, float], ...]
     diagonal: str
     x_ends: tuple[str, str]
     y_ends: tuple[str, str]
@@ -71,8 +78,15 @@ class Plot:
 def render(trained: Trained) -> str:
     """The card of a training."""
     found = trained.curves
-    top = max((max(mean, share) for mean, share, _ in found.calibration), default=0.0) or 1.0
-    calibration = [(mean, share) for mean, share, _ in found.calibration]
+    tenths = found.calibration
+    calibration = [(tenth.predicted, tenth.events.value) for tenth in tenths]
+    intervals = [
+        (tenth.predicted, tenth.events.low, tenth.events.high)
+        for tenth in tenths
+        if tenth.events.low is not None and tenth.events.high is not None
+    ]
+    tops = [*(y for point in calibration for y in point), *(high for _, _, high in intervals)]
+    top = max(tops, default=0.0) or 1.0
     plots = [
         plot("ROC", found.roc, "false positive rate", "true positive rate", ((0, 1), (0, 1)), diagonal=True),
         plot("Precision and recall", found.pr, "recall", "precision", ((0, 1), (0, 1))),
@@ -84,12 +98,14 @@ def render(trained: Trained) -> str:
             ((0, top), (0, top)),
             diagonal=True,
             dotted=True,
+            intervals=intervals,
         ),
     ]
     return _template().render(
         trained=trained,
         training=trained.model.training,
         metric_names=METRIC_NAMES,
+        calibration_names=CALIBRATION_NAMES,
         candidates=CANDIDATES,
         way=WAYS[trained.model.kind],
         made_with=made_with(trained),
@@ -143,6 +159,7 @@ def plot(
     *,
     diagonal: bool = False,
     dotted: bool = False,
+    intervals: Sequence[tuple[float, float, float]] = (),
 ) -> Plot:
     """Put points into a box."""
     if ends is None:
@@ -156,6 +173,7 @@ def plot(
         return round(across, 1), round(up, 1)
 
     placed = [place(*point) for point in points]
+    bars = [(place(x, low), place(x, high)) for x, low, high in intervals]
     corners = [place(left, bottom), place(right, top)] if diagonal else []
     return Plot(
         title,
@@ -163,6 +181,7 @@ def plot(
         y_label,
         " ".join(f"{x},{y}" for x, y in placed),
         tuple(placed) if dotted else (),
+        tuple((low[0], low[1], high[1]) for low, high in bars),
         " ".join(f"{x},{y}" for x, y in corners),
         (f"{left:.3g}", f"{right:.3g}"),
         (f"{bottom:.3g}", f"{top:.3g}"),

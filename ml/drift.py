@@ -24,7 +24,14 @@ _LEAST = 1e-4
 
 
 def reference(columns: Columns, predicted: Floats, task: Task) -> dict[str, Any]:
-    """Distributions of features and predictions, as JSON can hold them."""
+    """Distributions of features and predictions, as JSON can hold them.
+
+    Args:
+        columns: Features of training.
+        predicted: Predictions of the same rows by models that did not learn from them; others are more
+            extreme than those of rows to come.
+        task: Says which columns are numbers and categories.
+    """
     found = {name: _of_number(columns[name]) for name in task.numbers}
     found |= {name: _of_category(columns[name]) for name in task.categories}
     return found | {SCORE: _of_number(predicted)}

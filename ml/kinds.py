@@ -10,10 +10,12 @@ from ml.additive import AdditiveModel
 from ml.boosting import BoostedModel
 from ml.data import Columns
 from ml.errors import ModelError
-from ml.model import FORMAT, Levels, Model, made
+from ml.model import FORMAT, Fitted, Levels, Model, made
 from ml.tasks import TASKS, Task
 
 KINDS = ("logistic", "additive", "boosting")
+OTHER_VERSION = "the model was written by another version of finlake"
+AGAIN = "train it again"
 _CLASSES: dict[str, Callable[..., Model]] = {
     "logistic": AdditiveModel.from_fields,
     "additive": AdditiveModel.from_fields,
@@ -21,7 +23,7 @@ _CLASSES: dict[str, Callable[..., Model]] = {
 }
 
 
-def fit(kind: str, columns: Columns, task: Task, *, knots: int, seed: int = 0) -> Model:
+def fit(kind: str, columns: Columns, task: Task, *, knots: int, seed: int = 0) -> Fitted:
     """Fit a model of a kind to labelled rows.
 
     Args:
@@ -48,11 +50,13 @@ def read_model(text: str) -> Model:
     try:
         found = json.loads(text)
         if found.pop("format") != FORMAT:
-            raise ModelError("the model was written by another version of finlake", "train it again")
+            raise ModelError(OTHER_VERSION, AGAIN)
         found["levels"] = tuple(made(Levels, one) for one in found.pop("levels"))
         model = _CLASSES[found["kind"]](found)
         if model.task not in TASKS:
             raise ModelError(f"the model answers {model.task!r}, which finlake does not know")
+        if set(model.features) != set(TASKS[model.task].features):
+            raise ModelError(f"{OTHER_VERSION}, which had other features", AGAIN)
         return model
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(

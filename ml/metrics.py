@@ -1,12 +1,12 @@
 """How good predictions are, and how sure that is.
 
 Intervals are percentiles of a bootstrap (Efron, Bootstrap methods: another look at the jackknife, 1979)
-that draws groups of rows, such as all rows of a loan, because they are not independent of each other.
+that draws groups of rows, such as all rows of a borrower, because they are not independent of each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,13 @@ from sklearn.metrics import (
 )
 
 from ml.data import Floats
+from ml.model import sigmoid
 
 FAIR_FROM = 0.8
 """Ratio of selection rates below which a difference is looked at: the four-fifths rule, 29 CFR 1607.4(D)."""
 LEAST_EVENTS = 10
 """Events, and rows without, that a group needs for an AUC."""
+MOST_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,67 @@ def ks(truth: Floats, predicted: Floats, weight: Floats) -> float:
     return float(np.max(true - false))
 
 
+def slope(truth: Floats, predicted: Floats, weight: Floats) -> float:
+    """Slope of the truth's log-odds over the predicted ones (Cox, 1958): 1 is right, less is too extreme."""
+    log_odds = _log_odds(predicted)
+    line = np.column_stack([np.ones(len(log_odds)), log_odds])
+    return float(_added(line, log_odds, truth, weight)[1]) + 1.0
+
+
+def intercept(truth: Floats, predicted: Floats, weight: Floats) -> float:
+    """What has to be added to predicted log-odds for as many events as there are: 0 is right.
+
+    Calibration in the large (Van Calster et al., Calibration: the Achilles heel of predictive analytics,
+    2019).
+    """
+    log_odds = _log_odds(predicted)
+    return float(_added(np.ones((len(log_odds), 1)), log_odds, truth, weight)[0])
+
+
+def _added(design: Floats, log_odds: Floats, truth: Floats, weight: Floats) -> Floats:
+    """What some columns add to log-odds, by maximum likelihood.
+
+    Newton's method, as a bootstrap needs it hundreds of times: scikit-learn takes longer, and has no offset.
+    Steps are bounded, so that it does not leap over what is far away. BLAS is left out, whose threads cost
+    more than they save here.
+    """
+    found: Floats = np.zeros(design.shape[1])
+    for _ in range(MOST_STEPS):
+        chance = sigmoid(log_odds + (design * found).sum(axis=1))
+        spread = np.einsum("ni,n,nj->ij", design, weight * chance * (1 - chance), design)
+        gradient = (design * (weight * (truth - chance))[:, None]).sum(axis=0)
+        step = np.clip(np.linalg.solve(spread + 1e-9 * np.eye(len(found)), gradient), -1.0, 1.0)
+        found = found + step
+        if np.abs(step).max() < 1e-9:
+            break
+    return found
+
+
+def observed_to_expected(truth: Floats, predicted: Floats, weight: Floats) -> float:
+    """Events over the sum of predictions: 1 is right, more means that too few were expected."""
+    return float((weight * truth).sum() / (weight * predicted).sum())
+
+
 METRICS: dict[str, Metric] = {"auc": auc, "pr_auc": pr_auc, "brier": brier, "ks": ks}
+CALIBRATION: dict[str, Metric] = {
+    "slope": slope,
+    "intercept": intercept,
+    "observed_to_expected": observed_to_expected,
+}
+"""Whether probabilities are what they say. There is no expected calibration error among them: it is above
+zero by chance alone, the more the fewer events there are, and a draw of the bootstrap adds to that."""
 
 
 def evaluate(
-    truth: Floats, predicted: Floats, group: npt.NDArray[Any], *, draws: int, seed: int = 0
+    truth: Floats,
+    predicted: Floats,
+    group: npt.NDArray[Any],
+    *,
+    draws: int,
+    seed: int = 0,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, Estimate]:
-    """All metrics with their intervals.
+    """Metrics with their intervals.
 
     Args:
         truth: 0 or 1 per row, both there.
@@ -75,47 +131,89 @@ def evaluate(
         group: Rows of a group are drawn together.
         draws: Draws of the bootstrap; 0 for none.
         seed: Seed of the draws.
+        metrics: What is measured, by name.
     """
-    _, place = np.unique(group.astype(str), return_inverse=True)
-    groups, ones = int(place.max()) + 1, np.ones(len(truth))
-    random = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in METRICS}
-    for _ in range(draws):
-        weight = np.bincount(random.integers(0, groups, groups), minlength=groups)[place].astype(np.float64)
+    drawn: dict[str, list[float]] = {name: [] for name in metrics}
+    for weight in _weights(group, draws, seed):
         there = weight > 0
         if 0 < truth[there].sum() < there.sum():
-            for name, metric in METRICS.items():
+            for name, metric in metrics.items():
                 drawn[name].append(metric(truth[there], predicted[there], weight[there]))
-    found = {}
-    for name, metric in METRICS.items():
-        ends = np.percentile(drawn[name], [2.5, 97.5]).tolist() if drawn[name] else [None, None]
-        found[name] = Estimate(metric(truth, predicted, ones), *ends)
+    ones = np.ones(len(truth))
+    return {name: _estimate(metric(truth, predicted, ones), drawn[name]) for name, metric in metrics.items()}
+
+
+def _weights(group: npt.NDArray[Any], draws: int, seed: int) -> Iterator[Floats]:
+    """How often each row is in a draw of the bootstrap, which draws groups."""
+    _, place = np.unique(group.astype(str), return_inverse=True)
+    groups, random = int(place.max()) + 1, np.random.default_rng(seed)
+    for _ in range(draws):
+        yield np.bincount(random.integers(0, groups, groups), minlength=groups)[place].astype(np.float64)
+
+
+def _estimate(value: float, drawn: list[float]) -> Estimate:
+    low, high = np.percentile(drawn, [2.5, 97.5]).tolist() if drawn else (None, None)
+    return Estimate(value, low, high)
+
+
+def _log_odds(predicted: Floats) -> Floats:
+    inside = np.clip(predicted, 1e-12, 1 - 1e-12)
+    found: Floats = np.log(inside / (1 - inside))
     return found
 
 
 @dataclass(frozen=True)
+class Tenth:
+    """One of equally large groups of rows, by their predictions.
+
+    Attributes:
+        predicted: Mean prediction.
+        events: Share of events.
+        rows: Rows.
+    """
+
+    predicted: float
+    events: Estimate
+    rows: int
+
+
+@dataclass(frozen=True)
 class Curves:
-    """Points of curves, each a list of (x, y).
+    """Points of curves.
 
     Attributes:
         roc: False positive rate, true positive rate.
         pr: Recall, precision.
-        calibration: Mean prediction, share of events, and rows, of equally large groups.
+        calibration: Tenths of the rows, the lowest predictions first.
     """
 
     roc: list[tuple[float, float]]
     pr: list[tuple[float, float]]
-    calibration: list[tuple[float, float, int]]
+    calibration: list[Tenth]
 
 
-def curves(truth: Floats, predicted: Floats, *, points: int = 200, bins: int = 10) -> Curves:
-    """The curves of a model card."""
+def curves(
+    truth: Floats,
+    predicted: Floats,
+    group: npt.NDArray[Any],
+    *,
+    draws: int,
+    seed: int = 0,
+    points: int = 200,
+    bins: int = 10,
+) -> Curves:
+    """The curves of a model card; other arguments are those of :func:`evaluate`."""
     false, true, _ = roc_curve(truth, predicted)
     precision, recall, _ = precision_recall_curve(truth, predicted)
-    order = np.argsort(predicted, kind="stable")
+    parts = np.array_split(np.argsort(predicted, kind="stable"), min(bins, len(truth)))
+    drawn: list[list[float]] = [[] for _ in parts]
+    for weight in _weights(group, draws, seed):
+        for shares, part in zip(drawn, parts):
+            if weight[part].any():
+                shares.append(float(np.average(truth[part], weights=weight[part])))
     calibration = [
-        (float(predicted[part].mean()), float(truth[part].mean()), len(part))
-        for part in np.array_split(order, min(bins, len(order)))
+        Tenth(float(predicted[part].mean()), _estimate(float(truth[part].mean()), shares), len(part))
+        for shares, part in zip(drawn, parts)
     ]
     return Curves(_thinned(false, true, points), _thinned(recall, precision, points), calibration)
 

@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold
 from ml.data import Columns, Floats, codes, levels, present
 from ml.errors import ModelError
 
-FORMAT = 2
+FORMAT = 3
 FOLDS = 4
 LEAST_ROWS = 20
 """Rows that a category's value needs to get a column of its own."""
@@ -106,7 +106,8 @@ class Model(ABC):
         slope: Factor of calibration on the log-odds.
         shift: What calibration adds to them.
         training: What it was trained on: rows, events, days.
-        reference: Distribution of features and predictions in training, see :mod:`ml.drift`.
+        reference: Distribution of features in training, and of predictions out of fold, see
+            :mod:`ml.drift`.
     """
 
     task: str
@@ -177,6 +178,20 @@ class Model(ABC):
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True, allow_nan=False)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A model, and what it would have predicted of rows that it had not learned from.
+
+    Attributes:
+        model: The model.
+        out_of_fold: Probability of each row of training, by a model of its kind that learned from other
+            groups; calibrated. Predictions of the model itself fit these rows too well.
+    """
+
+    model: Model
+    out_of_fold: Floats
+
+
 def levels_of(name: str, values: npt.NDArray[Any]) -> Levels:
     """A category as training has it."""
     known = levels(values)
@@ -194,14 +209,15 @@ def ends(values: Floats) -> tuple[float, float]:
     return (float(there.min()), float(there.max())) if len(there) else (0.0, 0.0)
 
 
-def drawn(truth: Floats, seed: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Rows to learn from, and how many each stands for."""
-    events, others = np.flatnonzero(truth == 1), np.flatnonzero(truth == 0)
-    if len(others) <= MOST_HONEST:
-        return np.arange(len(truth)), np.ones(len(truth))
-    chosen = np.random.default_rng(seed).choice(others, MOST_HONEST, replace=False)
-    rows = np.sort(np.concatenate([events, chosen]))
-    return rows, np.where(truth[rows] == 1, 1.0, len(others) / MOST_HONEST)
+def drawn(truth: Floats, seed: int) -> Floats:
+    """How many rows each row stands for when models learn; 0 for those that are not drawn."""
+    others = np.flatnonzero(truth == 0)
+    weight = np.ones(len(truth))
+    if len(others) > MOST_HONEST:
+        weight[others] = 0.0
+        chosen = np.random.default_rng(seed).choice(others, MOST_HONEST, replace=False)
+        weight[chosen] = len(others) / MOST_HONEST
+    return weight
 
 
 def folds(truth: Floats, group: npt.NDArray[Any]) -> list[Fold]:
@@ -212,18 +228,18 @@ def folds(truth: Floats, group: npt.NDArray[Any]) -> list[Fold]:
     """
     most = min(FOLDS, len(set(group[truth == 1].tolist())), len(set(group[truth == 0].tolist())))
     if most < 2:
-        raise ModelError("all events are of one account or loan", "train on more data")
+        raise ModelError("all events are of one account or borrower", "train on more data")
     return list(GroupKFold(most).split(truth, truth, group))
 
 
-def calibration(log_odds: Floats, truth: Floats, weight: Floats) -> tuple[float, float]:
+def calibration(log_odds: Floats, truth: Floats) -> tuple[float, float]:
     """Slope and shift that make log-odds, predicted out of fold, those of the truth.
 
     They are a straight line (Platt, Probabilistic outputs for support vector machines, 1999). It does not
     turn the order round, whatever chance would have it do.
     """
     line = LogisticRegression(C=1e6, max_iter=2_000, tol=1e-6)
-    line.fit(log_odds[:, None], truth, sample_weight=weight)
+    line.fit(log_odds[:, None], truth)
     return max(float(line.coef_[0][0]), 0.05), float(line.intercept_[0])
 
 

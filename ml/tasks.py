@@ -15,8 +15,8 @@ class Task:
         question: What the probability is of, in a sentence.
         use: What it is for, and what not.
         key: Columns that tell rows apart.
-        group: Column whose rows belong together: they are never split by cross-validation, and the
-            bootstrap draws them together.
+        group: Column whose rows belong together, never a feature: cross-validation and calibration never
+            split them, and the bootstrap draws them together.
         date: Column with the day of which features know nothing later.
         label: Column with the truth; null where it is not known yet.
         numbers: Numeric features.
@@ -69,17 +69,17 @@ DEFAULT = Task(
     use="Ranking performing loans for early contact, and provisions of a portfolio. Not for granting loans: "
     "nobody who was refused one is in the data.",
     key=("loan_id", "observation_date"),
-    group="loan_id",
+    group="customer_id",  # whose credit score, income and habits all loans of a borrower share
     date="observation_date",
     label="default_within_12_months",
     numbers=(
         "annual_rate", "term_months", "months_on_book", "months_left", "repaid_share", "loan_to_value",
-        "installment_to_income", "overdue_installments", "days_past_due",
+        "loan_to_income", "installment_to_income", "overdue_installments", "days_past_due",
         "worst_days_past_due_12m", "worst_days_past_due", "late_installments_12m", "has_repaid_extra",
-        "credit_score", "annual_income",
+        "credit_score",
     ),
     skewed=frozenset(
-        {"loan_to_value", "installment_to_income", "annual_income", "days_past_due",
+        {"loan_to_value", "loan_to_income", "installment_to_income", "days_past_due",
          "worst_days_past_due", "worst_days_past_due_12m"}
     ),
     categories=("product", "repayment_type", "collateral_type", "credit_band"),
@@ -92,11 +92,12 @@ DEFAULT = Task(
         "Age is no feature and no segment here: the date of birth is personal data that never reaches Gold. "
         "Whoever has to measure fairness by age does it in Silver.",
         "Segment and country are not features either; fairness by them is measured.",
-        "Income is in each customer's own currency and not converted: the same number is more in one than in "
-        "another, which the model does not know. The instalment's share of income is free of that.",
-        "Loans are taken for independent of each other; a borrower with several makes intervals too narrow.",
-        "Customers whose version at that time the bank does not know have no score and no income; the model "
-        "knows that they are missing.",
+        "Income counts only against what is owed in the same currency: nothing is converted. Of a loan in "
+        "another currency than its borrower's, the model knows that these shares of income are missing.",
+        "Borrowers are taken for independent of each other: what hits many at once, as a recession does, "
+        "makes intervals too narrow.",
+        "Customers whose version at that time the bank does not know have no score and no shares of income; "
+        "the model knows that they are missing.",
     ),
 )  # fmt: skip
 
@@ -131,6 +132,7 @@ FRAUD = Task(
         "of the bank's accounts, so that it would give them away, as it would not in a real bank.",
         "Signs are those of the account's days before; of the day itself only what came before the "
         "transaction counts.",
+        "A scheme that runs over several accounts counts as several: intervals are too narrow.",
     ),
 )  # fmt: skip
 

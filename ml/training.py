@@ -22,7 +22,7 @@ from ml.data import Columns, Floats, length, take
 from ml.drift import psi, reference
 from ml.errors import ModelError
 from ml.kinds import KINDS, fit
-from ml.metrics import METRICS, Curves, Estimate, Segment, curves, evaluate, fairness
+from ml.metrics import CALIBRATION, METRICS, Curves, Estimate, Segment, curves, evaluate, fairness
 from ml.model import Model
 from ml.tasks import Task
 
@@ -82,6 +82,7 @@ class Trained:
         split: How rows were divided.
         choice: Why it is of its kind.
         metrics: Metrics on the test: of ``prevalence``, and of each kind of model.
+        calibration: Calibration on the test, of each kind of model, see :data:`ml.metrics.CALIBRATION`.
         curves: Curves on the test.
         fairness: Treatment of groups on the test, by column.
         threshold: Prediction from which on a row counts as flagged.
@@ -97,6 +98,7 @@ class Trained:
     split: Split
     choice: Choice
     metrics: dict[str, dict[str, Estimate]]
+    calibration: dict[str, dict[str, Estimate]]
     curves: Curves
     fairness: dict[str, list[Segment]]
     threshold: float
@@ -115,6 +117,10 @@ class Trained:
             "metrics": {
                 name: {metric: asdict(estimate) for metric, estimate in found.items()}
                 for name, found in self.metrics.items()
+            },
+            "calibration": {
+                name: {metric: asdict(estimate) for metric, estimate in found.items()}
+                for name, found in self.calibration.items()
             },
             "threshold": self.threshold,
             "fairness": {
@@ -154,18 +160,21 @@ def train(
     learned, unseen = take(labelled, split.train), take(labelled, split.test)
     kinds = [kind for kind in KINDS if challenger or kind != "boosting"]
     choice = choose(learned, task, kinds, knots=knots, seed=seed)
-    models = {kind: fit(kind, learned, task, knots=knots, seed=seed) for kind in kinds}
-    model = models[choice.kind]
+    fitted = {kind: fit(kind, learned, task, knots=knots, seed=seed) for kind in kinds}
+    model, out_of_fold = fitted[choice.kind].model, fitted[choice.kind].out_of_fold
     truth, events = unseen[task.label], float(learned[task.label].mean())
     found = {"prevalence": np.full(len(truth), events)}
-    found |= {kind: candidate.probability(unseen) for kind, candidate in models.items()}
+    found |= {kind: candidate.model.probability(unseen) for kind, candidate in fitted.items()}
     predicted = found[choice.kind]
     metrics = {
         name: evaluate(truth, probability, unseen[task.group], draws=draws, seed=seed)
         for name, probability in found.items()
     }
-    in_training = model.probability(learned)
-    threshold = float(np.quantile(in_training, 1 - task.flagged_share))
+    calibration = {
+        kind: evaluate(truth, found[kind], unseen[task.group], draws=draws, seed=seed, metrics=CALIBRATION)
+        for kind in kinds
+    }
+    threshold = float(np.quantile(out_of_fold, 1 - task.flagged_share))
     model = replace(
         model,
         training={
@@ -182,7 +191,7 @@ def train(
             "scikit_learn": sklearn.__version__,
             "python": platform.python_version(),
         },
-        reference=reference(learned, in_training, task),
+        reference=reference(learned, out_of_fold, task),
     )
     scored = model.score(unseen)
     size = np.abs(scored.parts).mean(axis=0)
@@ -193,7 +202,8 @@ def train(
         split=split,
         choice=choice,
         metrics=metrics,
-        curves=curves(truth, predicted),
+        calibration=calibration,
+        curves=curves(truth, predicted, unseen[task.group], draws=draws, seed=seed),
         fairness={name: fairness(truth, predicted, unseen[name], threshold) for name in task.segments},
         threshold=threshold,
         drift=psi(unseen, predicted, model.reference),
@@ -229,7 +239,7 @@ def choose(columns: Columns, task: Task, kinds: Sequence[str], *, knots: int, se
         learned, later = take(columns, train), take(columns, test)
         periods.append((str(first), str(last)))
         for kind in kinds:
-            predicted = fit(kind, learned, task, knots=knots, seed=seed).probability(later)
+            predicted = fit(kind, learned, task, knots=knots, seed=seed).model.probability(later)
             scores[kind].append(measure(truth[test], predicted, np.ones(len(predicted))))
     if not periods:
         why = f"the plainest, as no period of training has {LEAST_EVENTS} events before it and in it"

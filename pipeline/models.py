@@ -8,6 +8,7 @@ and ``--model`` take another folder, on disk or on S3.
 from __future__ import annotations
 
 import json
+import mimetypes
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -182,7 +183,8 @@ def train_model(
     root = _uri(out) if out else f"{settings.gold_uri}/_models/{name}"
     uri = f"{root}/{trained.version}"
     for file, content in artefacts(trained, render(trained)).items():
-        write_bytes(f"{uri}/{file}", content)
+        kind = mimetypes.guess_type(file)[0]  # so that a browser shows a card that lies in S3
+        write_bytes(f"{uri}/{file}", content, content_type=kind)
     write_bytes(f"{root}/latest.json", json.dumps({"version": trained.version}).encode())
     return Kept(trained, uri)
 

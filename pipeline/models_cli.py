@@ -6,13 +6,16 @@ import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from pipeline.present import err, out, print_table
+
+if TYPE_CHECKING:
+    from ml.metrics import Estimate
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
@@ -72,12 +75,11 @@ def train_command(
         return
     table = Table("on the test", "AUC", "PR-AUC", "Brier score", "KS")
     for name, found in kept.trained.metrics.items():
-        cells = [
-            f"{one.value:.3f}" + (f" ({one.low:.3f} to {one.high:.3f})" if one.low is not None else "")
-            for one in found.values()
-        ]
-        table.add_row(name, *cells)
+        table.add_row(name, *(_with_interval(one) for one in found.values()))
     print_table(table)
+    found = kept.trained.calibration[kept.trained.model.kind]
+    named = ", ".join(f"{name.replace('_', ' ')} {_with_interval(one)}" for name, one in found.items())
+    out.print(f"Calibration: {named}.", highlight=False, soft_wrap=True)
     choice = kept.trained.choice
     out.print(f"Chosen: {choice.kind}, {choice.why}.", highlight=False, soft_wrap=True)
     training = report["training"]
@@ -90,6 +92,10 @@ def train_command(
     )
     out.print(f"{kept.trained.version} is in {escape(kept.uri)}", highlight=False, soft_wrap=True)
     out.print(f"Its card: {escape(kept.uri)}/card.html", highlight=False, soft_wrap=True)
+
+
+def _with_interval(one: Estimate) -> str:
+    return f"{one.value:.3f}" + (f" ({one.low:.3f} to {one.high:.3f})" if one.low is not None else "")
 
 
 def score_command(

@@ -111,20 +111,29 @@ def etag_of(uri: str) -> str | None:
         return None
 
 
-def write_bytes(uri: str, data: bytes, *, create_only: bool = False) -> bool:
+def write_bytes(uri: str, data: bytes, *, create_only: bool = False, content_type: str | None = None) -> bool:
     """Write an object whole.
 
     Args:
         uri: Where to.
         data: The content.
         create_only: Do not replace an object that is there already.
+        content_type: What S3 says it is, such as ``text/html``; a file on the disk has no such thing.
 
     Returns:
         False when ``create_only`` is set and the object was there already.
     """
     store, _, key = _locate(uri)
     try:
-        obstore.put(store, key, data, mode="create" if create_only else "overwrite")
+        obstore.put(
+            store,
+            key,
+            data,
+            mode="create" if create_only else "overwrite",
+            attributes={"Content-Type": content_type}
+            if content_type and isinstance(store, S3Store)
+            else None,
+        )
     except AlreadyExistsError:
         return False
     return True

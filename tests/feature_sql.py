@@ -184,6 +184,9 @@ LOAN_DEFAULT_FEATURES = """
                - CAST(day(maturity_date) < day(day) AS INT), 0) AS INT) AS months_left,
            principal, principal - repaid AS outstanding_principal, repaid / principal AS repaid_share,
            CAST(principal - repaid AS DOUBLE) / nullif(collateral_value, 0) AS loan_to_value,
+           CASE WHEN currency = customer_currency THEN
+               CAST(principal - repaid AS DOUBLE) / nullif(annual_income, 0)
+               END AS loan_to_income,
            CASE WHEN currency = customer_currency AND repayment_type <> 'bullet' THEN
                CAST(12 * CAST(round(CASE
                    WHEN repayment_type = 'interest_only' THEN principal * CAST(annual_rate AS DOUBLE) / 12
@@ -211,4 +214,4 @@ FEATURE_MARTS = {
     "customer_features": CUSTOMER_FEATURES,
     "loan_default_features": LOAN_DEFAULT_FEATURES,
 }
-RATIOS = ("repaid_share", "loan_to_value", "installment_to_income")
+RATIOS = ("repaid_share", "loan_to_value", "loan_to_income", "installment_to_income")

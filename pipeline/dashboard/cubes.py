@@ -3,6 +3,8 @@
 A cube is one statement of SQL over one table. It has one row per combination of its dimensions, however
 many customers there are: ten million of them are a few thousand combinations. Should there be more than
 :data:`MOST_CELLS`, it gets coarser (days to months, rare names to one) and says so; the sums stay the same.
+What must not become one, such as currencies, may take it beyond that; from :data:`LARGEST_CUBE` on, it is not
+on the page at all, and the page says so.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import duckdb
 
 MOST_CELLS: Final = 60_000
+LARGEST_CUBE: Final = 250_000
+TOO_LARGE: Final = "too many combinations"
 MOST_NAMES: Final = 200
 FEW_NAMES: Final = 20
 LARGEST_EXACT: Final = 2**53
@@ -132,6 +136,7 @@ class Cube:
 
     def coarser(self) -> Iterator[Cube]:
         """The cube, then coarser and coarser ones."""
+        yield self
         for step in range(len(_COARSER) + 1):
             for most in (MOST_NAMES, FEW_NAMES):
                 yield replace(self, dimensions=tuple(item.coarser(step, most) for item in self.dimensions))
@@ -143,12 +148,21 @@ def compute(cube: Cube, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]
     Returns:
         ``table``, ``kpis`` (names), ``dimensions`` (``name``, ``grain``, its ``values`` in order, and per
         cell the ``codes``, positions in them), ``parts`` (``sql``, ``kind``, ``empty``, and per cell the
-        ``values``, integers to be multiplied by 10 to the power of minus ``scale``) and ``notes``.
+        ``values``, integers to be multiplied by 10 to the power of minus ``scale``) and ``notes``. Only
+        ``table``, and ``missing`` that says why, if even the coarsest has more than ``LARGEST_CUBE`` cells.
     """
+
+    def cells(of: Cube) -> int:
+        return _one(connection, of.cells()) if of.dimensions else 1
+
     chosen = cube
-    for chosen in cube.coarser():
-        if not chosen.dimensions or _one(connection, chosen.cells()) <= MOST_CELLS:
-            break
+    if cells(cube) > MOST_CELLS:
+        _, *between, coarsest = cube.coarser()
+        least = cells(coarsest)
+        if least > LARGEST_CUBE:
+            return {"table": cube.table, "missing": TOO_LARGE}
+        fitting = (item for item in between if least <= MOST_CELLS and cells(item) <= MOST_CELLS)
+        chosen = next(fitting, coarsest)
     cursor = connection.execute(chosen.sql())
     rows = cursor.fetchall()
     width = len(chosen.dimensions)

@@ -285,7 +285,10 @@
 
   // --- the page ----------------------------------------------------------------------------------
 
-  const missing = (cube) => `${cube.table} is not built yet: finlake run builds it.`;
+  const missing = (cube) => `${cube.table} ${{
+    "not built yet": "is not built yet: finlake run builds it.",
+    "too many combinations": "has too many combinations of what one filters by for a page; finlake query has the figures.",
+  }[cube.missing]}`;
 
   function drawFigures() {
     for (const box of document.querySelectorAll(".figure")) {
@@ -293,7 +296,7 @@
       const rare = cube.missing ? "" : folded(cube);
       const value = cube.missing ? undefined : rare ? null : figure(cube, kpi.name, grouped(cube, [])[0]);
       const target = box.querySelector("dd");
-      const text = value === undefined ? "not built yet" : brief(value, kpi.unit);
+      const text = value === undefined ? cube.missing ?? "not built yet" : brief(value, kpi.unit);
       const currency = kpi.unit === "money" && text !== NONE && value !== undefined ? element("small", {}, state.currency ?? "") : null;
       target.replaceChildren(...[currency, text].filter(Boolean));
       target.classList.toggle("none", value === undefined || text === NONE);

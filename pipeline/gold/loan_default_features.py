@@ -61,6 +61,11 @@ COLUMNS = (
     TableColumn("outstanding_principal", "decimal(28,2)", "Principal of instalments not paid, in currency."),
     TableColumn("repaid_share", "decimal(9,6)", "Share of the principal that was paid back."),
     TableColumn("loan_to_value", "decimal(18,6)", "outstanding_principal / collateral value."),
+    TableColumn(
+        "loan_to_income",
+        "decimal(18,6)",
+        "outstanding_principal / declared yearly income; null in different currencies.",
+    ),
     TableColumn("installment_to_income", "decimal(18,6)", "Twelve instalments / declared yearly income."),
     TableColumn("installments_due", "bigint", "Instalments that had fallen due."),
     TableColumn("overdue_installments", "bigint", "Instalments past due."),
@@ -278,6 +283,10 @@ def _features(known: DataFrame) -> DataFrame:
             "repaid_share": F.expr("repaid / nullif(principal, 0)"),
             "loan_to_value": F.expr(
                 "try_cast((principal - repaid) / nullif(collateral_value, 0) AS decimal(18,6))"
+            ),
+            "loan_to_income": F.when(
+                same_currency,
+                F.expr("try_cast((principal - repaid) / nullif(annual_income, 0) AS decimal(18,6))"),
             ),
             "installment_to_income": F.when(
                 same_currency,

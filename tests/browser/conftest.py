@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import gold_tables
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from chromium import NoChromiumError, chromium
+from playwright.sync_api import Browser, Page
 from playwright.sync_api import Error as PlaywrightError
 from waiting import settled
 
@@ -18,32 +19,20 @@ from pipeline.dashboard import model
 from pipeline.dashboard.page import render
 from pipeline.settings import Settings
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium: Playwright's own if it was installed, otherwise the system's, or Chrome.
-
-    It ends with the module: while Playwright is there, its event loop runs in this thread.
-    """
-    with sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        system = next(filter(None, map(shutil.which, NAMES)), None)
-        if not own.exists() and system is None:
-            why = "there is no Chromium: `apt install chromium`, or `playwright install chromium`"
-            if os.environ.get("CI"):
-                pytest.fail(why)
-            pytest.skip(why)
+    """Chromium. It ends with the module: while Playwright is there, its event loop runs in this thread."""
+    with ExitStack() as stack:
         try:
-            browser = playwright.chromium.launch(
-                executable_path=None if own.exists() else system,
-                chromium_sandbox=os.geteuid() != 0,  # as root it has none
-            )
+            started = stack.enter_context(chromium())
+        except NoChromiumError as error:
+            if os.environ.get("CI"):
+                pytest.fail(str(error))
+            pytest.skip(str(error))
         except PlaywrightError as error:
             pytest.fail(f"Chromium does not start: {error}")
-        yield browser
-        browser.close()
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -231,6 +231,19 @@ def test_an_empty_gold_says_what_to_do(visit: Visit, lake: Settings, tmp_path: P
     expect(view.locator("#vintages .empty")).to_contain_text("gold.loan_vintages is not built yet")
 
 
+def test_what_would_be_too_large_for_a_page_is_left_out_and_says_so(
+    visit: Visit, bank: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.dashboard.cubes.MOST_CELLS", 20)
+    monkeypatch.setattr("pipeline.dashboard.cubes.LARGEST_CUBE", 50)  # ages of loans never become one
+    view = visit(written(bank, model.look(bank), tmp_path))
+    expect(view.locator("#vintages .empty")).to_have_text(
+        "gold.loan_vintages has too many combinations of what one filters by for a page; "
+        "finlake query has the figures."
+    )
+    assert shown_figures(view)["portfolio", "exposure"].endswith(" EUR")
+
+
 def test_amounts_in_different_currencies_are_a_table_and_never_one_chart(visit: Visit, exported: str) -> None:
     view = visit(exported)
     view.get_by_label("Cash flow: broken down by").select_option("currency")

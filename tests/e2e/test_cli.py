@@ -163,6 +163,10 @@ WRONG = [
     (["query", "SELECT 1", "--format", "xml"], ["there is no format 'xml'", "table, csv, json"]),
     (["query", "SELECT 1", "--engine", "spark"], ["there is no engine 'spark'", "athena, duckdb"]),
     (["generate", "--scale", "0"], ["--scale"]),
+    (["train", "churn"], ["there is no model 'churn'", "default, fraud"]),
+    (["train", "fraud"], ["the fraud model needs labels", "--labels"]),
+    (["score"], ["there is no model for default yet", "`finlake train default`"]),
+    (["dashboard", "--export", "s3://bucket/"], ["it names no object", "s3://bucket/folder/gold.html"]),
 ]
 
 
@@ -309,6 +313,18 @@ def test_looking_at_a_lake_writes_nothing(stack: NativeStack, inbox: Path):
         assert list_objects(lake.settings.silver_uri) == []
         assert list_objects(lake.settings.gold_uri) == []
     assert sorted(path.name for path in inbox.iterdir()) == ["crm export.csv", "crm.xlsx", "nothing"]
+
+
+def test_a_page_in_s3_is_one_that_a_browser_shows(empty: Lakehouse):
+    target = f"{empty.settings.gold_uri}/_pages/gold.html"
+    said = empty.json("dashboard", "--export", target, "--json")
+    bucket, _, key = target.removeprefix("s3://").partition("/")
+    page = empty.client("s3").get_object(Bucket=bucket, Key=key)
+    body = page["Body"].read()
+    assert (page["ContentType"], len(body)) == ("text/html; charset=utf-8", said["bytes"])
+    assert body.startswith(b"<!doctype html>")
+    missing = empty.finlake("dashboard", "--export", "s3://no-such-bucket-here/gold.html")
+    assert_fails(missing, 1, "no-such-bucket-here")
 
 
 def test_a_file_that_is_in_bronze_already_is_not_ingested_twice(stack: NativeStack, inbox: Path):

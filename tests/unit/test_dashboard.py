@@ -24,7 +24,7 @@ from contracts import load_contracts
 from pipeline.cli import app
 from pipeline.dashboard import cubes, model, page
 from pipeline.dashboard.charts import specifications
-from pipeline.dashboard.cubes import OTHER, Cube, Dimension, compute
+from pipeline.dashboard.cubes import OTHER, TOO_LARGE, Cube, Dimension, compute
 from pipeline.dashboard.layout import CUBES, SECTIONS
 from pipeline.dashboard.model import Lake, look, model_of, read_columns, read_model
 from pipeline.errors import FinlakeError
@@ -206,6 +206,27 @@ def test_currencies_and_ages_of_loans_never_become_one(monkeypatch: pytest.Monke
         assert {item.most for item in cube.dimensions if item.column == "currency"} <= {None}, cube.name
 
 
+def test_a_million_branches_are_200_and_others_and_a_million_currencies_are_not_on_the_page() -> None:
+    connection = duckdb.connect()
+    connection.execute("CREATE SCHEMA gold")
+    connection.execute(
+        """CREATE TABLE gold.monthly_cash_flow AS
+        SELECT DATE '2026-01-01' AS month, 'B' || number AS branch_code, 'C' || number % 3 AS currency,
+            number::DECIMAL(28, 2) AS inflow, 1::DECIMAL(28, 2) AS outflow, number - 1 AS net_cash_flow
+        FROM range(1000000) AS t(number)"""
+    )
+    flow = next(cube for cube in CUBES if cube.name == "cash_flow")
+    found = compute(flow, connection)
+    branches = next(item for item in found["dimensions"] if item["name"] == "branch_code")["values"]
+    assert (len(branches), branches[-1]) == (201, OTHER)
+    assert sum(found["parts"][0]["values"]) == 100 * 999_999 * 1_000_000 // 2, "in cents"
+    assert found["notes"] == [
+        "Only the 200 most frequent values of branch code are shown; the rest is (other)."
+    ]
+    connection.execute("UPDATE gold.monthly_cash_flow SET currency = branch_code, branch_code = 'B'")
+    assert compute(flow, connection) == {"table": "gold.monthly_cash_flow", "missing": TOO_LARGE}
+
+
 @pytest.mark.parametrize(
     ("values", "scale"),
     [
@@ -377,7 +398,7 @@ def test_the_page_is_written_as_one_file(exported: Callable[..., Any], tmp_path:
 
 
 def test_a_file_that_cannot_be_written_is_a_usage_error(exported: Callable[..., Any], tmp_path: Path) -> None:
-    for wrong in (tmp_path, tmp_path / "nowhere" / "gold.html"):
+    for wrong in (tmp_path, tmp_path / "nowhere" / "gold.html", "s3://bucket", "s3://bucket/pages/"):
         error = exported("--export", str(wrong)).exception
         assert isinstance(error, FinlakeError)
         assert error.exit_code == 2

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from feature_bank import bank
 from feature_sql import LOAN_DEFAULT_FEATURES
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from bench.ml import oracle
@@ -31,7 +32,8 @@ from ml.data import read_folder, take, to_columns
 from ml.drift import SCORE, index, psi, reference
 from ml.errors import ModelError
 from ml.kinds import KINDS, fit, read_model
-from ml.metrics import evaluate, fairness
+from ml.metrics import CALIBRATION, curves, evaluate, fairness
+from ml.model import folds, sigmoid
 from ml.tasks import DEFAULT
 from ml.training import (
     add_months,
@@ -43,6 +45,7 @@ from ml.training import (
     train,
     version_of,
 )
+from pipeline.gold.loan_default_features import COLUMNS as LOAN_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 DAYS = 1096
@@ -84,7 +87,7 @@ def learned(labelled, trained):
 @pytest.fixture(scope="module")
 def models(learned):
     """A model of each kind."""
-    return {kind: fit(kind, learned, DEFAULT, knots=3, seed=3) for kind in KINDS}
+    return {kind: fit(kind, learned, DEFAULT, knots=3, seed=3).model for kind in KINDS}
 
 
 @pytest.fixture(params=KINDS)
@@ -109,11 +112,13 @@ def test_the_model_beats_chance_and_stays_below_what_the_generators_laws_allow(p
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_probabilities_are_calibrated_for_loans_that_were_not_learned_from(learned, kind):
-    half = np.array([int(loan[1:]) % 2 == 0 for loan in learned[DEFAULT.group]])
-    model, others = fit(kind, take(learned, half), DEFAULT, knots=3, seed=3), take(learned, ~half)
-    predicted, truth = model.probability(others), others[DEFAULT.label]
-    assert abs(predicted.mean() / truth.mean() - 1) < 0.3
+def test_probabilities_are_calibrated_for_borrowers_who_were_not_learned_from(learned, kind):
+    half = np.array([int(customer[1:]) % 2 == 0 for customer in learned[DEFAULT.group]])
+    predicted, truth = np.zeros(len(half)), learned[DEFAULT.label]
+    for known in (half, ~half):
+        model = fit(kind, take(learned, known), DEFAULT, knots=3, seed=3).model
+        predicted[~known] = model.probability(take(learned, ~known))
+    assert abs(predicted.mean() / truth.mean() - 1) < 0.15
     high = predicted >= np.median(predicted)
     assert abs(predicted[high].mean() / truth[high].mean() - 1) < 0.35
 
@@ -126,8 +131,30 @@ def test_training_knows_nothing_that_was_not_known_before_the_test(labelled):
     assert not (split.train & split.test).any()
 
 
+def test_a_borrowers_loans_are_never_on_both_sides_of_a_fold_and_the_borrower_is_no_feature(learned, model):
+    loans, borrowers = learned["loan_id"], learned["customer_id"]
+    assert len(set(borrowers)) < len(set(loans)), "some have several"
+    for known, predicted in folds(learned[DEFAULT.label], learned[DEFAULT.group]):
+        assert not set(borrowers[known]) & set(borrowers[predicted])
+    renamed = learned | {"customer_id": borrowers[::-1]}
+    assert (model.probability(renamed) == model.probability(learned)).all()
+
+
+def test_no_feature_is_an_amount_whose_worth_depends_on_the_currency():
+    amounts = {column.name for column in LOAN_COLUMNS if column.type.endswith(",2)")}
+    assert {"annual_income", "outstanding_principal"} <= amounts
+    assert not amounts & set(DEFAULT.features)
+
+
+def test_intervals_draw_all_loans_of_a_borrower_together(labelled, trained):
+    test = take(labelled, trained.split.test)
+    predicted = trained.model.probability(test)
+    by_borrower = evaluate(test[DEFAULT.label], predicted, test["customer_id"], draws=20, seed=3)
+    assert trained.metrics[trained.model.kind] == by_borrower
+
+
 def test_the_same_data_and_seed_give_the_same_model(learned, model):
-    again = fit(model.kind, learned, DEFAULT, knots=3, seed=3)
+    again = fit(model.kind, learned, DEFAULT, knots=3, seed=3).model
     assert again.to_json() == model.to_json()
 
 
@@ -139,7 +166,7 @@ def test_a_model_that_was_written_and_read_predicts_the_same(labelled, model):
 
 def test_trees_that_ask_whether_a_value_is_missing_can_be_written_and_read(learned):
     score = np.where(learned[DEFAULT.label] == 1, np.nan, learned["credit_score"])
-    model = fit("boosting", learned | {"credit_score": score}, DEFAULT, knots=3, seed=3)
+    model = fit("boosting", learned | {"credit_score": score}, DEFAULT, knots=3, seed=3).model
     column = [number.name for number in model.numbers].index("credit_score")
     splits = [split for tree in model.trees for split in zip(tree.column, tree.threshold, strict=True)]
     assert max(threshold for owner, threshold in splits if owner == column) > 1e300, "such a split"
@@ -155,13 +182,22 @@ def test_trees_that_ask_whether_a_value_is_missing_can_be_written_and_read(learn
         "[]",
         "{}",
         '{"format": 99}',
-        '{"format": 2, "kind": "additive", "curves": [1], "levels": []}',
-        '{"format": 2, "kind": "oracle", "levels": []}',
+        '{"format": 3, "kind": "additive", "curves": [1], "levels": []}',
+        '{"format": 3, "kind": "oracle", "levels": []}',
     ],
 )
 def test_what_is_no_model_is_refused(text):
     with pytest.raises(ModelError):
         read_model(text)
+
+
+def test_a_model_of_features_that_finlake_no_longer_has_is_refused_before_it_scores(models):
+    for old in ('"format": 2', '"name": "annual_income"'):
+        text = models["logistic"].to_json()
+        now = '"format": 3' if "format" in old else '"name": "loan_to_income"'
+        assert now in text
+        with pytest.raises(ModelError, match="another version of finlake"):
+            read_model(text.replace(now, old))
 
 
 def test_too_little_to_learn_from_is_said(labelled):
@@ -353,6 +389,58 @@ def test_the_stability_index_is_nothing_for_the_same_data_and_grows_with_change(
     assert index(np.array([1.0, 0.0]), np.array([0.0, 1.0])) < 20, "empty bins stay finite"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_out_of_fold_do_not_know_the_truth_that_the_model_knows(learned, kind):
+    fitted, truth = fit(kind, learned, DEFAULT, knots=3, seed=3), learned[DEFAULT.label]
+    out_of_fold, itself = (
+        roc_auc_score(truth, predicted)
+        for predicted in (fitted.out_of_fold, fitted.model.probability(learned))
+    )
+    assert 0.6 < out_of_fold < itself
+    assert kind != "boosting" or itself - out_of_fold > 0.1, "trees know their own rows by heart"
+
+
+def test_the_reference_and_the_threshold_of_a_model_are_out_of_fold(learned, trained):
+    out_of_fold = fit(trained.model.kind, learned, DEFAULT, knots=3, seed=3).out_of_fold
+    assert trained.model.reference == reference(learned, out_of_fold, DEFAULT)
+    assert trained.threshold == np.quantile(out_of_fold, 1 - DEFAULT.flagged_share)
+
+
+def test_rows_that_are_not_drawn_are_predicted_and_calibrated_all_the_same(learned, monkeypatch):
+    monkeypatch.setattr("ml.model.MOST_HONEST", 400)
+    truth = learned[DEFAULT.label]
+    assert (truth == 0).sum() > 800
+    for kind in KINDS:
+        out_of_fold = fit(kind, learned, DEFAULT, knots=3, seed=3).out_of_fold
+        assert abs(out_of_fold.mean() / truth.mean() - 1) < 0.01, kind
+        assert roc_auc_score(truth, out_of_fold) > 0.6, kind
+
+
+def test_calibration_says_by_how_much_predictions_are_wrong():
+    random = np.random.default_rng(1)
+    log_odds = random.normal(-2, 1.5, 8_000)
+    truth = (random.random(8_000) < sigmoid(log_odds)).astype(float)
+    group = np.arange(8_000) // 4
+
+    def measured(predicted_log_odds):
+        return evaluate(truth, sigmoid(predicted_log_odds), group, draws=40, metrics=CALIBRATION)
+
+    right, extreme, low = measured(log_odds), measured(2 * log_odds), measured(log_odds - 1)
+    for name, is_right in (("slope", 1), ("intercept", 0), ("observed_to_expected", 1)):
+        assert right[name].low < is_right < right[name].high, name
+        assert right[name].low <= right[name].value <= right[name].high
+    assert abs(extreme["slope"].value - right["slope"].value / 2) < 1e-3
+    assert abs(low["intercept"].value - right["intercept"].value - 1) < 1e-6
+    assert low["observed_to_expected"].low > 1.5
+    far = measured(log_odds - 9)
+    assert abs(far["intercept"].value - right["intercept"].value - 9) < 1e-6
+    line = LogisticRegression(C=1e9, tol=1e-8).fit(2 * log_odds[:, None], truth)
+    assert abs(extreme["slope"].value - line.coef_[0][0]) < 1e-4
+    for tenth in curves(truth, sigmoid(log_odds), group, draws=100).calibration:
+        assert tenth.events.low < tenth.events.value < tenth.events.high
+        assert abs(tenth.events.value - tenth.predicted) < 2 * (tenth.events.high - tenth.events.low)
+
+
 def test_fairness_counts_by_group():
     truth = np.array([1, 0, 1, 0, 0, 0], dtype=float)
     predicted = np.array([0.9, 0.9, 0.1, 0.1, 0.1, 0.1])
@@ -366,10 +454,13 @@ def test_fairness_counts_by_group():
 def test_the_card_is_whole_and_needs_no_network(labelled, trained, models, kind):
     shapes = {number.name: [(0.0, -1.0), (1.0, 1.0)] for number in models[kind].numbers}
     training, metrics = trained.model.training, trained.metrics | {kind: trained.metrics["logistic"]}
-    shown = replace(trained, model=replace(models[kind], training=training), metrics=metrics, shapes=shapes)
+    calibration = trained.calibration | {kind: trained.calibration["logistic"]}
+    model = replace(models[kind], training=training)
+    shown = replace(trained, model=model, metrics=metrics, calibration=calibration, shapes=shapes)
     html = render(shown)
     assert trained.version in html
-    assert html.count("(this model)") == 1
+    assert html.count("(this model)") == 2
+    assert html.count('class="bar"') == 10, "an interval for each tenth"
     assert html.count("<svg") >= 8
     for foreign in ("http://", "https://", "<script", "nan", "src="):
         assert foreign not in html, foreign

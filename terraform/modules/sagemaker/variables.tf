@@ -31,6 +31,7 @@ variable "feature_query" {
     SELECT
       loan_id,
       observation_date,
+      customer_id,
       default_within_12_months,
       annual_rate,
       term_months,
@@ -38,6 +39,7 @@ variable "feature_query" {
       months_left,
       repaid_share,
       loan_to_value,
+      loan_to_income,
       installment_to_income,
       overdue_installments,
       days_past_due,
@@ -46,7 +48,6 @@ variable "feature_query" {
       late_installments_12m,
       has_repaid_extra,
       credit_score,
-      annual_income,
       product,
       repayment_type,
       collateral_type,
