@@ -161,7 +161,7 @@ def read_page(settings: Settings) -> Seconds:
 def put(files: Path, lake: Path, number: int) -> None:
     """Put files into Bronze, as links."""
     for file in files.glob("*/*.csv"):
-        folder = lake / "bronze" / file.parent.name / f"ingest_date=2026-01-{1 + number:02}"
+        folder = lake / "bronze" / file.parent.name / f"ingest_date=2027-02-{1 + number:02}"
         folder.mkdir(parents=True, exist_ok=True)
         os.link(file, folder / file.name)
 

@@ -95,7 +95,7 @@ def measure(layout: str, files: Path, lake: Path) -> Figures:
 def load(files: Path, lake: Path, settings: Settings) -> float:
     """Load files into Silver; the seconds that transactions took."""
     for file in (file for entity in NEEDED for file in files.glob(f"{entity}/*.csv")):
-        folder = lake / "bronze" / file.parent.name / "ingest_date=2026-01-01"
+        folder = lake / "bronze" / file.parent.name / "ingest_date=2027-02-01"
         folder.mkdir(parents=True, exist_ok=True)
         os.link(file, folder / f"{files.name}-{file.name}")
     report = run_pipeline(settings, entities=NEEDED)

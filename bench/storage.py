@@ -189,7 +189,7 @@ def lake(case: str, lakes: Path, number: str) -> Settings:
 def put(files: Path, settings: Settings, number: int) -> None:
     """Put a step's files into Bronze."""
     for file in files.glob("*/*.csv"):
-        key = f"{file.parent.name}/ingest_date=2026-01-{1 + number:02}/{files.name.strip('%')}-{file.name}"
+        key = f"{file.parent.name}/ingest_date=2027-02-{1 + number:02}/{files.name.strip('%')}-{file.name}"
         if settings.bronze_uri.startswith("s3://"):
             boto3.client("s3").upload_file(str(file), settings.bronze_uri.removeprefix("s3://"), key)
         else:

@@ -16,7 +16,7 @@ def step(files: Path, lake: Path) -> None:
     from pipeline.settings import Settings
 
     for file in files.glob("*/*.csv"):
-        folder = lake / "bronze" / file.parent.name / f"ingest_date=2026-01-{1 + len(files.name):02}"
+        folder = lake / "bronze" / file.parent.name / f"ingest_date=2027-02-{1 + len(files.name):02}"
         folder.mkdir(parents=True, exist_ok=True)
         os.link(file, folder / f"{files.name}-{file.name}")
     uris = {f"{layer}_uri": f"file://{lake / layer}" for layer in ("bronze", "silver", "gold")}
