@@ -142,7 +142,8 @@ class Batch:
     are written. Both are empty when none are. ``redo`` says that an interrupted batch is done again.
     ``snapshot_days`` are the days of the full snapshots that were loaded before, and ``closures`` what
     became of keys that they lack. ``additional`` are the columns of Silver that the contract does not
-    know; the ledger does not keep them, nor ``snapshot_days``.
+    know, and ``begun_ns`` is when the attempt at it was begun, in nanoseconds since 1970; the ledger does not
+    keep these, nor ``snapshot_days``.
     """
 
     entity: str
@@ -158,6 +159,7 @@ class Batch:
     redo: bool = False
     history_version: int = -1
     additional: tuple[str, ...] = ()
+    begun_ns: int = 0
     snapshot_days: tuple[date, ...] = ()
     closures: Closures = NOTHING_CLOSED
 

@@ -206,6 +206,7 @@ def load_batch(spark: SparkSession, batch: Batch, contract: Contract, settings: 
     if batch.redo:
         undo_attempts(batch, _found(batch, contract, settings))
         ensure_tables(contract, batch.additional, settings)  # what was undone may have had fewer columns
+    batch = replace(batch, begun_ns=time.time_ns())
     rows = incoming_rows(spark, batch, contract, settings)
     if rows is None:
         return Loaded([])

@@ -28,17 +28,15 @@ if TYPE_CHECKING:
 ROWS_PER_FILE = 250_000  # each is written, and read again, by one task
 
 
-def append(rows: DataFrame, uri: str, batch: Batch, *, begun_ns: int | None = None) -> None:
+def append(rows: DataFrame, uri: str, batch: Batch) -> None:
     """Append to a Delta table, unless a later attempt at the batch has put up its fence.
 
     Args:
         rows: Rows of the table's columns.
-        uri: The table.
+        uri: The table; an attempt appends to each once.
         batch: The batch that they belong to.
-        begun_ns: When the attempt was begun, in nanoseconds since 1970; now, by default.
     """
-    number = time.time_ns() if begun_ns is None else begun_ns
-    options = {"txnAppId": _writer(batch), "txnVersion": str(number)}
+    options = {"txnAppId": _writer(batch), "txnVersion": str(batch.begun_ns)}
     rows.write.format("delta").mode("append").options(**options).save(uri)
 
 

@@ -683,6 +683,24 @@ def test_a_run_that_lost_its_lock_does_not_say_that_its_batch_is_done(spark, lak
     check_accounting(lake, "customers")
 
 
+def test_a_run_that_slept_while_another_one_did_its_batch_adds_nothing(spark, lake, monkeypatch):
+    put(lake, "customers", "1.csv", [row("customers"), row("customers", customer_id="")])
+    write_silver = silver_module.write_silver
+
+    def slept(*args, **options):
+        monkeypatch.setattr(silver_module, "write_silver", write_silver)
+        Path(lake.table_uri("ops", "_locks").removeprefix("file://"), "customers.json").unlink()
+        assert outcome(load(lake, "customers")["customers"]) == (1, 0, 0, 0, 1)
+        return write_silver(*args, **options)
+
+    monkeypatch.setattr(silver_module, "write_silver", slept)
+    with pytest.raises(FinlakeError, match="lost its lock of customers"):
+        run_pipeline(lake, entities=["customers"])
+    check_accounting(lake, "customers")
+    assert Ledger(lake).read("batches")["status"].to_list() == ["committed"]
+    assert all(check.ok for check in verify(lake) if check.name.startswith("customers: "))
+
+
 def test_a_parent_that_arrives_before_an_interrupted_batch_is_done_again_releases_its_orphans(spark, lake):
     add_customers(lake, "C1")
     put(lake, "accounts", "1.csv", [row("accounts"), row("accounts", account_id="A2", customer_id="C2")])
@@ -753,9 +771,10 @@ def test_an_append_of_a_dead_run_cannot_get_in_once_its_batch_is_done_again(spar
         assert rows.count() == 1
         open_table(uri).create_checkpoint()
         maintain(lake)
-        append(rows, uri, batch, begun_ns=before_the_kill)
+        append(rows, uri, replace(batch, begun_ns=before_the_kill))
         assert spark.read.format("delta").load(uri).count() == 1
-        append(rows, uri, batch)  # which shows that it is the time that keeps it out
+        now = replace(batch, begun_ns=time.time_ns())
+        append(rows, uri, now)  # which shows that it is the time that keeps it out
         assert spark.read.format("delta").load(uri).count() == 2
 
 
