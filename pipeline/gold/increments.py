@@ -91,9 +91,9 @@ class Sums:
 
     def build(self, tables: Mapping[str, DataFrame], columns: Sequence[TableColumn]) -> DataFrame:
         """The whole mart, from all rows."""
-        now = self.clock.row(tables) if self.clock else None
+        present = self.clock.row(tables) if self.clock else None
         rows = self._joined(tables[self.fact].select(*self.reads), tables.__getitem__)
-        return self._finished(self._sums(_at(rows, now), columns), columns, now)
+        return self._finished(self._sums(_at(rows, present), columns), columns, present)
 
     def is_another_time(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
         """Whether rows that have not changed may add something else, by the clock's values then and now."""
@@ -122,23 +122,23 @@ class Sums:
         """
         parts = []
         changed = None
-        was, now = (self.clock.known(values, stored) if self.clock else None for values in clocks)
+        was, present = (self.clock.known(values, stored) if self.clock else None for values in clocks)
         if self.lookup and self.lookup.table in feeds:
             changed = F.broadcast(moved_keys(feeds[self.lookup.table], self.lookup))
         if self.fact in feeds:
             fed = _weighted(_living(feeds[self.fact])).select(*self.reads, WEIGHT)
             if self.lookup and changed is not None:
                 fed = fed.join(changed, self.lookup.key, "left_anti")
-            parts.append(_at(self._joined(fed, after), now))
+            parts.append(_at(self._joined(fed, after), present))
         if self.lookup and changed is not None:
-            for table, time, weight in ((before, was, -1), (after, now, 1)):
+            for table, time, weight in ((before, was, -1), (after, present, 1)):
                 moved = table(self.fact).select(*self.reads).join(changed, self.lookup.key, "left_semi")
                 parts.append(_at(self._joined(moved.withColumn(WEIGHT, F.lit(weight)), table), time))
         if self.clock and self.turned and self.is_another_time(*clocks):
             turned = before(self.fact).where(self.turned(*map(self.clock.period, clocks))).select(*self.reads)
             if self.lookup and changed is not None:
                 turned = turned.join(changed, self.lookup.key, "left_anti")
-            for time, weight in ((was, -1), (now, 1)):
+            for time, weight in ((was, -1), (present, 1)):
                 parts.append(_at(self._joined(turned.withColumn(WEIGHT, F.lit(weight)), after), time))
         if not parts:
             return stored
@@ -147,7 +147,7 @@ class Sums:
         whole = [_whole(F.col(name), name, columns).alias(name) for name in self.measures()]
         state = stored.select(*self.keys(), *whole).unionByName(self._sums(change, columns).select(*names))
         summed = state.groupBy(*self.keys()).agg(*[F.try_sum(name).alias(name) for name in self.measures()])
-        return self._finished(summed, columns, now)
+        return self._finished(summed, columns, present)
 
     def _joined(self, rows: DataFrame, table: Table) -> DataFrame:
         if self.lookup is None:
@@ -167,10 +167,10 @@ class Sums:
         keyed = [column.alias(name) for name, column in self.keys().items()]
         return chosen.groupBy(*keyed).agg(*sums)
 
-    def _finished(self, sums: DataFrame, columns: Sequence[TableColumn], now: DataFrame | None) -> DataFrame:
+    def _finished(self, sums: DataFrame, columns: Sequence[TableColumn], present: DataFrame | None) -> DataFrame:
         money = {name: _as_stored(F.col(name), name, columns) for name in self.measures()}
         is_there = reduce(or_, (F.coalesce(name, F.lit(1)) != 0 for name in self.counted))
-        plain = _at(sums.where(is_there).withColumns(money), now)
+        plain = _at(sums.where(is_there).withColumns(money), present)
         return plain.withColumns(dict(self.derived())) if self.derived() else plain
 
 
