@@ -1,7 +1,7 @@
 """One batch of one entity: Bronze rows -> Silver table and quarantine table, every row accounted for.
 
 Order of the writes: quarantine, Silver, its history, and then (by the caller) the ledger. Each table
-gets one Delta commit, a large Silver table two: newer versions, then new keys. A batch that is done
+gets one Delta commit, and a large Silver table two: newer versions, then new keys. A batch that is done
 again after an interruption first restores the tables to the versions it had found; so they come out the
 same, however often a batch is done.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import reduce
@@ -39,13 +39,13 @@ from pipeline.tables import (
     row_count,
     table_version,
 )
-from pipeline.writes import append, file_count, lineage, merge, merge_here, undo_attempts
+from pipeline.writes import append, file_count, lineage, merge, undo_attempts
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyspark.sql import Column, DataFrame, SparkSession
 
-# Up to so many rows, this process merges what has changed, and holds the table in memory for that.
+# From so many on, a merge takes longer for what it shuffles than a second commit takes.
 LARGE_TABLE_ROWS = 200_000
 LINEAGE = (
     TableColumn("_ingested_at", "timestamp", "Instant (UTC) of the run that wrote this version."),
@@ -495,7 +495,7 @@ def write_silver(
 ) -> None:
     """Write the winners: append keys that are certainly new, and merge the newer ones.
 
-    In a small table this process does both at once. In a large one, a merge that does both would shuffle all
+    In a small table, one merge does both: it costs less than two commits. In a large one it would shuffle all
     that is stored, since rows may be missing on either side; newer versions alone are joined without that.
 
     With ``states`` (see ``snapshots.states``), also since when keys are closed.
@@ -534,33 +534,19 @@ def write_silver(
     if not may_be_stored:
         append(winners, uri, batch)
         return
-    newer, name = _newer(contract), f"winners_{batch.entity}"
-    updates = f"{_same(contract.key)} {closes}WHEN MATCHED AND {newer} THEN UPDATE SET *"
-    if states is not None or batch.redo:
-        merge(spark, winners, uri, name, f"{updates} WHEN NOT MATCHED THEN INSERT *")
-    elif row_count(uri) + outcomes["inserted"] + outcomes["updated"] < LARGE_TABLE_ROWS:
-        merge_here(winners, uri, contract.key, f"{settings.table_uri('staging', batch.entity)}/silver", newer)
-    else:
-        merge(spark, of("updated"), uri, name, updates)
+    same_key = " AND ".join(f"stored.`{name}` = new.`{name}`" for name in contract.key)
+    new, stored = (
+        f"struct({side}.`{contract.version_column}`, {deleted}, {side}._row_hash)"
+        for side in ("new", "stored")
+        for deleted in ["false" if contract.is_snapshot else f"{side}._deleted_at IS NOT NULL"]
+    )
+    name, updates = f"winners_{batch.entity}", f"WHEN MATCHED AND {new} > {stored} THEN UPDATE SET *"
+    if states is None and not batch.redo and row_count(uri) >= LARGE_TABLE_ROWS:
+        merge(spark, of("updated"), uri, name, f"{same_key} {updates}")
         if new_keys := outcomes["inserted"]:
             append(of("inserted").coalesce(file_count(new_keys)), uri, batch)
-
-
-def _same(columns: Iterable[str]) -> str:
-    return " AND ".join(f"stored.`{name}` = new.`{name}`" for name in columns)
-
-
-def _newer(contract: Contract) -> str:
-    """SQL condition under which a ``new`` version of a key comes after the ``stored`` one.
-
-    The order is that of ``dedupe.precedence``, written so that Spark and DataFusion read it alike.
-    """
-    condition = ""
-    deleted = "false" if contract.is_snapshot else "({side}._deleted_at IS NOT NULL)"
-    for value in ("{side}._row_hash", deleted, f"{{side}}.{contract.version_column}"):
-        new, stored = (value.format(side=side) for side in ("new", "stored"))
-        condition = f"({new} > {stored}" + (f" OR ({new} = {stored} AND {condition}))" if condition else ")")
-    return condition
+        return
+    merge(spark, winners, uri, name, f"{same_key} {closes}{updates} WHEN NOT MATCHED THEN INSERT *")
 
 
 def write_history(
@@ -617,16 +603,18 @@ def write_history(
     rows = history.changes(new, stored, contract).select(*names)
     if gone is not None:
         rows = rows.withColumn("_is_gone", F.lit(False)).unionByName(gone.withColumn("_is_gone", F.lit(True)))
-    number = sum(outcomes[name] for name in came_in)
-    rows = rows.coalesce(file_count(number))
-    same = (*contract.key, "valid_from")
+    rows = rows.coalesce(file_count(sum(outcomes[name] for name in came_in)))
     if stored is None and not batch.redo:
         append(rows, uri, batch)
-    elif states is None and not batch.redo and row_count(uri) + number < LARGE_TABLE_ROWS:
-        merge_here(rows, uri, same, f"{settings.table_uri('staging', batch.entity)}/history")
-    else:
-        clauses = f"{deletes}WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-        merge(spark, rows, uri, f"history_{batch.entity}", f"{_same(same)} {clauses}")
+        return
+    same = " AND ".join(f"stored.`{name}` = new.`{name}`" for name in (*contract.key, "valid_from"))
+    merge(
+        spark,
+        rows,
+        uri,
+        f"history_{batch.entity}",
+        f"{same} {deletes}WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+    )
 
 
 def _marks() -> Column:

@@ -8,15 +8,11 @@ frame anew for each use, gains most.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipeline.storage import delete_folder, list_objects, read_bytes
+from pipeline.storage import delete_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -47,19 +43,3 @@ def staged(
         yield spark.read.schema(schema).parquet(f"{folder}/{attempt}")
     finally:
         delete_folder(folder)  # also what a killed run has left there
-
-
-def staged_here(rows: DataFrame, folder: str, attempt: int) -> pa.Table:
-    """Few rows, in this process: written down by Spark, and read back without it.
-
-    Args:
-        rows: What to read; all of it must fit into memory.
-        folder: Where to, as a URI; whoever stages there is alone there.
-        attempt: A number that no other attempt has.
-    """
-    try:
-        rows.write.options(**STRAIGHT).parquet(f"{folder}/{attempt}")
-        files = [info.uri for info in list_objects(f"{folder}/{attempt}") if info.uri.endswith(".parquet")]
-        return pa.concat_tables(pq.read_table(io.BytesIO(read_bytes(uri) or b"")) for uri in files)
-    finally:
-        delete_folder(folder)

@@ -10,16 +10,12 @@ Delta lets only one of two merges pass.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
-from deltalake import DeltaTable
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.ledger import Batch
-from pipeline.staging import staged_here
-from pipeline.storage import delta_options
 from pipeline.tables import restore_and_fence
 
 if TYPE_CHECKING:
@@ -53,25 +49,6 @@ def merge(spark: SparkSession, rows: DataFrame, uri: str, name: str, clauses: st
     rows.createOrReplaceTempView(name)
     spark.sql(f"MERGE INTO delta.`{uri}` AS stored USING {name} AS new ON {clauses}")
     spark.catalog.dropTempView(name)
-
-
-def merge_here(rows: DataFrame, uri: str, on: Sequence[str], folder: str, newer: str | None = None) -> None:
-    """Merge few rows into a small Delta table by this process, which takes a tenth of Spark's time.
-
-    Args:
-        rows: Rows of the table's columns.
-        uri: The table.
-        on: Columns that are the same in a row and in the stored one whose place it takes; no two rows have
-            the same ones.
-        folder: Where Spark writes the rows down for this process; whoever stages there is alone there.
-        newer: SQL condition on ``new`` and ``stored`` under which a row takes that place; always, by default.
-    """
-    found = staged_here(rows, folder, time.time_ns())
-    if found.num_rows:
-        same = " AND ".join(f'stored."{name}" = new."{name}"' for name in on)
-        table = DeltaTable(uri, storage_options=delta_options(uri))
-        merger = table.merge(found, predicate=same, source_alias="new", target_alias="stored")
-        merger.when_matched_update_all(newer).when_not_matched_insert_all().execute()
 
 
 def undo_attempts(batch: Batch, tables: dict[str, int]) -> None:
