@@ -167,7 +167,9 @@ class Sums:
         keyed = [column.alias(name) for name, column in self.keys().items()]
         return chosen.groupBy(*keyed).agg(*sums)
 
-    def _finished(self, sums: DataFrame, columns: Sequence[TableColumn], present: DataFrame | None) -> DataFrame:
+    def _finished(
+        self, sums: DataFrame, columns: Sequence[TableColumn], present: DataFrame | None
+    ) -> DataFrame:
         money = {name: _as_stored(F.col(name), name, columns) for name in self.measures()}
         is_there = reduce(or_, (F.coalesce(name, F.lit(1)) != 0 for name in self.counted))
         plain = _at(sums.where(is_there).withColumns(money), present)
