@@ -760,6 +760,7 @@ def test_a_stack_that_lost_everything_is_filled_again_even_after_half_an_apply(
 ) -> None:
     stack.clean()
     stack.up()
+    environ.update(stack.environment())  # what is behind the gateway may have got another port
     (clone / ".finlake/terraform/local/terraform.tfstate").unlink()
     iam = client(environ, "iam")
     iam.create_role(RoleName="finlake-local-gold", AssumeRolePolicyDocument="{}")
