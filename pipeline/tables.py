@@ -367,19 +367,12 @@ def aggregated(
     Returns:
         The values; None for a table that is a job for Spark: because of its size, or of what is in it.
     """
-    as_they_are = version is None or rows_are_those_of(uri, version)
+    answer = tables_here({"stored": (uri, version)}, unset=unset, most=most)
+    chosen = ", ".join(f"{sql} AS a{number}" for number, sql in enumerate(aggregates))
     try:
-        table = DeltaTable(uri, None if as_they_are else version, storage_options=delta_options(uri))
-        sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes")
-        if sum(sizes.to_pylist()) > most:
-            return None
-        chosen = ", ".join(f"{sql} AS a{number}" for number, sql in enumerate(aggregates))
-        where = f"{unset} IS NULL" if any(field.name == unset for field in table.schema().fields) else "true"
-        query = QueryBuilder().register("stored", table)
-        found = pa.table(query.execute(f"SELECT {chosen} FROM stored WHERE {where}").read_all())
+        return answer(f"SELECT {chosen} FROM stored") if answer else None
     except DeltaError:
         return None
-    return [column.to_pylist()[0] for column in found.columns]
 
 
 def tables_here(
