@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 SHARE: Final = 0.02
 GOALS: Final = {"update / full refresh": 0.25, "full refresh / plain Spark": 1.05}
 KINDS: Final = {"days": "the bank's next days", "everywhere": "rows from all over"}
-DAYS: Final = max(1, round(SHARE * HISTORY_DAYS))
-"""Days of the bank in an increment: about 2 % of those that the lake holds."""
 PAGE_ROUNDS: Final = 7
 
 Seconds = dict[str, list[float]]
@@ -65,18 +63,26 @@ def main() -> int:
         files, rows = make_files(folder / "files", options.rows)
         uris = {f"{layer}_uri": f"file://{folder / 'lake' / layer}" for layer in ("bronze", "silver", "gold")}
         settings = Settings(env="bench", **uris)
+        for day in range(1, 1 + options.more_days):
+            rows["full"] += make_day(day, files / "full", options.rows)
         _note("loading")
         put(files / "full", folder / "lake", 0)
         run(settings)
         seconds = {kind: defaultdict[str, list[float]](list) for kind in KINDS}
         by_mart = {kind: defaultdict[str, list[float]](list) for kind in KINDS}
-        number = 0
+        number, held = 0, HISTORY_DAYS + options.more_days
+        new_days = max(1, round(SHARE * held))  # about 2 % of what the lake holds
         for kind in KINDS:
             for index in range(options.rounds + 1):
                 _note(f"{kind}: round {index} of {options.rounds}")
                 number += 1
-                step = make_days if kind == "days" else make_everywhere
-                step(index, files, folder / "files" / f"{kind} {index}", options.rows)
+                step = folder / "files" / f"{kind} {index}"
+                if kind == "days":
+                    first = 1 + options.more_days + index * new_days
+                    for day in range(first, first + new_days):
+                        make_day(day, step, options.rows)
+                else:
+                    make_everywhere(index, files, step)
                 put(folder / "files" / f"{kind} {index}", folder / "lake", number)
                 counted = (seconds[kind], by_mart[kind]) if index else ({}, {})
                 one_round(folder, settings, counted)
@@ -85,9 +91,9 @@ def main() -> int:
     memory = psutil.virtual_memory().total / GB
     about = (
         f"One machine with {os.cpu_count()} cores and {memory:.0f} GB, load {load_before:.1f} before. "
-        f"{rows['full']:,} rows of all entities, {HISTORY_DAYS} days of transactions; each round brings "
-        f"about 2 % of them: {DAYS} more days, or rows from all over. {options.rounds} rounds of each by one "
-        "warm process; medians."
+        f"{rows['full']:,} rows of all entities, {held} days of transactions; each round brings "
+        f"about 2 % of them: {new_days} more days, or rows from all over. {options.rounds} rounds "
+        "of each by one warm process; medians."
     )
     page = as_page(seconds, by_mart, page_seconds, differences, about)
     print(page)
@@ -96,17 +102,17 @@ def main() -> int:
     return int(" missed |" in page or bool(differences))
 
 
-def make_days(index: int, _files: Path, step: Path, rows: int) -> None:
-    """Files of the bank's next days; the generator's, without dirt."""
-    for day in range(1 + index * DAYS, 1 + (index + 1) * DAYS):
-        raw = step / f"day {day}"
-        generate(raw, scale=max(50, rows // ROWS_PER_CUSTOMER), batch=day, dirty=0)
-        for file in raw.glob("*/*/*.csv"):
-            (step / file.parent.parent.name).mkdir(exist_ok=True)
-            file.rename(step / file.parent.parent.name / file.name)
+def make_day(day: int, step: Path, rows: int) -> int:
+    """Files of one of the bank's days after its history, the generator's, without dirt; how many rows."""
+    raw = step / f"day {day}"
+    made = generate(raw, scale=max(50, rows // ROWS_PER_CUSTOMER), batch=day, dirty=0)
+    for file in raw.glob("*/*/*.csv"):
+        (step / file.parent.parent.name).mkdir(exist_ok=True)
+        file.rename(step / file.parent.parent.name / f"{day}-{file.name}")
+    return sum(entity.rows for entity in made.entities.values())
 
 
-def make_everywhere(index: int, files: Path, step: Path, _rows: int) -> None:
+def make_everywhere(index: int, files: Path, step: Path) -> None:
     """Files of rows from all over: newer versions of some, others under new keys."""
     for entity, contract in load_contracts().items():
         base = pl.read_csv(files / "full" / entity / "*.csv", infer_schema=False)
@@ -272,7 +278,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of all entities")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows, without --more-days")
+    parser.add_argument("--more-days", type=int, default=0, help=f"days of history beyond {HISTORY_DAYS}")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count (at most 6)")
     parser.add_argument("--page", type=Path, help="file for the results")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
