@@ -12,20 +12,21 @@ import secrets
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
-from contracts import Contract, load_contracts, load_order
+from contracts import Contract, load_contracts
 from pipeline.catalog import catalog_tables, gold_tables, register, register_views
 from pipeline.errors import FinlakeError, NoAnswerError, UsageError, explain
 from pipeline.files import ALL_DAYS, Days, gzip_problem, inspect_files
 from pipeline.forget_journal import refuse_while_forgetting
 from pipeline.gold import MARTS, Mart
-from pipeline.gold.mart import in_order, input_versions, is_current
+from pipeline.gold.mart import input_versions, is_current
 from pipeline.history import table_name
 from pipeline.layout import COLUMN_NOTES, additional_columns
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
@@ -171,14 +172,7 @@ def _execute(
             spark = start_session()
             engine = Engine(spark, settings, ledger, run_id, progress, additional, lineage, confirm_lock)
             report.seconds["spark_start"] = time.monotonic() - clock
-            clock = time.monotonic()
-            if layer != GOLD:
-                report.entities = load_silver(engine, plan)
-            report.seconds["silver"] = time.monotonic() - clock
-            clock = time.monotonic()
-            if layer != SILVER:
-                report.marts = refresh_gold(engine, full=full_refresh)
-            report.seconds["gold"] = time.monotonic() - clock
+            load_and_refresh(engine, plan, report, layer=layer, full=full_refresh)
             registering.result()
             if additional != found:
                 _register(settings, additional)
@@ -195,26 +189,78 @@ def _execute(
         report.warnings += lineage.close(error)
 
 
-def load_silver(engine: Engine, plan: Plan) -> list[EntityReport]:
-    """Load every entity, level by level; entities of one level side by side."""
-    reports: dict[str, EntityReport] = {}
-    last_parents = engine.ledger.last_parent_versions()
-    for level in load_order(plan.contracts):
-        with _workers(engine) as pool:
-            futures = {}
-            for entity in level:
-                failed = [
-                    str(column.parent_entity)
-                    for column in plan.contracts[entity].parents
-                    if (parent := reports.get(str(column.parent_entity))) and parent.error
-                ]
-                if failed:
-                    reports[entity] = EntityReport(entity, error=f"not loaded, because {failed[0]} failed")
-                    continue
-                futures[entity] = pool.submit(load_entity, engine, entity, plan, last_parents.get(entity))
-            for entity, future in futures.items():
-                reports[entity] = future.result()
-    return [reports[entity] for entity in plan.contracts]
+def load_and_refresh(engine: Engine, plan: Plan, report: RunReport, *, layer: str, full: bool) -> None:
+    """Load entities and bring marts up to date, two at a time, each as soon as all that it reads is there.
+
+    Args:
+        engine: What every step needs.
+        plan: The entities.
+        report: What becomes of each goes there.
+        layer: ``all``, ``silver`` or ``gold``.
+        full: Build all marts anew.
+
+    Raises:
+        NoAnswerError: The storage is gone, so that there is nothing that could go on.
+    """
+    contracts = plan.contracts if layer != GOLD else {}
+    marts = {f"{GOLD}.{mart.name}": mart for mart in MARTS} if layer != SILVER else {}
+    loaded: dict[str, EntityReport] = {}
+    refreshed: dict[str, MartReport] = {}
+    last_parents = engine.ledger.last_parent_versions() if contracts else {}
+
+    def work(name: str) -> None:
+        if name in contracts:
+            loaded[name] = _load_after(engine, name, plan, last_parents.get(name), loaded)
+        else:
+            refreshed[name] = _refresh_after(engine, marts[name], refreshed, full=full)
+
+    needs = {name: set(contract.parent_entities) - {name} for name, contract in contracts.items()}
+    needs |= {name: set(map(_written_with, mart.inputs)) for name, mart in marts.items()}
+    order = TopologicalSorter({name: others & needs.keys() for name, others in needs.items()})
+    order.prepare()
+    clock = time.monotonic()
+    with _workers(engine) as pool:
+        running: dict[Future[None], str] = {}
+        while order.is_active():
+            running |= {pool.submit(work, name): name for name in order.get_ready()}
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                name = running.pop(future)
+                order.done(name)
+                if name in contracts:
+                    report.seconds["silver"] = time.monotonic() - clock
+    # Marts that were built beside Silver took no time of their own.
+    report.seconds["gold"] = time.monotonic() - clock - report.seconds.setdefault("silver", 0.0)
+    report.entities = [loaded[name] for name in contracts]
+    report.marts = [refreshed[name] for name in marts]
+
+
+def _written_with(table: str) -> str:
+    """An input of a mart, and for a history the entity that it is written with."""
+    return next((entity for entity in load_contracts() if table == table_name(entity)), table)
+
+
+def _load_after(
+    engine: Engine,
+    entity: str,
+    plan: Plan,
+    last_parents: dict[str, int] | None,
+    loaded: Mapping[str, EntityReport],
+) -> EntityReport:
+    """Load an entity, unless one of its parents failed in the same run."""
+    parents = plan.contracts[entity].parent_entities
+    if failed := [name for name in parents if name in loaded and loaded[name].error]:
+        return EntityReport(entity, error=f"not loaded, because {failed[0]} failed")
+    return load_entity(engine, entity, plan, last_parents)
+
+
+def _refresh_after(
+    engine: Engine, mart: Mart, refreshed: Mapping[str, MartReport], *, full: bool
+) -> MartReport:
+    """Bring a mart up to date, unless one that it reads failed."""
+    if failed := [name for name in mart.input_marts if refreshed[f"{GOLD}.{name}"].error]:
+        return MartReport(mart.name, "failed", error=f"not built, because {failed[0]} failed")
+    return refresh_mart(engine, mart, full=full)
 
 
 def load_entity(engine: Engine, entity: str, plan: Plan, last_parents: dict[str, int] | None) -> EntityReport:
@@ -446,23 +492,6 @@ def _noted(file: BronzeFile) -> str:
     return state + "; ".join(file.notes)
 
 
-def refresh_gold(engine: Engine, *, full: bool = False) -> list[MartReport]:
-    """Bring the marts up to date whose inputs have changed, two at a time; with ``full``, build all anew."""
-    reports: dict[str, MartReport] = {}
-    for level in in_order(MARTS):
-        with _workers(engine) as pool:
-            futures = {}
-            for mart in level:
-                if failed := [name for name in mart.input_marts if reports[name].error]:
-                    error = f"not built, because {failed[0]} failed"
-                    reports[mart.name] = MartReport(mart.name, "failed", error=error)
-                else:
-                    futures[mart.name] = pool.submit(refresh_mart, engine, mart, full=full)
-            for name, future in futures.items():
-                reports[name] = future.result()
-    return [reports[mart.name] for mart in MARTS]
-
-
 def refresh_mart(engine: Engine, mart: Mart, *, full: bool = False) -> MartReport:
     """Bring one mart up to date. Errors go into the report.
 
@@ -509,6 +538,9 @@ def _workers(engine: Engine) -> Iterator[ThreadPoolExecutor]:
             signal.signal(signal.SIGINT, lambda _signal, _frame: os.kill(os.getpid(), signal.SIGKILL))
             engine.progress("interrupted", "finishing what is being written; Ctrl-C again ends it at once")
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        except Exception:
+            pool.shutdown(wait=False, cancel_futures=True)  # what has begun is waited for
             raise
 
 

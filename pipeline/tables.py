@@ -56,7 +56,9 @@ ARRAY_OF_STRING = "array<string>"
 CHANGE_FEED = "delta.enableChangeDataFeed"
 CLUSTERED_BY = "clusteredBy"  # what a commit that clustered a table says besides
 READ_HERE = 256 * 2**20
-"""Bytes of files up to which a table is read by this process rather than by Spark."""
+"""Bytes of files up to which changes are read by this process rather than by Spark."""
+AGGREGATED_HERE = 2**30
+"""Bytes of tables up to which this process computes aggregates: it holds few of their rows at a time."""
 LOG_FILE = re.compile(r"(\d{20})\.(?:json|checkpoint\..*)$")
 LAYOUT_STRUCT = "struct<header:array<string>,delimiter:string>"
 
@@ -232,8 +234,8 @@ def rows_are_those_of(uri: str, version: int) -> bool:
     if version < 0 or version > newest:
         return version == newest
     for number in range(newest, version, -1):
-        commit = read_bytes(f"{uri}/_delta_log/{number:020}.json")
-        if commit is None or any(map(_changes_rows, map(json.loads, commit.splitlines()))):
+        actions = _commit(uri, number)
+        if not actions or any(map(_changes_rows, actions)):
             return False
     return True
 
@@ -253,16 +255,20 @@ def has_change_feed(uri: str, since: int, until: int) -> bool:
     table = open_table(uri)
     if table is None or table.metadata().configuration.get(CHANGE_FEED) != "true":
         return False
-    files: set[str] = set()
+    paths: set[str] = set()
     for version in range(since + 1, until + 1):
-        commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
-        actions = list(map(json.loads, commit.splitlines())) if commit else []
+        actions = _commit(uri, version)
         if not actions or any("metaData" in action or "protocol" in action for action in actions):
             return False
-        kinds = ("cdc",) if any("cdc" in action for action in actions) else ("add", "remove")
-        changes = [action[kind] for action in actions for kind in kinds if kind in action]
-        files |= {change["path"] for change in changes if change.get("dataChange", True) or kinds == ("cdc",)}
-    return all(etag_of(f"{uri}/{unquote(path)}") is not None for path in files)
+        paths |= {file["path"] for file in _change_files(actions)}
+    return all(etag_of(f"{uri}/{unquote(path)}") is not None for path in paths)
+
+
+def _change_files(actions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Files that the change data feed of a commit consists of."""
+    kinds = ("cdc",) if any("cdc" in action for action in actions) else ("add", "remove")
+    files = [action[kind] for action in actions for kind in kinds if kind in action]
+    return [file for file in files if file.get("dataChange", True) or kinds == ("cdc",)]
 
 
 def read_changes(spark: SparkSession, uri: str, first: int, last: int) -> DataFrame:
@@ -281,16 +287,16 @@ def changes_read_here(
         first: The first version.
         last: The last version.
         columns: Columns besides ``_change_type``; those that the table does not have are left out.
-        most: Bytes of files that are still few enough.
+        most: Bytes of their files that are still few enough.
 
     Returns:
-        The rows; None for a table that is a job for Spark: because of its size, or of what is in it.
+        The rows; None if they are a job for Spark: because of their size, or of what is in them.
     """
     try:
-        table = DeltaTable(uri, storage_options=delta_options(uri))
-        sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes")
-        if sum(sizes.to_pylist()) > most:
+        commits = (_commit(uri, version) for version in range(first, last + 1))
+        if sum(file.get("size") or 0 for actions in commits for file in _change_files(actions)) > most:
             return None
+        table = DeltaTable(uri, storage_options=delta_options(uri))
         there = {field.name for field in table.schema().fields}
         chosen = [*(name for name in columns if name in there), "_change_type"]
         found = table.load_cdf(starting_version=first, ending_version=last, columns=chosen)
@@ -324,10 +330,16 @@ def newest_metadata(uri: str) -> str | None:
 def _commits(uri: str) -> Iterator[list[dict[str, Any]]]:
     """Actions of each commit that the table's log still has, newest first."""
     for version in range(table_version(uri), -1, -1):
-        commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
-        if commit is None:  # older commits are gone as well
+        actions = _commit(uri, version)
+        if not actions:  # older commits are gone as well
             return
-        yield list(map(json.loads, commit.splitlines()))
+        yield actions
+
+
+def _commit(uri: str, version: int) -> list[dict[str, Any]]:
+    """Actions of a commit; none when the log does not have it any more."""
+    commit = read_bytes(f"{uri}/_delta_log/{version:020}.json")
+    return list(map(json.loads, commit.splitlines())) if commit else []
 
 
 def read_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
@@ -353,7 +365,7 @@ def row_count(uri: str) -> int:
 
 
 def aggregated(
-    uri: str, version: int | None, aggregates: Sequence[str], *, unset: str = "", most: int = READ_HERE
+    uri: str, version: int | None, aggregates: Sequence[str], *, unset: str = "", most: int = AGGREGATED_HERE
 ) -> list[Any] | None:
     """SQL aggregates over a table's rows, computed by this process, which takes hundredths of a second.
 
@@ -376,7 +388,7 @@ def aggregated(
 
 
 def tables_here(
-    tables: Mapping[str, tuple[str, int | None]], *, unset: str = "", most: int = READ_HERE
+    tables: Mapping[str, tuple[str, int | None]], *, unset: str = "", most: int = AGGREGATED_HERE
 ) -> Callable[[str], list[Any]] | None:
     """Tables for SQL that this process runs, which takes hundredths of a second.
 

@@ -1,6 +1,7 @@
 """What a run decides without Spark: the plan, whom it blames, what it says."""
 
 import json
+import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -13,11 +14,13 @@ from contracts import load_contract, load_contracts
 from pipeline.cli import run
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.files import Days
+from pipeline.gold import MARTS
 from pipeline.layout import Layout
 from pipeline.ledger import BRONZE, Batch, BronzeFile, Ledger, RowCount
 from pipeline.plan import make_plan, may_release
 from pipeline.present import show_report
 from pipeline.reader import spark_spelling
+from pipeline.report import EntityReport, MartReport
 from pipeline.run import _set_aside, is_spark_error, root_cause, run_pipeline
 from pipeline.silver import Loaded, ensure_tables, silver_columns
 from pipeline.storage import etag_of, list_objects, write_bytes
@@ -381,6 +384,33 @@ def test_a_failing_entity_stops_its_children_and_no_other(lake, monkeypatch):
         "payments": 1,
     }
     assert Ledger(lake).open_batches() == []
+
+
+def test_a_mart_is_built_as_soon_as_what_it_reads_is_loaded_and_no_sooner(lake, monkeypatch):
+    monkeypatch.setattr("pipeline.session.start_session", lambda: None)
+    for entity in load_contracts():
+        write_bytes(f"{lake.bronze_entity_uri(entity)}/1.csv", f"{entity.rstrip('s')}_id\n".encode())
+    loaded, portfolio, seen = set(), threading.Event(), {}
+
+    def load(_engine, entity, *_):
+        if entity == "transactions":
+            assert portfolio.wait(10), "loan_portfolio, which does not read transactions, waits for them"
+        loaded.add(entity)
+        return EntityReport(entity)
+
+    def build(_engine, mart, **_):
+        seen[mart.name] = set(loaded)
+        if mart.name == "loan_portfolio":
+            portfolio.set()
+        return MartReport(mart.name, "updated")
+
+    monkeypatch.setattr("pipeline.run.load_entity", load)
+    monkeypatch.setattr("pipeline.run.refresh_mart", build)
+    report = run_pipeline(lake)
+    assert [mart.mart for mart in report.marts] == [mart.name for mart in MARTS] and not report.errors
+    for mart in MARTS:
+        read = {name.removesuffix("_history") for name in mart.inputs}
+        assert read <= seen[mart.name], f"{mart.name} was built before all that it reads was loaded"
 
 
 @pytest.mark.parametrize(("managed", "lines"), [("1", 1), ("", 10)])

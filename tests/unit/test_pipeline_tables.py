@@ -18,10 +18,12 @@ from pipeline.gold import MARTS
 from pipeline.ledger import OPS_TABLES
 from pipeline.silver import QUARANTINE_COLUMNS, silver_columns
 from pipeline.tables import (
+    CHANGE_FEED,
     TableColumn,
     _fits,
     aggregated,
     arrow_type,
+    changes_read_here,
     ensure_table,
     forget_past,
     newest_metadata,
@@ -214,6 +216,24 @@ def test_aggregates_are_those_of_spark_and_of_the_asked_version(uri):
     assert aggregated(uri, 1, asked, unset="no such column") == [5, Decimal("99.40"), NOON.date(), 1]
     assert aggregated(uri, 1, asked, most=100) is None, "which is for Spark to do"
     assert row_count(uri) == 5
+
+
+def test_changes_are_read_here_when_they_are_small_however_large_the_table_is(uri):
+    rows = pa.table({"number": pa.array(range(50_000)), "text": pa.array([str(n) for n in range(50_000)])})
+    write_deltalake(uri, rows, configuration={CHANGE_FEED: "true"})
+    table = DeltaTable(uri)
+    table.update({"text": "'x'"}, predicate="number < 2")
+    size = sum(pa.table(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist())
+    found = changes_read_here(uri, 1, 1, ("number", "no such column"), most=size // 10)
+    assert found is not None
+    assert sorted(found.rows()) == [
+        (0, "update_postimage"),
+        (0, "update_preimage"),
+        (1, "update_postimage"),
+        (1, "update_preimage"),
+    ]
+    assert changes_read_here(uri, 1, 1, ("number",), most=100) is None, "which is for Spark to do"
+    assert changes_read_here(uri, 0, 1, ("number",), most=size // 10) is None, "all rows are new there"
 
 
 def test_all_tables_of_the_project_can_be_created(tmp_path):
