@@ -13,7 +13,7 @@ SOURCES := $(shell find contracts datagen pipeline ml emulator -type f -not -nam
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help install doctor up down status shell e2e test test-slow test-unit test-docker conformance lint format dictionary wheel tf-plan tf-apply tf-destroy tflocal-apply tf-docs clean need-env
+.PHONY: help install doctor up down status shell e2e test test-slow test-unit test-docker conformance lint format dictionary lineage wheel tf-plan tf-apply tf-destroy tflocal-apply tf-docs clean need-env
 
 help: ## Show these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,9 @@ format: $(STAMP) ## Put the code into the project's format
 dictionary: $(STAMP) ## Write docs/data-dictionary.md from the contracts, and docs/gold.md from the marts
 	$(PY) -m contracts.dictionary
 	$(PY) -m pipeline.gold.page
+
+lineage: install ## Write pipeline/gold/lineage.json: which columns each column of a mart is made from
+	$(PY) -m pytest tests/spark/test_mart_lineage.py --write-table
 
 wheel: $(WHEEL) ## Build the Python package that Glue installs, if its sources changed
 

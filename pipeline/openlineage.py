@@ -8,7 +8,7 @@ Where nothing of these is set, a local run appends them to ``.finlake/openlineag
 All is done by a thread beside the run: to import the client, to build events and to send them. What goes
 wrong there is one warning in the run's report, and a backend that does not answer is not waited for.
 
-The columns of a mart have no lineage here: a mart is built by code, which does not declare it.
+Where columns come from is what contracts say, and for marts what :mod:`pipeline.gold.lineage` has.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from uuid import NAMESPACE_URL, uuid5
 from contracts import Contract
 from pipeline.errors import FinlakeError
 from pipeline.gold import Mart
+from pipeline.gold.lineage import INDIRECT, mart_lineage
 from pipeline.gold.mart import input_uri
 from pipeline.ledger import BRONZE, Batch, RowCount
 from pipeline.settings import Settings, find_home
@@ -302,7 +303,9 @@ def mart_event(
     ]
     output = _output(
         uri,
-        facets={"schema": _schema(mart.columns)} if done else {},
+        facets={"schema": _schema(mart.columns), "columnLineage": _mart_lineage(mart, settings)}
+        if done
+        else {},
         rows=_rows_written(uri) if done else None,
     )
     return _event(state, moment, f"gold.{mart.name}", origin, inputs=inputs, outputs=[output], error=error)
@@ -425,6 +428,26 @@ def _row_lineage(contract: Contract, settings: Settings) -> list[column_lineage_
         spec.InputField(*dataset_name(uri), name, [spec.Transformation("INDIRECT", how)])
         for uri, name, how in used
     ]
+
+
+def _mart_lineage(mart: Mart, settings: Settings) -> DatasetFacet:
+    """For each column of a mart, the columns of its inputs; and those that decide which rows count where."""
+    from openlineage.client.facet_v2 import column_lineage_dataset as spec
+
+    def field(source: str, ways: Sequence[str]) -> spec.InputField:
+        table, _, column = source.rpartition(".")
+        made = [spec.Transformation("INDIRECT" if how in INDIRECT else "DIRECT", how) for how in ways]
+        return spec.InputField(*dataset_name(input_uri(table, settings)), column, made)
+
+    known = mart_lineage()[mart.name]
+    return spec.ColumnLineageDatasetFacet(
+        fields={
+            name: spec.Fields([field(source, [how]) for source, how in sources.items()])
+            for name, sources in known.columns.items()
+            if sources
+        },
+        dataset=[field(source, ways) for source, ways in known.rows.items()],
+    )
 
 
 def _rows_written(uri: str) -> int | None:

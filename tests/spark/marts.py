@@ -40,6 +40,17 @@ def silver_in(spark: SparkSession, folder: Path) -> Silver:
     return tables
 
 
+def with_history(tables: Silver) -> Silver:
+    """Silver with histories in which customers and loans have had one version, from its updated_at on."""
+    columns = {
+        "valid_from": F.col("updated_at"),
+        "valid_to": F.lit(None).cast("timestamp"),
+        "is_current": F.lit(True),
+        "is_deleted": F.lit(False),
+    }
+    return tables | {f"{name}_history": tables[name].withColumns(columns) for name in ("customers", "loans")}
+
+
 @contextmanager
 def kept(tables: Silver) -> Iterator[Silver]:
     """The tables, in memory as long as the block lasts."""

@@ -8,7 +8,7 @@ import marts
 import pytest
 from feature_sql import FEATURE_MARTS, RATIOS
 from makers import row
-from marts import compare, kept, silver_in, silver_of
+from marts import compare, kept, silver_in, silver_of, with_history
 from pyspark.sql import functions as F  # noqa: N812
 
 from datagen import generate
@@ -25,17 +25,6 @@ KEYS = {
     "loan_default_features": ("loan_id", "observation_date"),
 }
 UNPAID = {"amount_paid": "0.00", "paid_date": "", "status": "missed"}
-
-
-def with_history(tables):
-    """Silver with histories in which customers and loans have had one version, from its updated_at on."""
-    columns = {
-        "valid_from": F.col("updated_at"),
-        "valid_to": F.lit(None).cast("timestamp"),
-        "is_current": F.lit(True),
-        "is_deleted": F.lit(False),
-    }
-    return tables | {f"{name}_history": tables[name].withColumns(columns) for name in ("customers", "loans")}
 
 
 def build(silver, name):

@@ -21,11 +21,20 @@ from openlineage.client.serde import Serde
 from contracts import load_contract, load_contracts
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
+from pipeline.gold.mart import input_uri
 from pipeline.layout import Layout
 from pipeline.ledger import BRONZE, QUARANTINE, Batch, BronzeFile, RowCount
-from pipeline.openlineage import FILE_NAME, Lineage, Origin, batch_event, mart_event, run_uuid
+from pipeline.openlineage import (
+    FILE_NAME,
+    Lineage,
+    Origin,
+    batch_event,
+    dataset_name,
+    mart_event,
+    run_uuid,
+)
 from pipeline.settings import Settings
-from pipeline.silver import silver_columns
+from pipeline.silver import silver_columns, silver_tables
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 LAKE = Settings(
@@ -175,6 +184,47 @@ def test_a_mart_reads_the_versions_of_silver_that_it_names(mart):
     (output,) = event["outputs"]
     assert (output["namespace"], output["name"]) == ("file", f"/lake/gold/{mart.name}")
     assert [each["name"] for each in output["facets"]["schema"]["fields"]] == [c.name for c in mart.columns]
+
+
+@pytest.mark.parametrize("mart", MARTS, ids=lambda mart: mart.name)
+def test_each_column_of_a_mart_is_traced_to_columns_of_its_inputs(mart):
+    event = written(mart_event("COMPLETE", NOW, mart, dict.fromkeys(mart.inputs, 1), ORIGIN))
+    facet = event["outputs"][0]["facets"]["columnLineage"]
+    assert set(facet["fields"]) <= {column.name for column in mart.columns}
+    silver = {
+        (input_uri(table.name, LAKE), column.name)
+        for contract in load_contracts().values()
+        for table in silver_tables(contract)
+        for column in table.columns
+    }
+    gold = {(input_uri(f"gold.{m.name}", LAKE), column.name) for m in MARTS for column in m.columns}
+    known = {(*dataset_name(uri), column) for uri, column in silver | gold}
+    used = [found for field in facet["fields"].values() for found in field["inputFields"]] + facet["dataset"]
+    assert {(found["namespace"], found["name"], found["field"]) for found in used} <= known
+    read = {found["name"] for found in used}
+    assert read == {dataset_name(input_uri(name, LAKE))[1] for name in mart.inputs}
+
+
+def test_the_lineage_of_a_mart_says_how_a_column_is_made():
+    mart = next(mart for mart in MARTS if mart.name == "daily_transactions")
+    event = written(mart_event("COMPLETE", NOW, mart, dict.fromkeys(mart.inputs, 1), ORIGIN))
+    facet = event["outputs"][0]["facets"]["columnLineage"]
+
+    def ways(fields):
+        return {
+            (found["name"], found["field"], made["type"], made["subtype"])
+            for found in fields
+            for made in found["transformations"]
+        }
+
+    assert ways(facet["fields"]["branch_code"]["inputFields"]) == {
+        ("tables/accounts", "branch_code", "DIRECT", "IDENTITY")
+    }
+    assert ways(facet["fields"]["failure_rate"]["inputFields"]) == {
+        ("tables/transactions", "status", "DIRECT", "AGGREGATION")
+    }
+    assert ("tables/accounts", "account_id", "INDIRECT", "JOIN") in ways(facet["dataset"])
+    assert ("tables/transactions", "channel", "INDIRECT", "GROUP_BY") in ways(facet["dataset"])
 
 
 def test_a_run_has_the_same_id_in_all_its_events_and_one_parent():
