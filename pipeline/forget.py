@@ -34,7 +34,7 @@ from pipeline.gold.mart import input_versions, is_current, provenance
 from pipeline.layout import SAMPLE_BYTES, Layout, inspect
 from pipeline.ledger import Ledger
 from pipeline.lock import exclusive
-from pipeline.publish import public_copies, publish
+from pipeline.publish import COPIES, public_copies, write_copies
 from pipeline.settings import Settings
 from pipeline.storage import (
     ObjectInfo,
@@ -107,7 +107,7 @@ def forget(
     if dry_run:
         return _Eraser(settings, customer_id, contracts, progress, dry_run=True).run()
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}-forget"
-    with exclusive([*contracts, "gold"], run_id, settings):
+    with exclusive([*contracts, "gold", COPIES], run_id, settings):
         return _Eraser(settings, customer_id, contracts, progress, dry_run=False).run()
 
 
@@ -379,7 +379,7 @@ class _Eraser:
         # Where nothing is ever published, there may be no bucket either.
         copies = [uri for uri in public_copies(self.settings) if has_bucket(uri)]
         if any(table_version(uri) >= 0 for uri in copies):
-            for copy in publish(self.settings):
+            for copy in write_copies(self.settings):
                 table = open_table(copy.uri)
                 if copy.masked and table is not None:
                     last = table.history(1)[0]

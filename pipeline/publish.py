@@ -6,27 +6,34 @@ Quarantine is never published.
 
 The copies are made by DuckDB and delta-rs, without Spark. A copy whose source, masks and key have not
 changed is not touched. One whose masks have changed is freed of what it held before: otherwise a column
-that is tagged too late could still be read from the copy's past.
+that is tagged too late could still be read from the copy's past. Only then it says by which masks it was
+made, so that a command that was killed meanwhile is made up for by the next one.
+
+Each copy is of one version of its table, whoever writes that meanwhile: a run may. Two commands that write
+copies, or an erasure beside one, would get into each other's way; so there is a lock for that.
 """
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from deltalake import CommitProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from contracts import load_contracts
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
+from pipeline.lock import exclusive
 from pipeline.masking import fingerprint, masked_select, use_key
 from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
 from pipeline.silver import silver_columns
 from pipeline.storage import delta_options
-from pipeline.tables import TableColumn, forget_past, open_table, rows_are_those_of, table_version
+from pipeline.tables import TableColumn, forget_past, open_table, rows_are_those_of, say, table_version
 
 KEPT_AT_HOME = ("_source_file", "_source_row", "_row_hash")
+COPIES = "public"  # name of the lock
 SOURCE_VERSION, MASKS = "finlake.source_version", "finlake.masks"  # each copy's provenance
 
 
@@ -42,6 +49,18 @@ class Published:
 
 def publish(settings: Settings) -> list[Published]:
     """Bring the masked copies up to date.
+
+    Raises:
+        FinlakeError: No public place is set, or somebody else is writing copies.
+    """
+    with exclusive(
+        [COPIES], f"{settings.instant():%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}-publish", settings
+    ):
+        return write_copies(settings)
+
+
+def write_copies(settings: Settings) -> list[Published]:
+    """The same, for who holds the lock of the copies.
 
     Raises:
         FinlakeError: No public place is set.
@@ -97,15 +116,17 @@ def _copy(
         use_key(connection, key)
     attach_uri(connection, layer, table, source)
     rows = connection.execute(f'SELECT {select} FROM "{layer}"."{table}"').to_arrow_reader()
+    has_past = copy is not None and before.get(MASKS) != provenance[MASKS]
     write_deltalake(
         target,
         rows,
         mode="overwrite",
         schema_mode="overwrite",
         description=f"Masked copy of {layer}.{table}.",
-        commit_properties=CommitProperties(custom_metadata=provenance),
+        commit_properties=CommitProperties(custom_metadata={} if has_past else provenance),
         storage_options=delta_options(target),
     )
-    if copy is not None and before.get(MASKS) != provenance[MASKS]:
-        forget_past(target, provenance)
+    if has_past:
+        forget_past(target)
+        say(DeltaTable(target, storage_options=delta_options(target)), provenance)
     return Published(f"{layer}.{table}", target, written=True, masked=masked)

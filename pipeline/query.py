@@ -17,9 +17,7 @@ from sqlglot.errors import SqlglotError
 from pipeline.catalog import registered_tables
 from pipeline.errors import FinlakeError, UsageError
 from pipeline.result import Result
-from pipeline.settings import Settings
-
-LAYERS = ("silver", "gold", "quarantine", "ops")
+from pipeline.settings import TABLE_LAYERS, Settings
 
 
 def run_query(sql: str, settings: Settings) -> Result:
@@ -94,8 +92,8 @@ def attach(
     """
     catalogue: dict[str, dict[str, dict[str, Any]]] = {}
     for layer, table in sorted(tables):
-        if layer not in LAYERS:
-            raise UsageError(f"there is no layer {layer!r}", f"layers are: {', '.join(LAYERS)}")
+        if layer not in TABLE_LAYERS:
+            raise UsageError(f"there is no layer {layer!r}", f"layers are: {', '.join(TABLE_LAYERS)}")
         known = catalogue.setdefault(layer, registered_tables(layer, settings))
         if table not in known:
             near = difflib.get_close_matches(table, known, n=3) or sorted(known)

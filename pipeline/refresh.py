@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deltalake import CommitProperties
-from deltalake.exceptions import DeltaError
 from pyspark.sql import functions as F  # noqa: N812
 
 from pipeline.errors import FinlakeError
@@ -37,6 +35,9 @@ from pipeline.tables import (
     aggregated,
     changes_read_here,
     has_change_feed,
+    left_to_spark,
+    mark_checked,
+    mark_unchecked,
     newest_metadata,
     open_table,
     read_changes,
@@ -46,6 +47,7 @@ from pipeline.tables import (
     say,
     table_version,
     tables_here,
+    unchecked_since,
 )
 
 if TYPE_CHECKING:
@@ -98,18 +100,24 @@ def refresh(
         FinlakeError: The mart does not add up; the stored one is as it was.
     """
     uri = settings.table_uri(GOLD, mart.name)
-    version, before = table_version(uri), newest_metadata(uri)
-    if not full and (changes := changes_of(spark, mart, versions, settings)):
+    changes = None if full else changes_of(spark, mart, versions, settings)
+    version, before = unchecked_since(uri) or (table_version(uri), newest_metadata(uri))
+    # Whoever is killed from here on leaves a mart that says what it was built from, and may not add up.
+    mark_unchecked(uri, version, before)
+    if changes:
         followed = follow(spark, mart, changes, versions, settings)
         if followed and not broken(spark, mart, versions, settings):
+            mark_checked(uri)
             return UPDATED
     _write(rebuilt(spark, mart, versions, settings), mart, versions, settings)
     if wrong := broken(spark, mart, versions, settings):
         _take_back(uri, version, before)
+        mark_checked(uri)
         raise FinlakeError(
             f"gold.{mart.name} does not add up: {'; '.join(wrong)}",
             "the mart is as it was; see `finlake verify`, and the mart's module for what it sums",
         )
+    mark_checked(uri)
     return REBUILT
 
 
@@ -324,7 +332,7 @@ def _joined_values(
     }
     uris["mart"] = settings.table_uri(GOLD, mart.name), None
     if answer := tables_here(uris, unset=DELETED_AT):
-        with suppress(DeltaError):  # what is in them can be a job for Spark as well
+        with left_to_spark():
             return values_of(totals, {name: name for name in uris}, answer)
     views = {name: f"{mart.name}_{name}_totals" for name in uris}
     for name, version in versions.items():

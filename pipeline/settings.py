@@ -23,7 +23,8 @@ HOME_NAME = ".finlake"
 LOCAL_ENV_FILE = "local.env"
 SPARK_REMOTE = "SPARK_REMOTE"  # PySpark's own variable for the address of a Spark Connect server
 ANSWER_SECONDS = 5
-LAYERS = ("bronze", "silver", "gold", "quarantine", "ops")
+TABLE_LAYERS = ("silver", "gold", "quarantine", "ops")
+LAYERS = ("bronze", *TABLE_LAYERS)
 
 
 class Settings(BaseSettings):

@@ -7,9 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
-from pipeline.query import LAYERS
 from pipeline.session import start_session
-from pipeline.settings import Settings
+from pipeline.settings import TABLE_LAYERS, Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -38,7 +37,7 @@ def shell_names(settings: Settings) -> dict[str, Any]:
     def table(name: str) -> DataFrame:
         """A table of the lake, such as ``silver.customers``."""
         layer, _, table_name = name.partition(".")
-        if layer not in LAYERS or not table_name:
+        if layer not in TABLE_LAYERS or not table_name:
             raise UsageError(f"there is no table {name!r}", 'name it like table("silver.customers")')
         return spark.read.format("delta").load(settings.table_uri(layer, table_name))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -24,7 +25,7 @@ from deltalake import (
     Transaction,
     write_deltalake,
 )
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError, DeltaProtocolError, TableNotFoundError
 from deltalake.schema import ArrayType, PrimitiveType, StructType
 
 from pipeline.errors import FinlakeError
@@ -36,6 +37,7 @@ from pipeline.storage import (
     list_objects,
     names_after,
     read_bytes,
+    write_bytes,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ READ_HERE = 256 * 2**20
 """Bytes of files up to which changes are read by this process rather than by Spark."""
 AGGREGATED_HERE = 2**30
 """Bytes of tables up to which this process computes aggregates: it holds few of their rows at a time."""
+UNKNOWN_FEATURE = re.compile("Unsupported table features|not supported|not implemented")
+"""What delta-rs says of a table of whose features it lacks one."""
 LOG_FILE = re.compile(r"(\d{20})\.(?:json|checkpoint\..*)$")
 LAYOUT_STRUCT = "struct<header:array<string>,delimiter:string>"
 
@@ -292,7 +296,7 @@ def changes_read_here(
     Returns:
         The rows; None if they are a job for Spark: because of their size, or of what is in them.
     """
-    try:
+    with left_to_spark():
         commits = (_commit(uri, version) for version in range(first, last + 1))
         if sum(file.get("size") or 0 for actions in commits for file in _change_files(actions)) > most:
             return None
@@ -301,10 +305,23 @@ def changes_read_here(
         chosen = [*(name for name in columns if name in there), "_change_type"]
         found = table.load_cdf(starting_version=first, ending_version=last, columns=chosen)
         frame = pl.from_arrow(pa.table(found.read_all()))
-    except DeltaError:
-        return None
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker; a table is a frame
-    return frame
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - for the type checker; a table is a frame
+        return frame
+    return None
+
+
+@contextmanager
+def left_to_spark() -> Iterator[None]:
+    """A block that ends early, without an error, when delta-rs lacks a table's feature, which Spark may have.
+
+    All else is raised: a storage that does not answer, files that are gone, and mistakes, such as a column
+    that is not there, would be that for Spark too.
+    """
+    try:
+        yield
+    except DeltaError as error:
+        if not isinstance(error, DeltaProtocolError) and not UNKNOWN_FEATURE.search(str(error)):
+            raise
 
 
 def clustered_files(uri: str, columns: Sequence[str]) -> set[str]:
@@ -381,10 +398,9 @@ def aggregated(
     """
     answer = tables_here({"stored": (uri, version)}, unset=unset, most=most)
     chosen = ", ".join(f"{sql} AS a{number}" for number, sql in enumerate(aggregates))
-    try:
+    with left_to_spark():
         return answer(f"SELECT {chosen} FROM stored") if answer else None
-    except DeltaError:
-        return None
+    return None
 
 
 def tables_here(
@@ -402,7 +418,7 @@ def tables_here(
         size, or of what is in them.
     """
     builder, size, living = QueryBuilder(), 0, {}
-    try:
+    with left_to_spark():
         for name, (uri, version) in tables.items():
             as_they_are = version is None or rows_are_those_of(uri, version)
             table = DeltaTable(uri, None if as_they_are else version, storage_options=delta_options(uri))
@@ -411,9 +427,7 @@ def tables_here(
             builder = builder.register(f"all_{name}", table)
             has_it = any(field.name == unset for field in table.schema().fields)
             living[name] = f"SELECT * FROM all_{name} WHERE {f'{unset} IS NULL' if has_it else 'true'}"
-    except DeltaError:
-        return None
-    if size > most:
+    if len(living) < len(tables) or size > most:
         return None
     given = ", ".join(f"{name} AS ({sql})" for name, sql in living.items())
 
@@ -462,6 +476,36 @@ def forget_past(uri: str, metadata: Mapping[str, str] | None = None) -> None:
         if name[:20].isdigit() and name[:20] < newest:
             delete(item.uri)
     delete_old_versions(uri, folder=True)
+
+
+def mark_unchecked(uri: str, version: int, said: str | None) -> None:
+    """Write down that a table is being written, and that what it holds then has still to be checked.
+
+    Args:
+        uri: The table. The mark lies beside its folder, so that it is no file of the table.
+        version: Newest version that was checked, to go back to; -1 for none.
+        said: ``userMetadata`` of that version.
+    """
+    write_bytes(_mark(uri), json.dumps({"version": version, "said": said}).encode())
+
+
+def unchecked_since(uri: str) -> tuple[int, str | None] | None:
+    """Version and ``userMetadata`` that a marked table is to go back to; None for one that was checked."""
+    mark = read_bytes(_mark(uri))
+    if mark is None:
+        return None
+    last = json.loads(mark)
+    return int(last["version"]), last["said"]
+
+
+def mark_checked(uri: str) -> None:
+    """Take the mark away: what the table holds is right."""
+    delete(_mark(uri))
+
+
+def _mark(uri: str) -> str:
+    layer, _, name = uri.rpartition("/")
+    return f"{layer}/_unchecked/{name}.json"
 
 
 def say(table: DeltaTable, metadata: Mapping[str, str]) -> None:

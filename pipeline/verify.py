@@ -283,7 +283,9 @@ def gold_is_current(lake: Lake) -> Iterator[Check]:
         yield Check(
             f"gold.{mart.name}: up to date",
             current,
-            f"built from {detail}" if current else "Silver has changed since: `finlake run --layer gold`",
+            f"built from {detail}"
+            if current
+            else "Silver has changed since, or a build broke off: `finlake run --layer gold`",
         )
 
 

@@ -2,7 +2,8 @@
 
 The versions of the tables that a mart was built from, and the text of its definition, are written into
 the Delta commit that holds its data. So a mart and the knowledge of what it stands on can never
-disagree, and a mart whose inputs and definition are unchanged is not touched.
+disagree, and a mart whose inputs and definition are unchanged is not touched. One whose run was killed
+between writing and checking it is marked, and built anew.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.gold.increments import Slices, Sums, Windows
 from pipeline.settings import Settings
-from pipeline.tables import TableColumn, newest_metadata, rows_are_those_of, table_version
+from pipeline.tables import (
+    TableColumn,
+    newest_metadata,
+    rows_are_those_of,
+    table_version,
+    unchecked_since,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -165,9 +172,16 @@ def built_from(mart: Mart, settings: Settings) -> dict[str, object] | None:
 
 
 def versions_built_from(mart: Mart, settings: Settings) -> dict[str, int] | None:
-    """Versions of the inputs that the stored mart has, or None when it is not of the present definition."""
+    """Versions of the inputs that the stored mart has.
+
+    None when it is not of the present definition, or when what built it ended before it had checked it.
+    """
     built = built_from(mart, settings)
-    if built is None or built.get("definition") != mart.definition:
+    if (
+        unchecked_since(settings.table_uri(GOLD, mart.name)) is not None
+        or built is None
+        or built.get("definition") != mart.definition
+    ):
         return None
     inputs = built.get("inputs")
     return inputs if isinstance(inputs, dict) and inputs.keys() == set(mart.inputs) else None

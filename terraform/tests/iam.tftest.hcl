@@ -308,6 +308,15 @@ run "people_who_publish_may_read_tables_and_write_copies" {
     }
     error_message = "It must read Silver and Gold, and write the copies and nothing else."
   }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_policy.publishing[0].policy).Statement : statement.Resource if contains(statement.Action, "s3:PutObject")
+      ])) == toset([
+      "arn:aws:s3:::lake-dev-public-silver/*", "arn:aws:s3:::lake-dev-public-gold/*", "arn:aws:s3:::lake-dev-silver/_ops/_locks/public.json",
+    ])
+    error_message = "It must write nothing but the copies and their lock."
+  }
 }
 
 run "nobody_can_publish_to_nowhere" {

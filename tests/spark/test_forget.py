@@ -103,7 +103,7 @@ def files(folder: Path) -> list[Path]:
 
 
 STEPS = (
-    "write_bytes", "write_deltalake", "forget_past", "say", "publish", "delete", "delete_old_versions",
+    "write_bytes", "write_deltalake", "forget_past", "say", "write_copies", "delete", "delete_old_versions",
 )  # fmt: skip
 
 

@@ -464,6 +464,34 @@ def test_a_mart_that_does_not_add_up_is_taken_back_and_is_still_to_be_built(spar
     assert table_version(lake.table_uri("gold", "other")) == -1
 
 
+def test_a_mart_whose_run_was_killed_before_it_was_checked_is_built_anew(spark, lake, monkeypatch):
+    first = write_customers(spark, lake, "C1")
+    refresh(spark, NAMES, first, lake)
+    second = write_customers(spark, lake, "C2", "C3")
+    wrong = replace(NAMES, build=lambda silver: NAMES.build(silver).where("customer_id <> 'C3'"))
+    assert wrong.definition == NAMES.definition, "nothing in the commit tells them apart"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    def rows():
+        stored = spark.read.format("delta").load(lake.table_uri("gold", "names"))
+        return sorted(row.customer_id for row in stored.collect())
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pipeline.refresh.broken", killed)
+        refresh(spark, wrong, second, lake)
+    assert rows() == ["C1", "C2"]
+    assert not is_current(NAMES, second, lake)
+    with pytest.raises(FinlakeError, match="does not add up"):
+        refresh(spark, wrong, second, lake)
+    assert rows() == ["C1"], "it goes back to what was checked last, and not to what was found"
+    assert is_current(NAMES, first, lake)
+    assert refresh(spark, NAMES, second, lake) == REBUILT
+    assert rows() == ["C1", "C2", "C3"]
+    assert is_current(NAMES, second, lake)
+
+
 @pytest.mark.parametrize("by", ["this process", "Spark"])
 def test_a_total_may_take_rows_of_several_tables(spark, lake, monkeypatch, by):
     if by == "Spark":  # as for large tables

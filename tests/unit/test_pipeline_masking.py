@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import shutil
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic import SecretStr
 import pipeline.publish as publish_module
 from contracts import load_contract, load_contracts
 from datagen.generator import generate
-from pipeline.errors import UsageError
+from pipeline.errors import FinlakeError, UsageError
 from pipeline.gold import MARTS
 from pipeline.masking import EMPTY, KEYED_HASH, MASKS, fingerprint, mask_of, masked_select, use_key
 from pipeline.publish import publish
@@ -263,6 +264,77 @@ def test_a_copy_is_made_again_when_the_key_or_a_mask_changes_and_forgets_what_it
     assert found_in(tmp_path, personal_values(lake)) == set()
     assert not any(copy.written for copy in publish(lake))
     assert all(copy.written for copy in publish(public(lake, tmp_path, pii_key=KEY)))
+
+
+@pytest.mark.parametrize("step", ["write_deltalake", "forget_past", "say"])
+def test_a_copy_that_was_not_freed_of_its_past_is_made_again(source, tmp_path, monkeypatch, step):
+    lake = public(source, tmp_path)
+    with monkeypatch.context() as untagged:
+        columns = tuple(
+            TableColumn(c.name, c.type, c.comment) for c in silver_columns(load_contract("customers"))
+        )
+        untagged.setattr(publish_module, "silver_columns", lambda contract: columns)
+        untagged.setattr(publish_module, "load_contracts", lambda: {"customers": load_contract("customers")})
+        publish(lake)
+    done = getattr(publish_module, step)
+
+    def killed(*arguments, **named):
+        done(*arguments, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(publish_module, step, killed)
+        publish(lake)
+    again = {copy.table: copy.written for copy in publish(lake)}
+    assert again["silver.customers"] == (step != "say"), "by then it says of itself that it is done"
+    assert found_in(tmp_path, personal_values(lake)) == set()
+
+
+def test_copies_are_written_by_one_command_at_a_time(source, tmp_path, monkeypatch):
+    lake = public(source, tmp_path)
+    copy, told = publish_module._copy, []
+
+    def meanwhile(*arguments):
+        with pytest.raises(FinlakeError, match="another run is working on public") as refused:
+            publish(lake)
+        told.append(str(refused.value))
+        return copy(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish_module, "_copy", meanwhile)
+        publish(lake)
+    assert told
+    assert "another run" in told[0]
+    assert not any(copy.written for copy in publish(lake))
+
+
+def test_a_copy_is_of_one_version_of_its_table_whatever_is_written_meanwhile(source, tmp_path, monkeypatch):
+    files = shutil.copytree(source.silver_uri.removeprefix("file://"), tmp_path / "silver")
+    lake = public(source.model_copy(update={"silver_uri": f"file://{files}"}), tmp_path)
+    uri = lake.table_uri("silver", "customers")
+    stored = pl.from_arrow(DeltaTable(uri).to_pyarrow_table())
+    attach, connected = publish_module.attach_uri, publish_module.write_deltalake
+
+    def emptied_before(connection, layer, table, source_uri):
+        if table == "customers":  # after its version was looked up
+            DeltaTable(uri).delete("country = 'DE'")
+        attach(connection, layer, table, source_uri)
+
+    def emptied_while_read(target, rows, **options):
+        if target.endswith("/customers"):
+            DeltaTable(uri).delete()
+        connected(target, rows, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish_module, "attach_uri", emptied_before)
+        patch.setattr(publish_module, "write_deltalake", emptied_while_read)
+        publish(lake)
+    copied = pl.from_arrow(DeltaTable(f"{lake.public_silver_uri}/customers").to_pyarrow_table())
+    expected = stored.filter(pl.col("country") != "DE")
+    assert 0 < copied.height == expected.height < stored.height
+    # It says that it is older than it is, rather than newer: so the next command brings it up to date.
+    assert {copy.table for copy in publish(lake) if copy.written} == {"silver.customers"}
+    assert pl.from_arrow(DeltaTable(f"{lake.public_silver_uri}/customers").to_pyarrow_table()).height == 0
 
 
 def test_hashes_join_accounts_with_transfers_and_what_is_not_personal_stays(source, tmp_path):

@@ -1,5 +1,6 @@
 """Delta tables without Spark: created, extended, and asked for their versions."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 from hypothesis import given
 from hypothesis import strategies as st
 from lake_bytes import found_in
@@ -234,6 +236,26 @@ def test_changes_are_read_here_when_they_are_small_however_large_the_table_is(ur
     ]
     assert changes_read_here(uri, 1, 1, ("number",), most=100) is None, "which is for Spark to do"
     assert changes_read_here(uri, 0, 1, ("number",), most=size // 10) is None, "all rows are new there"
+
+
+def test_a_table_with_a_feature_that_this_process_does_not_know_is_left_to_spark_and_mistakes_are_not(
+    tmp_path,
+):
+    uri = f"file://{tmp_path}/t"
+    write_deltalake(uri, pa.table({"amount": [1, 2]}), configuration={CHANGE_FEED: "true"})
+    assert aggregated(uri, None, ["sum(amount)"]) == [3]
+    assert changes_read_here(uri, 0, 0, ["amount"]).height == 2
+    with pytest.raises(DeltaError, match="amounts"):
+        aggregated(uri, None, ["sum(amounts)"])
+    with pytest.raises(DeltaError, match="version"):
+        changes_read_here(uri, 7, 8, ["amount"])
+    log = tmp_path / "t" / "_delta_log" / f"{0:020}.json"
+    actions = [json.loads(line) for line in log.read_text().splitlines()]
+    features = {"readerFeatures": ["typeWidening"], "writerFeatures": ["typeWidening", "changeDataFeed"]}
+    newer = {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **features}}
+    log.write_text("\n".join(json.dumps(newer if "protocol" in action else action) for action in actions))
+    assert aggregated(uri, None, ["sum(amount)"]) is None
+    assert changes_read_here(uri, 0, 0, ["amount"]) is None
 
 
 def test_all_tables_of_the_project_can_be_created(tmp_path):

@@ -388,6 +388,13 @@ resource "aws_iam_policy" "publishing" {
           Action   = local.write_objects
           Resource = [for layer in local.copies : "${local.s3[layer]}/*"]
         },
+        {
+          # So that two people, or an erasure, do not write copies at the same time.
+          Sid      = "Lock"
+          Effect   = "Allow"
+          Action   = ["s3:DeleteObject", "s3:PutObject"]
+          Resource = ["${local.s3.silver}/${local.run_store}/_locks/public.json"]
+        },
       ],
       local.use_key,
     )
