@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,11 +19,12 @@ from datagen.profile import load, override
 from datagen.schedule import Plan
 from emulator.native import NativeStack
 from pipeline.catalog import CatalogTable, register
-from pipeline.storage import delta_options
+from pipeline.storage import delta_options, list_objects
 from pipeline.tables import TableColumn
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(600), pytest.mark.slow]
 
+CRASH = Path(__file__).parents[1] / "e2e" / "crash.py"
 QUICK = ("--draws", "10", "--no-challenger", "--json")
 
 
@@ -107,6 +111,46 @@ def test_scoring_a_day_again_replaces_its_scores_and_leaves_those_of_others(lake
     assert lake.frame("gold", "loan_default_scores").height == first + newest
     assert lake.json("score", "--date", "2028-06-30", "--dry-run", "--json")["rows"] > 0
     assert lake.frame("gold", "loan_default_scores").height == first + newest
+
+
+def kill_after(lake: Lakehouse, step: str, when: str, *arguments: str) -> None:
+    """A command that dies by SIGKILL after one of its steps."""
+    done = subprocess.run(
+        **lake.command(step, when, "--", *arguments, script=CRASH), capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("files", [1, 2, 3])
+def test_a_training_that_is_killed_before_its_model_is_whole_leaves_the_last_one(
+    lake: Lakehouse, trained: dict[str, Any], files: int
+):
+    kill_after(lake, "pipeline.models:write_bytes", str(files), "train", "default", *QUICK, "--knots", "2")
+    with lake.reachable():
+        found = {
+            info.uri.split("/")[-2] for info in list_objects(f"{lake.settings.gold_uri}/_models/default")
+        }
+    assert len(found - {"default", trained["version"]}) == 1, "it had begun to write another model"
+    assert lake.json("score", "--dry-run", "--json")["model_version"] == trained["version"]
+
+
+@pytest.mark.parametrize("step", ["ensure_table", "write_deltalake", "register"])
+def test_a_scoring_that_is_killed_is_done_whole_by_the_next_one(
+    lake: Lakehouse, trained: dict[str, Any], step: str
+):
+    arguments = ("score", "--date", "2028-03-31")
+    kill_after(lake, f"pipeline.models:{step}", "any", *arguments)
+    rows = lake.json(*arguments, "--json")["rows"]
+    stored = lake.frame(
+        "gold", "loan_default_scores", "SELECT loan_id FROM {} WHERE observation_date = DATE '2028-03-31'"
+    )
+    assert stored.height == stored.n_unique() == rows > 0
+    with lake.reachable():
+        assert list_objects(lake.settings.table_uri("ops", "_locks")) == []
+    assert "loan_default_scores" in {
+        table["Name"]
+        for table in lake.client("glue").get_tables(DatabaseName=lake.settings.database("gold"))["TableList"]
+    }
 
 
 def test_values_that_training_never_met_are_scored_as_usual_marked_and_warned_of(
