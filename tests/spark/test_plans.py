@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +23,7 @@ from pipeline.run import run_pipeline
 
 pytestmark = pytest.mark.spark
 
+LOG = re.compile("DeltaLogFileIndex|_delta_log")  # statements in which Delta reads its log, not rows
 PYTHON = re.compile("PythonUDF|EvalPython|InPandas|InArrow|PythonRDD")
 
 
@@ -117,6 +119,84 @@ def test_only_sums_by_file_come_to_the_driver(spark, lake, monkeypatch):
     load(lake, "customers", "accounts")
     columns = ["_source_file", "_origin", "_disposition", "_for", "_warnings", "count"]
     assert [(name, names, len(rows)) for name, names, rows in collected] == [("collect", columns, 1)] * 2
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What Spark does for one merge of Delta's, in all of its statements together.
+
+    Attributes:
+        table: Name of the table.
+        staged: How often the rows that a batch has staged are read.
+        stored: How often the table is read.
+        shuffles: What rows are shuffled by, once for each time; ``_row_id_`` is Delta's own, of pairs of
+            keys, by which it sees that no stored row is changed twice.
+        broadcasts: How often rows are sent to all tasks.
+    """
+
+    table: str
+    staged: int
+    stored: int
+    shuffles: tuple[str, ...]
+    broadcasts: int
+
+
+@pytest.fixture
+def merges(spark, monkeypatch):
+    """What Spark does for each merge of a batch."""
+    store = spark._jsparkSession.sharedState().statusStore()
+    found = []
+
+    def statements():
+        spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()
+        executions = store.executionsList()
+        return {executions.apply(number).executionId() for number in range(executions.size())}
+
+    def nodes(execution):
+        graph = store.planGraph(execution).allNodes()
+        return [graph.apply(number).desc() for number in range(graph.size())]
+
+    merge = silver_module.merge
+
+    def watched(session, rows, uri, *others):
+        before = statements()
+        merge(session, rows, uri, *others)
+        plans = [nodes(execution) for execution in sorted(statements() - before)]
+        plan = [node for plan in plans if not LOG.search(" ".join(plan)) for node in plan]
+        reads = [node for node in plan if node.startswith("FileScan parquet")]
+        staged = [node for node in reads if "Location: InMemoryFileIndex" in node]
+        exchanges = [re.match(r"Exchange hashpartitioning\((.*), \d+\)", node) for node in plan]
+        by = [re.sub(r"#\d+L?", "", exchange[1]) for exchange in exchanges if exchange]
+        sent = [node for node in plan if node.startswith("BroadcastExchange")]
+        table = uri.rpartition("/")[2]
+        found.append(Merge(table, len(staged), len(reads) - len(staged), tuple(sorted(by)), len(sent)))
+        assert not any(PYTHON.search(node) or "CartesianProduct" in node for node in plan)
+
+    monkeypatch.setattr(silver_module, "merge", watched)
+    return found
+
+
+@pytest.mark.parametrize("rows", ["few", "many"])
+def test_a_merge_reads_all_twice_and_shuffles_what_is_stored_only_if_that_is_little(
+    spark, lake, merges, monkeypatch, rows
+):
+    """Delta first looks for the files that change, then writes these anew."""
+    monkeypatch.setattr(silver_module, "LARGE_TABLE_ROWS", 10 if rows == "many" else 1000)
+    put(lake, "customers", "a.csv", [row("customers", customer_id=f"C{number}") for number in range(20)])
+    load(lake, "customers")
+    assert merges == []
+    newer = row("customers", customer_id="C1", city="Bonn", updated_at="2024-02-01T00:00:00Z")
+    put(lake, "customers", "b.csv", [newer, row("customers", customer_id="C20")])
+    load(lake, "customers")
+    silver, history = merges
+    if rows == "few":
+        assert silver == Merge("customers", 2, 2, ("_row_id_", "customer_id"), 1)
+    else:
+        assert silver == Merge("customers", 2, 2, ("_row_id_",), 2)
+    # Versions of a key are put in order, once for each of Delta's two looks, each of which also looks up
+    # which stored versions are of these keys.
+    keys = ("_row_id_", "customer_id", "customer_id", "customer_id, valid_from")
+    assert history == Merge("customers_history", 4, 4, keys, 3)
 
 
 # Values that other engines, or Spark in another mode, would stumble over.
