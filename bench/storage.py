@@ -3,15 +3,17 @@
     python -m bench.storage --page bench/results/storage.md
 
 A process for each case loads generated files (see :mod:`bench.silver`): in full, an increment of 2 %, one of
-0.1 %, and nothing new, all of Silver and Gold. On S3, the server is the project's own native stack, on the
-same cores. The first pass through all steps warms the process up; what counts is the second one, into a new
-lake. S3 and the disk take turns from round to round.
+0.1 %, and nothing new, all of Silver and Gold; after the full load, `finlake verify` checks it, as a command.
+On S3, the server is the project's own native stack, on the same cores. The first pass through all steps warms
+the process up; what counts is the second one, into a new lake. S3 and the disk take turns from round to
+round.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -41,16 +43,22 @@ GOAL_TIME = 10.0  # times as long for ten times the rows
 GOAL_MEMORY = 3.0  # GB, of all processes
 ROOT = Path(__file__).resolve().parents[1]
 FORMATTER = argparse.RawDescriptionHelpFormatter
+VERIFY: Final = "verify"
+MEASURED: Final = (STEPS[0], VERIFY, *STEPS[1:])
 KINDS: Final = ("GET", "LIST", "HEAD", "PUT", "POST", "DELETE")
 
 
 @dataclass
 class Measured:
-    """What a case took: seconds and requests by step, and the most memory of all its processes, in bytes."""
+    """What a case took: seconds and requests by step, and the most memory of all its processes, in bytes.
+
+    ``verify`` is a process of its own: ``verify_peak`` is its most memory.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     requests: dict[str, Counter[str]] = field(default_factory=dict)
     peak: int = 0
+    verify_peak: int = 0
 
 
 def main() -> int:
@@ -117,24 +125,30 @@ def measure(
         command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin and process.stdout  # noqa: S101 - they are pipes
-    ended = threading.Event()
+    ended, verifying = threading.Event(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.1):
-            result.peak = max(result.peak, resident(process.pid))
+            if not verifying.is_set():
+                result.peak = max(result.peak, resident(process.pid))
 
     watching = threading.Thread(target=watch)
     watching.start()
     try:
         for counts in (False, True):
-            for step in STEPS:
+            for step in MEASURED:
                 before = _requests(requests)
+                if step == VERIFY:
+                    verifying.set()
                 process.stdin.write(f"{int(counts)}\t{step}\n")
                 process.stdin.flush()
                 if not (answer := process.stdout.readline()):
                     raise RuntimeError(f"{case} ended with {process.wait()} at {step}")
+                verifying.clear()
                 if counts:
-                    result.seconds[step] = float(answer)
+                    seconds, peak = answer.split()
+                    result.seconds[step] = float(seconds)
+                    result.verify_peak = max(result.verify_peak, int(peak))
                     result.requests[step] = _requests(requests) - before
                     _note(f"  {step}: {result.seconds[step]:.1f} s")
         process.stdin.close()
@@ -156,14 +170,29 @@ def serve(options: argparse.Namespace) -> int:
     for line in sys.stdin:
         number, step = line.rstrip("\n").split("\t")
         settings = lake(options.case, options.lakes, number)
+        if step == VERIFY:
+            print(*verified(settings), flush=True)
+            continue
         put(options.files / step, settings, STEPS.index(step))
         begin = time.perf_counter()
         report = run_pipeline(settings)
         taken = time.perf_counter() - begin
         if report.errors:
             raise RuntimeError(report.errors)
-        print(taken, flush=True)
+        print(taken, 0, flush=True)
     return 0
+
+
+def verified(settings: Settings) -> tuple[float, int]:
+    """Seconds and the most memory of ``finlake verify``, which must find all well."""
+    names = ("env", "prefix", "bronze_uri", "silver_uri", "gold_uri")
+    places = {f"FINLAKE_{name.upper()}": str(getattr(settings, name)) for name in names}
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "pipeline.cli", "verify"]
+    subprocess.run(command, env=os.environ | places, stdout=subprocess.DEVNULL, check=True)
+    taken = time.perf_counter() - begin
+    # Of the processes that have ended, it is the largest: Spark's goes on.
+    return taken, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def lake(case: str, lakes: Path, number: str) -> Settings:
@@ -225,9 +254,9 @@ def as_page(found: dict[str, list[Measured]], rows: dict[str, dict[str, int]], l
         "| step | disk | S3 | ratio | goal | |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
-    for step in STEPS:
+    for step in MEASURED:
         ratio = seconds("S3", step) / seconds("disk", step)
-        goal = f"<= {GOAL_S3} | {verdict(ratio, GOAL_S3)}" if step != "nothing" else " | "
+        goal = f"<= {GOAL_S3} | {verdict(ratio, GOAL_S3)}" if step not in ("nothing", VERIFY) else " | "
         lines.append(
             f"| {step} | {seconds('disk', step):.1f} s | {seconds('S3', step):.1f} s | {ratio:.2f} | {goal} |"
         )
@@ -236,7 +265,7 @@ def as_page(found: dict[str, list[Measured]], rows: dict[str, dict[str, int]], l
         "| requests on S3 | " + " | ".join(KINDS) + " | together |",
         "| --- |" + " ---: |" * (len(KINDS) + 1),
     ]
-    for step in STEPS:
+    for step in MEASURED:
         counts = [statistics.median(one.requests[step][kind] for one in found["S3"]) for kind in KINDS]
         lines.append(f"| {step} | " + " | ".join(f"{count:,.0f}" for count in (*counts, sum(counts))) + " |")
     lines += [
@@ -255,7 +284,20 @@ def as_page(found: dict[str, list[Measured]], rows: dict[str, dict[str, int]], l
         f"{peak('ten times') / peak('disk'):.2f} | <= {GOAL_MEMORY:g} GB "
         f"| {verdict(peak('ten times'), GOAL_MEMORY)} |",
         "",
+        "| `finlake verify` after the full load | rows | ten times the rows |",
+        "| --- | ---: | ---: |",
     ]
+    both = ("disk", "ten times")
+    figures = {
+        "seconds": [f"{seconds(case, VERIFY):.1f}" for case in both],
+        "share of the load's time": [
+            f"{seconds(case, VERIFY) / seconds(case, STEPS[0]):.2f}" for case in both
+        ],
+        "rows of Bronze a second": [f"{rows[case]['full'] / seconds(case, VERIFY):,.0f}" for case in both],
+        "most memory": [f"{max(one.verify_peak for one in found[case]) / GB:.2f} GB" for case in both],
+    }
+    lines += [f"| {name} | {' | '.join(values)} |" for name, values in figures.items()]
+    lines.append("")
     return "\n".join(lines)
 
 
