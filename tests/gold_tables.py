@@ -145,7 +145,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     found["gold.fraud_signals"] = [
         {"account_id": f"A{number % 7}", "activity_date": LAST - timedelta(days=number)}
         | {"activity_month": (LAST - timedelta(days=number)).replace(day=1)}
-        | {"currency": CURRENCIES[number % 4 == 0], "credit_amount": money(), "debit_amount": money()}
+        | {"currency": CURRENCIES[number % 4 == 3], "credit_amount": money(), "debit_amount": money()}
         | {"signal_count": (0, 0, 1, 0, 2)[number % 5]}
         | {
             f"is_{sign}": (number % 5 == 2 and number % 7 == place)
