@@ -10,12 +10,10 @@ fold. Without knots it is a plain logistic regression.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
 from ml.data import Columns, Floats, length
 from ml.model import (
@@ -32,6 +30,9 @@ from ml.model import (
     sigmoid,
 )
 from ml.tasks import Task
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 PENALTIES = (0.0003, 0.003, 0.03)
 """Inverse strengths of the penalty among which cross-validation chooses, the strongest first."""
@@ -157,6 +158,8 @@ def _choose(design: Floats, truth: Floats, group: npt.NDArray[Any], weight: Floa
     It is the strongest whose loss is within a standard error of the least one (Breiman et al., Classification
     and Regression Trees, 1984): the past is not quite like the future.
     """
+    from sklearn.metrics import log_loss
+
     splits = folds(truth, group)
     found, losses = [], []
     for penalty in PENALTIES:
@@ -176,6 +179,8 @@ def _choose(design: Floats, truth: Floats, group: npt.NDArray[Any], weight: Floa
 
 
 def _regression(penalty: float) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(C=penalty, max_iter=2_000, tol=1e-6)
 
 

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from math import factorial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ml.data import Columns, Floats, codes, length
 from ml.errors import ModelError
@@ -36,6 +35,9 @@ from ml.model import (
     sigmoid,
 )
 from ml.tasks import Task
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 TREES, LEAVES, DEPTH = 100, 15, 5
 RATE, PENALTY = 0.08, 1.0
@@ -198,6 +200,8 @@ def fit(columns: Columns, task: Task, *, seed: int = 0) -> Fitted:
 
 
 def _booster(seed: int) -> HistGradientBoostingClassifier:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(
         early_stopping=False, max_iter=TREES, learning_rate=RATE, max_leaf_nodes=LEAVES, max_depth=DEPTH,
         l2_regularization=PENALTY, random_state=seed,

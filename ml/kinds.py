@@ -58,7 +58,7 @@ def read_model(text: str) -> Model:
         if set(model.features) != set(TASKS[model.task].features):
             raise ModelError(f"{OTHER_VERSION}, which had other features", AGAIN)
         return model
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"this is not a model of finlake: {error}", "it is the model.json of a training"
         ) from error

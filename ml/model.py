@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
 
 from ml.data import Columns, Floats, codes, levels, present
 from ml.errors import ModelError
@@ -229,6 +227,8 @@ def folds(truth: Floats, group: npt.NDArray[Any]) -> list[Fold]:
     most = min(FOLDS, len(set(group[truth == 1].tolist())), len(set(group[truth == 0].tolist())))
     if most < 2:
         raise ModelError("all events are of one account or borrower", "train on more data")
+    from sklearn.model_selection import GroupKFold
+
     return list(GroupKFold(most).split(truth, truth, group))
 
 
@@ -238,6 +238,8 @@ def calibration(log_odds: Floats, truth: Floats) -> tuple[float, float]:
     They are a straight line (Platt, Probabilistic outputs for support vector machines, 1999). It does not
     turn the order round, whatever chance would have it do.
     """
+    from sklearn.linear_model import LogisticRegression
+
     line = LogisticRegression(C=1e6, max_iter=2_000, tol=1e-6)
     line.fit(log_odds[:, None], truth)
     return max(float(line.coef_[0][0]), 0.05), float(line.intercept_[0])

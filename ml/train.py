@@ -31,8 +31,9 @@ from ml.data import read_folder, to_columns
 from ml.errors import ModelError
 from ml.kinds import read_model
 from ml.model import Model
+from ml.scoring import in_words, reasons, version_of
 from ml.tasks import TASKS
-from ml.training import artefacts, in_words, metric_lines, reasons, train, version_of
+from ml.training import artefacts, metric_lines, train
 
 JSON_TYPE = "application/json"
 

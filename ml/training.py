@@ -6,7 +6,6 @@ days of it, and predicts these. The test, which comes after all of it, has no sa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import re
@@ -24,6 +23,7 @@ from ml.errors import ModelError
 from ml.kinds import KINDS, fit
 from ml.metrics import CALIBRATION, METRICS, Curves, Estimate, Segment, curves, evaluate, fairness
 from ml.model import Model
+from ml.scoring import version_of
 from ml.tasks import Task
 
 LEAST_EVENTS = 30
@@ -304,11 +304,6 @@ def _shape(values: Floats, parts: Floats, groups: int = 24) -> list[tuple[float,
     return list(zip(*(mean.tolist() for mean in means)))
 
 
-def version_of(model: Model) -> str:
-    """Name and checksum of a model."""
-    return f"{model.task}-{hashlib.sha256(model.to_json().encode()).hexdigest()[:12]}"
-
-
 def split_by_time(columns: Columns, task: Task, test_share: float) -> Split:
     """Test on the newest days, and train on what was known, label and all, before the first of them.
 
@@ -356,47 +351,6 @@ def add_months(days: Days, months: int) -> Days:
 def _more(task: Task) -> str:
     known = f"; a label is known after {task.horizon_months} months" if task.horizon_months else ""
     return f"train on more customers, or on more days{known}"
-
-
-def reasons(model: Model, columns: Columns, parts: Floats, *, most: int = 3) -> list[list[dict[str, Any]]]:
-    """What raised each prediction above what is usual: features, values and parts, the largest first."""
-    order = np.argsort(-parts, axis=1)[:, :most]
-    found = []
-    for row, places in enumerate(order.tolist()):
-        named = []
-        for place in places:
-            if parts[row, place] > 0.01:
-                value = columns[model.features[place]][row]
-                named.append(
-                    {
-                        "feature": model.features[place],
-                        "value": _plain(value),
-                        "adds": round(float(parts[row, place]), 3),
-                    }
-                )
-        found.append(named)
-    return found
-
-
-def in_words(why: Sequence[dict[str, Any]]) -> str:
-    """Reasons in one line.
-
-    >>> in_words([{"feature": "days_past_due", "value": 45.0, "adds": 1.25}])
-    'days_past_due 45 (+1.25)'
-    """
-    return "; ".join(f"{one['feature']} {_shown(one['value'])} (+{one['adds']:g})" for one in why)
-
-
-def _plain(value: Any) -> float | str | None:  # noqa: ANN401 - a number or a text
-    if value is None or isinstance(value, str):
-        return value
-    return None if np.isnan(value) else round(float(value), 6)
-
-
-def _shown(value: float | str | None) -> str:
-    if value is None:
-        return "missing"
-    return value if isinstance(value, str) else f"{value:g}"
 
 
 def metric_lines(trained: Trained) -> list[str]:

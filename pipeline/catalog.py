@@ -29,6 +29,27 @@ if TYPE_CHECKING:
     from mypy_boto3_glue.type_defs import ColumnTypeDef, TableInputTypeDef
 
 COMMENT_LIMIT = 255  # Glue's own limit for a column comment
+SCORE_COLUMNS = (
+    TableColumn("loan_id", "string", "Loan."),
+    TableColumn("observation_date", "date", "Day of which the features know nothing later."),
+    TableColumn("customer_id", "string", "Borrower."),
+    TableColumn(
+        "default_probability",
+        "decimal(9,6)",
+        "Probability of default within 12 months after observation_date.",
+    ),
+    TableColumn(
+        "reasons", "string", "What raised it most: feature, value, and what that adds to the log-odds."
+    ),
+    TableColumn(
+        "unknown_values",
+        "string",
+        "Features whose value training never met, so that they count as usual; or null.",
+    ),
+    TableColumn("model_version", "string", "Name and checksum of the model."),
+    TableColumn("scored_at", "timestamp", "Instant (UTC) of scoring."),
+)
+SCORES = "Probability of default by loan and observation date, by the model that scored it last."
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,12 @@ def gold_tables(settings: Settings) -> list[CatalogTable]:
         )
         for mart in MARTS
     ]
+
+
+def scores_table(settings: Settings) -> CatalogTable:
+    """What ``finlake score`` writes, as the catalogue should show it."""
+    name = "loan_default_scores"
+    return CatalogTable("gold", name, settings.table_uri("gold", name), SCORE_COLUMNS, SCORES)
 
 
 def register_views(settings: Settings) -> None:

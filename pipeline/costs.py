@@ -34,6 +34,7 @@ PRICES = {
 }
 ENTITIES = 5
 JOBS = ENTITIES + 2  # Gold and maintenance
+SCORING_HOURS = 0.05  # it starts no Spark
 # The stage's own: alarms on quarantine and freshness, metrics of rows read and quarantined and of Gold.
 ALARMS = ENTITIES + 1
 METRICS = 2 * ENTITIES + 1
@@ -155,6 +156,11 @@ def estimate(company: Company) -> list[Line]:
         Line("Key, requests", ((requests, "thousand files"), (0.1, "")), "KMS, per 10,000 requests"),
         Line("QuickSight authors (optional)", ((company.authors, "people"),), "QuickSight author, a month"),
         Line("QuickSight readers (optional)", ((company.readers, "people"),), "QuickSight reader, a month"),
+        Line(
+            "Scoring (optional)",
+            ((DAYS, "days"), (2, "DPU"), (SCORING_HOURS, "h")),
+            "Glue, per DPU-hour",
+        ),
         Line("SageMaker (optional)", ((4, "trainings"), (0.5, "h")), "ml.m5.large, per hour"),
     ]
 

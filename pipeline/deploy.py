@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,7 @@ DIGITS = 16  # of the SHA-256 in a key; terraform/modules/glue takes as many
 GOING_ON = ("STARTING", "RUNNING", "STOPPING", "WAITING")
 POLL_SECONDS = 5.0
 START_MINUTES = 15.0  # that a run may wait for machines, on top of its own timeout
+OPTIONAL = "scoring"  # job that a stage may have besides
 # Of a job's description: what UpdateJob refuses beside the size of the workers.
 OTHER_SIZES = ("AllocatedCapacity", "MaxCapacity")
 
@@ -108,7 +110,7 @@ def key_of(file: Path, folder: str) -> str:
 
 
 def job_names(prefix: str, stage: str) -> list[str]:
-    """Names of a stage's jobs, as Terraform makes them, those without parents first."""
+    """Names of the jobs that each stage has, as Terraform makes them, those without parents first."""
     layers = [f"silver-{entity}" for level in load_order(load_contracts()) for entity in level]
     return [f"{prefix}-{stage}-{job}" for job in (*layers, "gold", "maintenance")]
 
@@ -147,10 +149,14 @@ def deploy(
         FinlakeError: A job or the bucket is missing, or AWS refuses; no job has been changed then.
     """
     names = job_names(prefix, stage)
+    jobs = [_get_job(glue, name, stage) for name in names]
+    optional = f"{prefix}-{stage}-{OPTIONAL}"
+    with suppress(glue.exceptions.EntityNotFoundException):
+        jobs.append(glue.get_job(JobName=optional)["Job"])
+        names.append(optional)
     short = {name.removeprefix(f"{prefix}-{stage}-"): name for name in names}
     if trial and trial not in short:
         raise UsageError(f"there is no job {trial!r}", f"jobs are: {', '.join(short)}")
-    jobs = [_get_job(glue, name, stage) for name in names]
     bucket = jobs[0]["Command"]["ScriptLocation"].split("/")[2]
     done = Deployed(stage)
     report("storing wheel and script")

@@ -1,11 +1,12 @@
-"""The script that every AWS Glue job starts: takes Glue's arguments, runs ``finlake run`` or ``maintain``.
+"""The script that every AWS Glue job starts: takes Glue's arguments, runs ``finlake``.
 
 Glue hands over a job's arguments as ``--NAME value`` pairs, mixed with its own (``--JOB_NAME``,
 ``--TempDir``, ...). ``--layer`` and ``--entity`` say what to run, ``--from`` and ``--to`` (given to a
-single run, for a backfill) which days; ``--layer maintenance`` maintains all tables. Each
-``--FINLAKE_*`` argument becomes the environment variable of that name, which is where the pipeline
-reads its settings, and so does ``--AWS_REGION``: not each library asks Glue where it is. The code itself
-comes from the project's wheel, which the job installs first.
+single run, for a backfill) which days; ``--layer maintenance`` maintains all tables, ``--layer scoring``
+scores loans by ``--model`` (on ``--date``, given to a single run). Each ``--FINLAKE_*`` argument becomes the
+environment variable of that name, which is where the pipeline reads its settings, and so does
+``--AWS_REGION``: not each library asks Glue where it is. The code itself comes from the project's wheel,
+which the job installs first.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ import sys
 from collections.abc import Sequence
 
 SETTINGS = ("--FINLAKE_", "--AWS_REGION")  # how their names begin
-MAINTENANCE = "maintenance"
-HANDED_ON = ("entity", "from", "to")  # options of `finlake run` that have the same name here
+RUN_OPTIONS = ("entity", "from", "to")
+# By layer: the command, and those of its options that have the same names here.
+COMMANDS = {
+    "silver": (["run", "--json", "--layer", "silver"], RUN_OPTIONS),
+    "gold": (["run", "--json", "--layer", "gold"], RUN_OPTIONS),
+    "maintenance": (["maintain"], ()),
+    "scoring": (["score", "--json"], ("model", "date")),
+}
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Split Glue's arguments into those of ``finlake run`` and settings.
+    """Split Glue's arguments into those of ``finlake`` and settings.
 
     Args:
         arguments: What follows the script's name, as Glue passes it.
@@ -33,21 +40,20 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
     (['run', '--json', '--layer', 'silver', '--entity', 'loans'], {'FINLAKE_ENV': 'prod'})
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--layer", required=True, choices=("silver", "gold", MAINTENANCE))
-    for option in HANDED_ON:
+    parser.add_argument("--layer", required=True, choices=tuple(COMMANDS))
+    options = dict.fromkeys(option for _, known in COMMANDS.values() for option in known)
+    for option in options:
         parser.add_argument(f"--{option}")
     names = {argument.split("=")[0] for argument in arguments if argument.startswith(SETTINGS)}
     for name in sorted(names):
         parser.add_argument(name, dest=name.removeprefix("--"))
-    known = vars(parser.parse_known_args(arguments)[0])
-    layer = known.pop("layer")
-    options = {f"--{option}": known.pop(option) for option in HANDED_ON}
-    given = [part for option, value in options.items() if value for part in (option, value)]
-    if layer != MAINTENANCE:
-        return ["run", "--json", "--layer", layer, *given], known
-    if given:
-        parser.error(f"maintenance is for all tables and days: it takes no {', '.join(given[::2])}")
-    return ["maintain"], known
+    found = vars(parser.parse_known_args(arguments)[0])
+    layer = found.pop("layer")
+    command, known = COMMANDS[layer]
+    given = {option: value for option in options if (value := found.pop(option))}
+    if strange := [f"--{option}" for option in given if option not in known]:
+        parser.error(f"--layer {layer} takes no {', '.join(strange)}")
+    return [*command, *(part for option, value in given.items() for part in (f"--{option}", value))], found
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, WriterProperties
 
 from contracts import load_contracts
-from pipeline.catalog import catalog_tables, gold_tables
+from pipeline.catalog import catalog_tables, gold_tables, scores_table
 from pipeline.errors import UsageError
 from pipeline.history import table_name
 from pipeline.ledger import Ledger
@@ -138,7 +138,8 @@ def maintain(
         ledger = Ledger(settings)
         needed = needed_by_batches(ledger, settings)
         report = Maintenance(None if dry_run else run_id, at, retention, dry_run)
-        for table in (*catalog_tables(contracts, settings, {}), *gold_tables(settings)):
+        tables = [*catalog_tables(contracts, settings, {}), *gold_tables(settings), scores_table(settings)]
+        for table in tables:
             if (opened := open_table(table.uri)) is not None:
                 name, why = f"{table.layer}.{table.name}", needed.get(table.uri)
                 work = maintain_table(

@@ -102,7 +102,10 @@ def score_command(
     *,
     model: Annotated[
         str | None,
-        typer.Option(help="Folder or s3:// prefix of a model; the newest of Gold's _models by default."),
+        typer.Option(
+            help="Folder of a model or SageMaker's model.tar.gz, on disk or s3://; or sagemaker:GROUP, the "
+            "newest approved version of a model package group. The newest of Gold's _models by default."
+        ),
     ] = None,
     day: Annotated[
         datetime | None,
@@ -116,7 +119,7 @@ def score_command(
     Example: finlake score --dry-run
     """
     from ml.drift import SCORE
-    from pipeline.models import score_loans
+    from pipeline.scoring import score_loans
     from pipeline.settings import reachable_settings
 
     found = score_loans(reachable_settings(), model=model, day=day.date() if day else None, dry_run=dry_run)

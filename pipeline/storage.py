@@ -97,9 +97,16 @@ def read_bytes(uri: str) -> bytes | None:
 
 
 def open_object(uri: str) -> BinaryIO:
-    """An object to be read from its beginning to its end, without holding it in memory."""
+    """An object to be read from its beginning to its end, without holding it in memory.
+
+    Raises:
+        FileNotFoundError: The object does not exist (any more).
+    """
     store, _, key = _locate(uri)
-    return cast(BinaryIO, obstore.open_reader(store, key))
+    try:
+        return cast(BinaryIO, obstore.open_reader(store, key))
+    except (NotFoundError, FileNotFoundError) as error:
+        raise FileNotFoundError(uri) from error
 
 
 def etag_of(uri: str) -> str | None:

@@ -36,6 +36,9 @@ locals {
 
   log_group_prefix = "/aws-glue/jobs/${local.name}"
 
+  model_group   = "${local.name}-models"
+  scoring_group = try(var.sagemaker.scoring, false) ? local.model_group : null
+
   # What the pipeline reads from its environment, on the laptop (`finlake`) and in Glue (job arguments).
   settings = merge(
     {
@@ -117,6 +120,7 @@ module "iam" {
   permissions_boundary_arn = var.permissions_boundary_arn
   erasure_policy           = var.erasure_policy
   publishing_policy        = var.publishing_policy
+  scoring_group            = local.scoring_group
 
   account_id = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition
@@ -131,6 +135,7 @@ module "glue" {
   parents            = { for entity, value in var.entities : entity => value.parents }
   rulesets           = var.data_quality ? { for entity, value in var.entities : entity => { key = value.key, required = value.required } } : {}
   workflow           = var.workflow
+  scoring_model      = local.scoring_group == null ? null : "sagemaker:${local.scoring_group}"
   auto_scaling       = var.auto_scaling
   gold_marts         = sort(keys(var.gold_marts))
   databases          = local.databases
@@ -246,5 +251,6 @@ module "sagemaker" {
   partition     = data.aws_partition.current.partition
   region        = var.region
 
+  model_package_group      = local.model_group
   permissions_boundary_arn = var.permissions_boundary_arn
 }

@@ -14,7 +14,7 @@ output "databases" {
 }
 
 output "jobs" {
-  description = "Glue job names: one per entity, gold, and maintenance."
+  description = "Glue job names: one per entity, gold, maintenance, and scoring if there is one."
   value       = module.glue.jobs
 }
 
@@ -24,7 +24,7 @@ output "crawlers" {
 }
 
 output "role_arns" {
-  description = "ARNs of the roles: one per entity's job, gold, maintenance, and crawler."
+  description = "ARNs of the roles: one per entity's job, gold, maintenance, scoring if there is such a job, and crawler."
   value       = module.iam.role_arns
 }
 
@@ -71,6 +71,11 @@ output "lake_formation_tag" {
 output "quicksight_data_sets" {
   description = "ARNs of the QuickSight datasets by Gold table; null when there are none."
   value       = one(module.quicksight[*].data_set_arns)
+}
+
+output "model_package_group" {
+  description = "Name of the group in which models wait for approval; null when there is none."
+  value       = one(module.sagemaker[*].model_package_group)
 }
 
 output "training_state_machine_arn" {

@@ -344,11 +344,12 @@ variable "quicksight" {
 }
 
 variable "sagemaker" {
-  description = "Training on Gold: image and machine, and whether a state machine runs it. Null for none; {} for the defaults."
+  description = "Training on Gold: image and machine, whether a state machine runs it, and whether a job scores loans each time by the newest approved model (it fails while none is). Null for none; {} for the defaults."
   type = object({
     image         = optional(string)
     instance_type = optional(string, "ml.m5.large")
     state_machine = optional(bool, true)
+    scoring       = optional(bool, false)
   })
   default = null
 

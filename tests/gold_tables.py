@@ -16,6 +16,9 @@ from pipeline.settings import Settings
 MONEY, RATIO = pa.decimal128(28, 2), pa.decimal128(9, 6)
 TEXT, COUNT, DAY, INSTANT = pa.string(), pa.int64(), pa.date32(), pa.timestamp("us", tz="UTC")
 
+SIGNS = (
+    "structuring", "fan_in", "fan_out", "pass_through", "card_testing", "account_takeover", "velocity",
+)  # fmt: skip
 # Columns as the marts and the ledger have them, personal data too.
 SCHEMAS: Mapping[str, Mapping[str, pa.DataType]] = {
     "gold.monthly_cash_flow": {
@@ -52,6 +55,7 @@ SCHEMAS: Mapping[str, Mapping[str, pa.DataType]] = {
     "gold.fraud_signals": {
         "account_id": TEXT, "activity_date": DAY, "activity_month": DAY, "currency": TEXT,
         "credit_amount": MONEY, "debit_amount": MONEY, "signal_count": pa.int32(),
+        **{f"is_{sign}": pa.bool_() for sign in SIGNS},
     },
     "ops.row_counts": {
         "entity": TEXT, "batch": COUNT, "path": TEXT, "origin": TEXT, "read": COUNT, "inserted": COUNT,
@@ -141,8 +145,13 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     found["gold.fraud_signals"] = [
         {"account_id": f"A{number % 7}", "activity_date": LAST - timedelta(days=number)}
         | {"activity_month": (LAST - timedelta(days=number)).replace(day=1)}
-        | {"currency": CURRENCIES[number % 4 == 0], "credit_amount": money(), "debit_amount": money()}
+        | {"currency": CURRENCIES[number % 4 == 3], "credit_amount": money(), "debit_amount": money()}
         | {"signal_count": (0, 0, 1, 0, 2)[number % 5]}
+        | {
+            f"is_{sign}": (number % 5 == 2 and number % 7 == place)
+            or (number % 5 == 4 and place in (0, number % 6 + 1))
+            for place, sign in enumerate(SIGNS)
+        }
         for number in range(90)
     ]
     for number, entity in enumerate(("customers", "accounts", "loans")):

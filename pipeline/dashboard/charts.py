@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pipeline.gold.kpis import FRACTION, MONEY
+from pipeline.gold.kpis import COUNT, FRACTION, MONEY
 
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 FONT: Final = (
@@ -82,6 +82,8 @@ def _values(unit: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - a piece
     else:  # d3 writes giga, where people say billion
         number = "format(datum.value, '~s')" if unit == MONEY else "format(datum.value, '.3~s')"
         axis = {"labelExpr": f"replace({number}, 'G', 'B')", "tickCount": 5}
+        if unit == COUNT:
+            axis["tickMinStep"] = 1  # there is no half an alert
     return {"field": "value", "type": "quantitative", "axis": axis} | more
 
 

@@ -27,6 +27,7 @@ class Panel:
         series: For ``curves``, the dimension that tells the curves apart.
         base: For ``curves``, the figure that says how much a rate stands on.
         below: Figures that are shown as negative.
+        ranked: For ``share``, whether the figures go from harmless to severe, as their colours then do.
         text: What one should know to read it.
     """
 
@@ -39,6 +40,7 @@ class Panel:
     series: str | None = None
     base: str | None = None
     below: tuple[str, ...] = ()
+    ranked: bool = True
     text: str = ""
 
 
@@ -146,6 +148,29 @@ CUBES: Final = (
             "instalments_missed",
         ),
         only=PAYMENT_PERFORMANCE.shown_where,  # the others are due in years to come
+    ),
+    Cube(
+        "signals",
+        (Dimension("activity_date", "day"), CURRENCY),
+        (
+            "fraud_alerts",
+            "fraud_alert_rate",
+            "fraud_alerts_of_several_signs",
+            "flagged_amount",
+        ),
+    ),
+    Cube(
+        "signs",
+        (Dimension("activity_month", "month"), CURRENCY),
+        (
+            "signs_structuring",
+            "signs_fan_in",
+            "signs_fan_out",
+            "signs_pass_through",
+            "signs_card_testing",
+            "signs_account_takeover",
+            "signs_velocity",
+        ),
     ),
     Cube(
         "rows",
@@ -297,6 +322,46 @@ SECTIONS: Final = (
                 "payments",
                 ("collection_rate", "on_time_rate"),
                 ("due_month",),
+            ),
+        ),
+    ),
+    Section(
+        "crime",
+        "Signs of financial crime",
+        "financial crime",
+        (
+            ("signals", "fraud_alerts"),
+            ("signals", "fraud_alert_rate"),
+            ("signals", "fraud_alerts_of_several_signs"),
+            ("signals", "flagged_amount"),
+        ),
+        (
+            Panel(
+                "alerts",
+                "Alerts by day",
+                "line",
+                "signals",
+                ("fraud_alerts", "fraud_alert_rate", "fraud_alerts_of_several_signs", "flagged_amount"),
+                ("activity_date",),
+                text="Days of accounts with a sign: reasons to look, not verdicts.",
+            ),
+            Panel(
+                "signs",
+                "Alerts by sign",
+                "share",
+                "signs",
+                (
+                    "signs_structuring",
+                    "signs_fan_in",
+                    "signs_fan_out",
+                    "signs_pass_through",
+                    "signs_card_testing",
+                    "signs_account_takeover",
+                    "signs_velocity",
+                ),
+                ("activity_month", "currency"),
+                ranked=False,
+                text="A day of an account with several signs counts for each.",
             ),
         ),
     ),

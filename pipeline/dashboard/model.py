@@ -33,6 +33,7 @@ NEWEST: Final = {
     "customer_360": "max(as_of_date)",
     "loan_portfolio": "max(as_of_date)",
     "loan_vintages": "max(as_of_date)",
+    "fraud_signals": "max(activity_date)",
     "monthly_cash_flow": "max(month)",
     "payment_performance": "max(CASE WHEN instalment_count > 0 THEN due_month END)",
 }

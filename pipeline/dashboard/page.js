@@ -3,13 +3,14 @@
 (() => {
   "use strict";
   const LOCALE = "en-GB";
-  const DATES = ["month", "transaction_date", "due_month"]; // what From and To apply to
+  const DATES = ["month", "transaction_date", "due_month", "activity_date", "activity_month"]; // what From and To apply to
   const NAMED = ["currency", "branch_code", "product"]; // filters with a list of their own
   const OTHER = "(other)"; // what rare names became
   const MOST_BARS = 20, BAR = 26, MOST_ROWS = 400;
   const LABELS = {
     branch_code: "branch", transaction_type: "kind", credit_band: "credit band", kyc_status: "KYC status",
-    due_month: "month", transaction_date: "day", months_on_book: "months on book", reason: "rule",
+    due_month: "month", transaction_date: "day", activity_month: "month", activity_date: "day",
+    months_on_book: "months on book", reason: "rule",
   };
   const $ = (id) => document.getElementById(id);
   let model = JSON.parse($("model").textContent);
@@ -515,6 +516,7 @@
 
   function colours(panel, count) {
     if (panel.kind === "flow") return ["var(--c1)", "var(--c2)", "var(--c3)"].slice(3 - count);
+    if (!panel.ranked) return [...Array(count).keys()].map((n) => `var(--k${n + 1})`);
     const ramp = { 3: [1, 3, 5], 5: [1, 2, 3, 4, 5], 6: [1, 2, 3, 4, 5, 6] }[count] ?? [...Array(count).keys()].map((n) => n + 1);
     return ramp.map((step) => `var(--s${step})`);
   }

@@ -229,6 +229,47 @@ run "jobs_run_in_order_by_the_clock" {
   }
 }
 
+run "scoring_comes_last_where_it_is_asked_for" {
+  module {
+    source = "./modules/glue"
+  }
+
+  variables {
+    workflow      = {}
+    scoring_model = "sagemaker:lake-dev-models"
+    role_arns = {
+      silver-accounts = "arn:aws:iam::123456789012:role/lake-dev-silver-accounts"
+      silver-loans    = "arn:aws:iam::123456789012:role/lake-dev-silver-loans"
+      gold            = "arn:aws:iam::123456789012:role/lake-dev-gold"
+      maintenance     = "arn:aws:iam::123456789012:role/lake-dev-maintenance"
+      scoring         = "arn:aws:iam::123456789012:role/lake-dev-scoring"
+      crawler         = "arn:aws:iam::123456789012:role/lake-dev-crawler"
+    }
+  }
+
+  assert {
+    condition = (
+      aws_glue_job.this["scoring"].default_arguments["--layer"] == "scoring"
+      && aws_glue_job.this["scoring"].default_arguments["--model"] == "sagemaker:lake-dev-models"
+      && aws_glue_job.this["scoring"].role_arn == "arn:aws:iam::123456789012:role/lake-dev-scoring"
+      && aws_glue_job.this["scoring"].default_arguments["--additional-python-modules"] == aws_glue_job.this["gold"].default_arguments["--additional-python-modules"]
+      && aws_cloudwatch_log_group.job["scoring/output"].name == "/aws-glue/jobs/lake-dev-scoring/output"
+      && output.jobs.scoring == "lake-dev-scoring"
+    )
+    error_message = "The job must be told its model, have a role and logs of its own, and install what all jobs install."
+  }
+
+  assert {
+    condition     = [for condition in one(aws_glue_trigger.after["scoring"].predicate).conditions : condition.job_name] == ["lake-dev-maintenance"]
+    error_message = "Scoring must come after maintenance, which has Gold's lock as well."
+  }
+
+  assert {
+    condition     = [for job, resource in aws_glue_job.this : job if contains(keys(resource.default_arguments), "--model")] == ["scoring"]
+    error_message = "No other job must be told of a model."
+  }
+}
+
 run "by_hand_means_that_an_apply_starts_nothing" {
   module {
     source = "./modules/glue"

@@ -211,6 +211,68 @@ run "maintenance_reads_no_bronze_and_changes_no_catalogue" {
   }
 }
 
+run "scoring_may_find_a_model_read_features_and_write_scores" {
+  module {
+    source = "./modules/iam"
+  }
+
+  variables {
+    scoring_group = "lake-dev-models"
+  }
+
+  assert {
+    condition = {
+      for statement in jsondecode(aws_iam_role_policy.this["scoring"].policy).Statement : statement.Sid => toset(statement.Resource)
+      if contains(["ReadData", "ReadModel", "WriteData", "HoldGoldsLock", "FindModel"], statement.Sid)
+      } == {
+      ReadData  = toset(["arn:aws:s3:::lake-dev-gold/loan_default_features/*"])
+      ReadModel = toset(["arn:aws:s3:::lake-dev-scripts/models/*"])
+      WriteData = toset(["arn:aws:s3:::lake-dev-gold/loan_default_scores/*"])
+
+      HoldGoldsLock = toset(["arn:aws:s3:::lake-dev-silver/_ops/_locks/gold.json"])
+      FindModel = toset([
+        "arn:aws:sagemaker:eu-central-1:123456789012:model-package-group/lake-dev-models",
+        "arn:aws:sagemaker:eu-central-1:123456789012:model-package/lake-dev-models/*",
+      ])
+    }
+    error_message = "Scoring must read features and models of its group, and write scores and Gold's lock, nothing else."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role_policy.this["scoring"].policy).Statement :
+      alltrue([for resource in statement.Resource : endswith(resource, ":catalog") || endswith(resource, "database/lake_dev_gold") || endswith(resource, "table/lake_dev_gold/loan_default_scores")])
+      if statement.Sid == "WriteCatalog"
+    ])
+    error_message = "Scoring must register no table but its own."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for policy in [aws_iam_role_policy.this["scoring"].policy, aws_iam_policy.boundary[0].policy] : [
+        for statement in jsondecode(policy).Statement : [
+          for action in statement.Action : contains(["sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages"], action)
+          if startswith(action, "sagemaker:")
+        ]
+      ]
+    ]))
+    error_message = "Nobody may change, approve or register a model."
+  }
+
+  assert {
+    condition = length(setsubtract(
+      flatten([for policy in values(aws_iam_role_policy.this) : [for statement in jsondecode(policy.policy).Statement : statement.Action]]),
+      flatten([for statement in jsondecode(aws_iam_policy.boundary[0].policy).Statement : statement.Action]),
+    )) == 0 && length(aws_iam_policy.boundary[0].policy) <= 6144
+    error_message = "The boundary must allow each action of the roles' policies, within AWS's limit."
+  }
+
+  assert {
+    condition     = !anytrue([for role, policy in aws_iam_role_policy.this : strcontains(policy.policy, "sagemaker:") if role != "scoring"])
+    error_message = "No other role may look at models."
+  }
+}
+
 run "every_role_has_a_boundary_that_allows_what_its_policy_does_and_no_more_services" {
   module {
     source = "./modules/iam"

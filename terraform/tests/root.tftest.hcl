@@ -131,7 +131,8 @@ run "nothing_optional_is_there_unless_told" {
   assert {
     condition = (
       length(module.network) + length(module.lake_formation) + length(module.quicksight) + length(module.sagemaker) == 0
-      && output.external_location_role_arn == null
+      && output.external_location_role_arn == null && output.model_package_group == null
+      && !contains(keys(output.jobs), "scoring") && !contains(keys(output.role_arns), "scoring")
     )
     error_message = "Network, Lake Formation, QuickSight, SageMaker and Databricks must be asked for."
   }
@@ -142,7 +143,7 @@ run "everything_optional_fits_together" {
     bucket_suffix  = "123456789012"
     lake_formation = { tag_columns = true }
     quicksight     = { owner_arn = "arn:aws:quicksight:eu-central-1:123456789012:group/default/authors" }
-    sagemaker      = { image = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3" }
+    sagemaker      = { image = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3", scoring = true }
     databricks     = { external_id = "11111111-2222-3333-4444-555555555555" }
     network = {
       vpc_id          = "vpc-1"
@@ -160,6 +161,11 @@ run "everything_optional_fits_together" {
   assert {
     condition     = toset(keys(output.endpoint_ids)) == toset(["s3", "glue", "logs"]) && keys(output.quicksight_data_sets) == ["customer_360"] && output.training_state_machine_arn != null
     error_message = "What was asked for must be there."
+  }
+
+  assert {
+    condition     = output.jobs.scoring == "finlake-prod-scoring" && output.model_package_group == "finlake-prod-models"
+    error_message = "Scoring must be a job of the stage, by models of the stage's group."
   }
 
   assert {

@@ -14,6 +14,8 @@ variables {
   image      = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
   account_id = "123456789012"
   region     = "eu-central-1"
+
+  model_package_group = "lake-dev-models"
 }
 
 run "a_model_comes_from_gold_and_waits_for_approval" {

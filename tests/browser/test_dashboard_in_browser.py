@@ -26,7 +26,7 @@ from pipeline.settings import Settings
 pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Page]
-DATES = ("month", "transaction_date", "due_month")
+DATES = ("month", "transaction_date", "due_month", "activity_date", "activity_month")
 SELECTIONS = (
     {"currency": "EUR"},
     {"currency": "USD", "only.branch_code": "BR002"},
@@ -255,6 +255,29 @@ def test_amounts_in_different_currencies_are_a_table_and_never_one_chart(visit: 
     assert not box.locator(".chart").is_visible()
     inflows = box.locator("tbody tr td:nth-child(2)").all_inner_texts()
     assert [text[-4:] for text in inflows] == [" EUR", " USD"]
+
+
+def test_signs_of_fraud_are_told_by_kind_and_day_and_by_no_account(visit: Visit, exported: str) -> None:
+    view = visit(exported)
+    panel = view.locator("#signs")
+    legend = panel.locator(".chart .role-legend-symbol path").evaluate_all(
+        "marks => marks.map(mark => getComputedStyle(mark).fill)"
+    )
+    assert len(legend) == len(set(legend)) == len(gold_tables.SIGNS), "each kind has a colour of its own"
+    ticks = view.locator("#alerts .chart .role-axis-label text").all_text_contents()
+    assert {tick for tick in ticks if not tick[-1].isalpha()} == {"0", "1"}, "alerts are whole ones"
+    panel.locator("summary").click()
+    rows = panel.locator("tbody tr")
+    assert [text.split()[0] for text in rows.locator("th").all_inner_texts()] == ["Apr", "May", "Jun"]
+    view.get_by_label("Branch", exact=True).select_option("BR003")
+    view.get_by_label("From", exact=True).fill("2026-06-10")
+    settled(view)
+    expect(panel.locator(".note")).to_have_text(
+        "By whole months. Not narrowed by branch, which it does not have."
+    )
+    data = view.locator("#model").text_content() or ""
+    assert "fraud_signals" in data
+    assert not re.search(r'"A[0-9]"', data), "accounts of the bank are called so"
 
 
 def test_a_rare_value_that_a_chart_does_not_tell_apart_is_neither_zero_nor_left_out_in_silence(

@@ -25,9 +25,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from lakehouse import Lakehouse, clean_environment, lakehouse
+from noise_model import noise_model, packed
 
 from emulator import native
 from emulator.native import NativeStack
+from ml.tasks import DEFAULT
 from pipeline import infra
 
 pytestmark = [
@@ -49,10 +51,13 @@ STEPS = (
     ("silver-transactions", ("run", "--layer", "silver", "--entity", "transactions")),
     ("gold", ("run", "--layer", "gold")),
     ("maintenance", ("maintain",)),
+    # On AWS it looks up the archive in SageMaker's registry, which no emulator has that checks policies.
+    ("scoring", ("score", "--json", "--model", "s3://finlake-local-scripts/models/one/output/model.tar.gz")),
 )
 ALL = tuple(job for job, _ in STEPS)
-# An entity with parents, history and personal data; Gold; maintenance.
-GUARDED = ALL if os.environ.get("FINLAKE_TEST_ALL_JOBS") else ("silver-accounts", "gold", "maintenance")
+# An entity with parents, history and personal data; Gold; maintenance; scoring.
+KINDS = ("silver-accounts", "gold", "maintenance", "scoring")
+GUARDED = ALL if os.environ.get("FINLAKE_TEST_ALL_JOBS") else KINDS
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         lake = lakehouse(stack, "finlake")
         region = {"LocationConstraint": lake.aws["AWS_REGION"]}
         lake.client("s3").create_bucket(Bucket="finlake-local-scripts", CreateBucketConfiguration=region)
+        archive = packed(("model.json", noise_model(DEFAULT).to_json().encode()))
+        lake.client("s3").put_object(
+            Bucket="finlake-local-scripts", Key="models/one/output/model.tar.gz", Body=archive
+        )
         policies, credentials = make_roles(clone, lake)
         lake.must("generate", "--scale", "20", "--dirty", "0.1", "--out", lake.settings.bronze_uri)
         waiting: list[str] = []
@@ -135,7 +144,8 @@ def make_roles(clone: Path, lake: Lakehouse) -> tuple[dict[str, Any], dict[str, 
         shutil.copy(ROOT / file, clone)
     with infra.open_local(clone, clean_environment() | lake.aws) as terraform:
         options = ["-auto-approve", "-input=false", "-json", "-target=module.iam"]
-        terraform.run("apply", ["apply", *options, *terraform.variables])
+        options += ["-var=athena=true", "-var=sagemaker={scoring=true}"]
+        terraform.run("apply", ["apply", *terraform.variables, *options])
     iam, sts = lake.client("iam"), lake.client("sts")
     policies, credentials = {}, {}
     for job in ALL:
@@ -246,6 +256,23 @@ FOREIGN = {
     "raw files, by Gold": ("gold", "s3", "get_object", "bronze", "accounts/x.csv"),
     "Silver, to write, by Gold": ("gold", "s3", "put_object", "silver", "accounts/x.parquet"),
     "raw files, by maintenance": ("maintenance", "s3", "get_object", "bronze", "accounts/x.csv"),
+    "personal data, by scoring": ("scoring", "s3", "get_object", "gold", "customer_360/x.parquet"),
+    "Silver, by scoring": ("scoring", "s3", "get_object", "silver", "loans/x.parquet"),
+    "features, to write, by scoring": (
+        "scoring",
+        "s3",
+        "put_object",
+        "gold",
+        "loan_default_features/x.parquet",
+    ),
+    "models, to replace, by scoring": (
+        "scoring",
+        "s3",
+        "put_object",
+        "scripts",
+        "models/one/output/model.tar.gz",
+    ),
+    "another's lock": ("scoring", "s3", "delete_object", "silver", "_ops/_locks/loans.json"),
     "the jobs' code, to replace": ("maintenance", "s3", "put_object", "scripts", "wheels/x.whl"),
 }
 

@@ -42,9 +42,9 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any
 class Stage:
     """A stage with jobs on old code, as Terraform makes them."""
 
-    def __init__(self, glue: Any, s3: Any, prefix: str, folder: Path) -> None:
+    def __init__(self, glue: Any, s3: Any, prefix: str, folder: Path, more: tuple[str, ...] = ()) -> None:
         self.glue, self.s3, self.prefix = glue, s3, prefix
-        self.names = job_names(prefix, STAGE)
+        self.names = [*job_names(prefix, STAGE), *(f"{prefix}-{STAGE}-{job}" for job in more)]
         self.bucket = f"{prefix}-{STAGE}-scripts"
         s3.create_bucket(
             Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name}
@@ -114,6 +114,14 @@ def test_all_jobs_get_the_code_and_one_is_tried(stage: Stage) -> None:
             assert new[kept] == old[kept], "UpdateJob sets back what is left out"
     stored = stage.s3.get_object(Bucket=stage.bucket, Key=key_of(stage.code.wheel, "wheels"))["Body"].read()
     assert stored == stage.code.wheel.read_bytes()
+
+
+def test_a_job_that_only_some_stages_have_gets_the_code_as_well(
+    clients: tuple[Any, Any], tmp_path: Path
+) -> None:
+    stage = Stage(*clients, prefix="scores", folder=tmp_path, more=("scoring",))
+    done = stage.deploy(trial="scoring")
+    assert (done.error, done.jobs, done.trial) == ("", stage.names, f"scores-{STAGE}-scoring")
 
 
 def test_the_same_code_again_changes_no_job_but_is_tried(stage: Stage) -> None:

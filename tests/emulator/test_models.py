@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 import signal
 import subprocess
+import sys
+import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +19,22 @@ import pytest
 from deltalake import write_deltalake
 from feature_bank import bank, fraud_labels
 from feature_sql import FRAUD_SIGNALS, LOAN_DEFAULT_FEATURES
+from glue_stack import BUCKET, Glue
 from lakehouse import FOREIGN, Lakehouse, free_port, lakehouse
+
+pytest.importorskip("moto.server")
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
 
 from datagen.profile import load, override
 from datagen.schedule import Plan
-from emulator.native import NativeStack
+from emulator.native import HEALTH_PATH, NativeStack
 from pipeline.catalog import CatalogTable, register
+from pipeline.infra import build_wheel
 from pipeline.storage import delta_options, list_objects
 from pipeline.tables import TableColumn
 
@@ -28,20 +44,69 @@ CRASH = Path(__file__).parents[1] / "e2e" / "crash.py"
 QUICK = ("--draws", "10", "--no-challenger", "--json")
 
 
+ROOT = Path(__file__).parents[2]
+GROUP = "models-local-models"
+
+
+class StackWithSageMaker(NativeStack):
+    """The local stack, with moto behind the gateway for SageMaker, which MiniStack does not have.
+
+    moto then keeps the catalogue as well: the gateway knows two upstreams.
+
+    Args:
+        home: As for other stacks.
+        port: The same.
+        sagemaker: Address of moto.
+    """
+
+    def __init__(self, home: Path, port: int, sagemaker: str) -> None:
+        super().__init__(home, port)
+        self._sagemaker = sagemaker
+
+    def _gateway_environment(self, port: int, inner: int) -> dict[str, str]:
+        there = {
+            "FINLAKE_CATALOG_URL": self._sagemaker,
+            "FINLAKE_CATALOG_SERVICES": "athena,glue,sagemaker",
+        }
+        return super()._gateway_environment(port, inner) | there
+
+
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
-    """A lake that holds features of loans, and what the fraud model needs."""
-    stack = NativeStack(tmp_path_factory.mktemp("models") / ".finlake", free_port())
+def sagemaker() -> Iterator[str]:
+    """Address of moto, which says that it is well when the gateway asks."""
+    moto = DomainDispatcherApplication(create_backend_app)
+
+    def app(environ: Any, start: Any) -> Any:
+        if environ["PATH_INFO"] != HEALTH_PATH:
+            return moto(environ, start)
+        start("200 OK", [("Content-Type", "application/json")])
+        return [b'{"services": {"sagemaker": "running"}}']
+
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory, sagemaker: str) -> Iterator[NativeStack]:
+    stack = StackWithSageMaker(tmp_path_factory.mktemp("models") / ".finlake", free_port(), sagemaker)
     with pytest.MonkeyPatch.context() as patch:
         for name in FOREIGN:
             patch.delenv(name, raising=False)
         stack.up()
-    try:
-        lake = lakehouse(stack, "models")
-        fill(lake)
-        yield lake
-    finally:
-        stack.down()
+    yield stack
+    stack.down()
+
+
+@pytest.fixture(scope="module")
+def lake(native: NativeStack) -> Lakehouse:
+    """A lake that holds features of loans, and what the fraud model needs."""
+    lake = lakehouse(native, "models")
+    fill(lake)
+    return lake
 
 
 def fill(lake: Lakehouse) -> None:
@@ -210,3 +275,128 @@ def test_features_from_a_folder_need_no_lake(lake: Lakehouse, tmp_path: Any):
     arguments = ("train", "default", "--data", str(tmp_path), "--out", str(tmp_path / "model"), *QUICK)
     found = lake.json(*arguments)
     assert (tmp_path / "model" / found["version"] / "model.json").is_file()
+
+
+# --- from SageMaker to scores ---------------------------------------------------------------------
+
+
+@dataclass
+class Registry:
+    """SageMaker's registry, and the lake whose models it has.
+
+    Attributes:
+        lake: The lake.
+        features: Folder of features, as Athena's UNLOAD leaves them.
+    """
+
+    lake: Lakehouse
+    features: Path
+
+    @property
+    def client(self) -> Any:
+        return self.lake.client("sagemaker")
+
+    def train(self, folder: Path, **options: str) -> tuple[str, str]:
+        """Train by the script as a training job does; URI of its model.tar.gz, and the model's version."""
+        given = [part for name, value in options.items() for part in (f"--{name}", value)]
+        command = [sys.executable, str(ROOT / "ml/train.py"), "--training", str(self.features)]
+        done = subprocess.run(
+            [*command, "--model-dir", str(folder), "--draws", "0", "--challenger", "0", *given],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        whole = io.BytesIO()
+        with tarfile.open(fileobj=whole, mode="w:gz") as archive:
+            for path in sorted(folder.iterdir()):
+                archive.add(path, path.name)
+        key = f"models/{folder.name}/output/model.tar.gz"
+        self.lake.client("s3").put_object(Bucket=BUCKET, Key=key, Body=whole.getvalue())
+        return f"s3://{BUCKET}/{key}", done.stdout.partition("version=")[2].partition(";")[0]
+
+    def register(self, archive: str, group: str = GROUP) -> str:
+        """Register a model as Terraform's state machine does; its ARN."""
+        container = {"Image": "sagemaker-scikit-learn", "ModelDataUrl": archive}
+        types = {
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        }
+        return self.client.create_model_package(
+            ModelPackageGroupName=group,
+            ModelApprovalStatus="PendingManualApproval",
+            InferenceSpecification={"Containers": [container], **types},
+        )["ModelPackageArn"]
+
+    def approve(self, arn: str, status: str = "Approved") -> None:
+        self.client.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+
+    def refused(self, group: str = GROUP) -> tuple[int, str]:
+        """Exit code and message of a scoring that cannot work."""
+        done = self.lake.finlake("score", "--model", f"sagemaker:{group}")
+        return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def registry(lake: Lakehouse, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    features = tmp_path_factory.mktemp("features")
+    lake.frame("gold", "loan_default_features").write_parquet(features / "part-0.parquet")
+    region = {"LocationConstraint": lake.aws["AWS_REGION"]}
+    lake.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=region)
+    return Registry(lake, features)
+
+
+def test_loans_are_scored_by_the_newest_model_that_a_person_has_approved(
+    registry: Registry, native: NativeStack, tmp_path: Path
+):
+    lake = registry.lake
+    code, said = registry.refused()
+    assert (code, f"there is no model package group '{GROUP}'" in said) == (2, True), said
+    registry.client.create_model_package_group(ModelPackageGroupName=GROUP)
+    code, said = registry.refused()
+    assert (code, f"{GROUP} has no model yet" in said) == (1, True), said
+
+    archive, version = registry.train(tmp_path / "first")
+    first = registry.register(archive)
+    code, said = registry.refused()
+    assert (code, f"no version of {GROUP} is approved" in said, first in said) == (1, True, True), said
+    registry.approve(first)
+    archive, newer = registry.train(tmp_path / "second", knots="2")
+    second = registry.register(archive)
+    assert version != newer
+
+    # As Terraform makes the job: its own script, the wheel, and the arguments.
+    aws = Glue(native)
+    wheel = build_wheel(ROOT)
+    arguments = {
+        "--additional-python-modules": aws.put(f"wheels/{wheel.name}", wheel.read_bytes()),
+        "--datalake-formats": "delta",
+        "--layer": "scoring",
+        "--model": f"sagemaker:{GROUP}",
+        "--FINLAKE_ENV": "local",
+        "--FINLAKE_PREFIX": lake.settings.prefix,
+    }
+    script = (ROOT / "pipeline/glue_job.py").read_text(encoding="utf-8")
+    run = aws.done(script, "glueetl", GlueVersion="5.1", DefaultArguments=arguments)
+    assert run["JobRunState"] == "SUCCEEDED", aws.said(run, "error")
+    told = json.loads(aws.said(run))
+    assert (told["model"], told["model_version"]) == (first, version), "the second one waits for approval"
+    day = told["observation_date"]
+    scores = "SELECT model_version, count(*) AS n FROM gold.loan_default_scores " \
+        f"WHERE observation_date = DATE '{day}' GROUP BY model_version"  # fmt: skip
+    assert lake.json("query", scores, "--format", "json") == [{"model_version": version, "n": told["rows"]}]
+
+    registry.approve(second)
+    found = lake.json("score", "--model", f"sagemaker:{GROUP}", "--dry-run", "--json")
+    assert (found["model"], found["model_version"]) == (second, newer)
+    registry.approve(second, "Rejected")
+    found = lake.json("score", "--model", f"sagemaker:{GROUP}", "--dry-run", "--json")
+    assert found["model_version"] == version
+    assert lake.json("score", "--model", archive, "--dry-run", "--json")["model_version"] == newer
+    assert lake.json("query", scores, "--format", "json")[0]["model_version"] == version
+
+
+def test_an_approved_model_whose_archive_is_gone_is_named(registry: Registry, lake: Lakehouse):
+    registry.client.create_model_package_group(ModelPackageGroupName="gone")
+    registry.approve(registry.register(f"s3://{BUCKET}/models/gone/output/model.tar.gz", "gone"))
+    code, said = registry.refused("gone")
+    assert (code, f"there is no model in s3://{BUCKET}/models/gone" in said) == (2, True), said

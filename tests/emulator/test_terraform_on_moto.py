@@ -118,6 +118,8 @@ module "sagemaker" {{
   state_machine = false
   account_id    = "{account}"
   region        = "eu-central-1"
+
+  model_package_group = "lake-models"
 }}
 
 locals {{

@@ -143,7 +143,8 @@ def test_names_are_unique_and_columns_exist() -> None:
 
 
 def test_the_tables_of_these_tests_look_like_the_marts() -> None:
-    arrow = {"bigint": "int64", "int": "int32", "date": "date32[day]", "decimal(28,2)": "decimal128(28, 2)"}
+    arrow = {"bigint": "int64", "int": "int32", "date": "date32[day]", "boolean": "bool"}
+    arrow |= {"decimal(28,2)": "decimal128(28, 2)"}
     for mart in MARTS:
         known = {column.name: column.type for column in mart.columns}
         for name, kind in gold_tables.SCHEMAS.get(f"gold.{mart.name}", {}).items():

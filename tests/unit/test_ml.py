@@ -34,17 +34,9 @@ from ml.errors import ModelError
 from ml.kinds import KINDS, fit, read_model
 from ml.metrics import CALIBRATION, curves, evaluate, fairness
 from ml.model import folds, sigmoid
+from ml.scoring import in_words, reasons, version_of
 from ml.tasks import DEFAULT
-from ml.training import (
-    add_months,
-    choose,
-    in_words,
-    plainest_of_the_best,
-    reasons,
-    split_by_time,
-    train,
-    version_of,
-)
+from ml.training import add_months, choose, plainest_of_the_best, split_by_time, train
 from pipeline.gold.loan_default_features import COLUMNS as LOAN_COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -327,6 +319,53 @@ def test_an_unknown_category_counts_as_usual_and_is_reported(labelled, model):
         assert scored.parts[:, place].tolist() == [0.0, 0.0]
     assert scored.unknown == {"product": {"crypto": 1}}
     assert scored.doubtful == [("product",), ()]
+
+
+SCORE_ALONE = """
+import sys
+from pathlib import Path
+
+class NotThere:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"duckdb", "jinja2", "scipy", "sklearn", "sqlglot"}:
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, NotThere())
+import pyarrow.parquet as pq
+from ml.data import to_columns
+from ml.kinds import read_model
+from ml.tasks import DEFAULT
+from pipeline.scoring import scored
+from datetime import UTC, datetime
+
+table = pq.read_table("features.parquet")
+columns, now = to_columns(table, DEFAULT, labelled=False), datetime.now(UTC)
+for file in sorted(Path().glob("*.json")):
+    found, _ = scored(read_model(file.read_text()), columns, table["customer_id"].to_pylist(), now)
+    pq.write_table(found, file.with_suffix(".scores"))
+"""
+
+
+def test_scoring_needs_neither_scikit_learn_nor_duckdb(table, models, tmp_path):
+    """So a Glue job has all that it takes: Glue brings NumPy and PyArrow."""
+    some = table.slice(0, 200)
+    pq.write_table(some, tmp_path / "features.parquet")
+    for kind, model in models.items():
+        (tmp_path / f"{kind}.json").write_text(model.to_json())
+    done = subprocess.run(
+        [sys.executable, "-c", SCORE_ALONE],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for kind, model in models.items():
+        scores = pq.read_table(tmp_path / f"{kind}.scores")
+        wanted = model.probability(to_columns(some, DEFAULT, labelled=False))
+        assert np.abs(scores["default_probability"].cast("float64").to_numpy() - wanted).max() < 1e-6
+        assert set(scores["model_version"].to_pylist()) == {version_of(model)}
 
 
 def test_what_is_missing_and_never_was_in_training_is_reported(labelled, trained):

@@ -34,7 +34,22 @@ def test_maintenance_of_some_tables_only_is_refused(capsys):
     assert "takes no --entity" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("layer", ["silver", "gold", "maintenance"])
+def test_scoring_is_told_its_model_and_may_be_told_its_day():
+    group = ["--layer", "scoring", "--model", "sagemaker:lake-models"]
+    command = ["score", "--json", "--model", "sagemaker:lake-models"]
+    assert parse_arguments([*GLUES_OWN, *group]) == (command, {})
+    assert parse_arguments([*group, "--date=2025-12-31"]) == ([*command, "--date", "2025-12-31"], {})
+
+
+@pytest.mark.parametrize("wrong", [("silver", "--date"), ("gold", "--model"), ("scoring", "--entity")])
+def test_an_option_of_another_layer_is_refused(wrong, capsys):
+    layer, option = wrong
+    with pytest.raises(SystemExit):
+        parse_arguments(["--layer", layer, option, "x"])
+    assert f"--layer {layer} takes no {option}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layer", ["silver", "gold", "maintenance", "scoring"])
 def test_the_command_line_knows_what_the_jobs_ask_for(layer):
     command, _ = parse_arguments(["--layer", layer])
     shown = CliRunner().invoke(app, [*command, "--help"])
@@ -84,18 +99,28 @@ import sys
 
 class NotThere:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"duckdb", "faker", "jinja2", "numpy", "openlineage", "psutil", "sqlglot"}:
+        if name.split(".")[0] in {absent}:
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, NotThere())
-import pipeline.cli, pipeline.glue_job, pipeline.gold, pipeline.maintain, pipeline.run
+import {modules}
 """
+ABSENT = {"duckdb", "faker", "jinja2", "openlineage", "psutil", "sklearn", "sqlglot"}
 
 
-def test_a_job_imports_nothing_that_glue_would_have_to_be_given() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_AS_JOBS_DO], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize(
+    ("absent", "modules"),
+    [
+        (
+            ABSENT | {"numpy"},
+            "pipeline.cli, pipeline.glue_job, pipeline.gold, pipeline.maintain, pipeline.run",
+        ),
+        (ABSENT, "pipeline.scoring"),
+    ],
+)
+def test_a_job_imports_nothing_that_glue_would_have_to_be_given(absent: set[str], modules: str) -> None:
+    script = IMPORT_AS_JOBS_DO.format(absent=absent, modules=modules)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

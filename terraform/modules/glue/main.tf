@@ -16,6 +16,13 @@ locals {
         arguments   = { "--layer" = "maintenance" }
       }
     },
+    # It needs no Spark, but Glue's jobs of plain Python end at Python 3.9, and Spark's jobs have all that it imports.
+    var.scoring_model == null ? {} : {
+      scoring = {
+        description = "Scores performing loans, of the newest day that Gold has features of"
+        arguments   = { "--layer" = "scoring", "--model" = var.scoring_model }
+      }
+    },
   )
 
   # All that the wheel needs beyond Glue's own libraries, and what that needs in turn, at the versions the project is
@@ -87,6 +94,8 @@ locals {
       gold        = [for entity in sort(keys(var.entities)) : "silver-${entity}"]
       maintenance = ["gold"]
     },
+    # Last, as it takes Gold's lock, and so that nothing waits for it should no model be approved.
+    var.scoring_model == null ? {} : { scoring = ["maintenance"] },
   )
 
   log_groups = merge([
@@ -194,7 +203,7 @@ resource "aws_glue_workflow" "this" {
   count = var.workflow == null ? 0 : 1
 
   name                = var.name
-  description         = "Silver jobs, parents first; then Gold; then maintenance."
+  description         = "Silver jobs, parents first; then Gold; then maintenance${var.scoring_model == null ? "" : "; then scoring"}."
   max_concurrent_runs = 1
 }
 

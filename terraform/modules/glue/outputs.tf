@@ -4,7 +4,7 @@ output "databases" {
 }
 
 output "jobs" {
-  description = "Job names: silver-<entity> per entity, gold, and maintenance."
+  description = "Job names: silver-<entity> per entity, gold, maintenance, and scoring if there is one."
   value       = { for job, resource in aws_glue_job.this : job => resource.name }
 }
 

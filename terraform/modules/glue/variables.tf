@@ -36,6 +36,12 @@ variable "workflow" {
   }
 }
 
+variable "scoring_model" {
+  description = "Model that a job scores loans by, as `finlake score --model` takes it: sagemaker:<group> for the newest approved version of a model package group. Null makes no such job."
+  type        = string
+  default     = null
+}
+
 variable "auto_scaling" {
   description = "Whether Glue takes only as many workers as a run needs, up to number_of_workers."
   type        = bool
@@ -99,7 +105,7 @@ variable "pip_options" {
 }
 
 variable "role_arns" {
-  description = "Role ARNs: silver-<entity> per entity, gold, maintenance, and crawler."
+  description = "Role ARNs: silver-<entity> per entity, gold, maintenance, scoring with scoring_model, and crawler."
   type        = map(string)
 }
 

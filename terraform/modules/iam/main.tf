@@ -5,6 +5,8 @@ locals {
   glue = "arn:${var.partition}:glue:${var.region}:${var.account_id}"
   logs = "arn:${var.partition}:logs:${var.region}:${var.account_id}"
 
+  sagemaker = "arn:${var.partition}:sagemaker:${var.region}:${var.account_id}"
+
   read_objects  = ["s3:GetObject"]
   write_objects = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]
   read_catalog  = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables"]
@@ -57,7 +59,26 @@ locals {
         write_tables = []
       }
     },
+    var.scoring_group == null ? {} : {
+      scoring = {
+        read         = { gold = ["loan_default_features"] }
+        write        = { gold = ["loan_default_scores"] }
+        above        = {}
+        write_tables = ["${var.databases.gold}/loan_default_scores"]
+      }
+    },
   )
+
+  # What scoring needs to find a model: SageMaker's registry, and the archives that training has left.
+  find_model = var.scoring_group == null ? [] : [{
+    Sid    = "FindModel"
+    Effect = "Allow"
+    Action = ["sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages"]
+    Resource = [
+      "${local.sagemaker}:model-package-group/${var.scoring_group}",
+      "${local.sagemaker}:model-package/${var.scoring_group}/*",
+    ]
+  }]
 
   job_statements = {
     for job, access in local.jobs : job => concat(
@@ -186,6 +207,21 @@ locals {
           Condition = { StringEquals = { "cloudwatch:namespace" = "Glue" } }
         },
       ],
+      job != "scoring" ? [] : [
+        {
+          Sid      = "ReadModel"
+          Effect   = "Allow"
+          Action   = local.read_objects
+          Resource = ["${local.s3.scripts}/models/*"]
+        },
+        {
+          Sid      = "HoldGoldsLock"
+          Effect   = "Allow"
+          Action   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+          Resource = ["${local.s3.silver}/${local.run_store}/_locks/gold.json"]
+        },
+      ],
+      job != "scoring" ? [] : local.find_model,
       local.use_key,
     )
   }
@@ -323,6 +359,7 @@ resource "aws_iam_policy" "boundary" {
           Condition = { StringEquals = { "cloudwatch:namespace" = "Glue" } }
         },
       ],
+      local.find_model,
       local.use_key,
     )
   })

@@ -1,5 +1,5 @@
 output "role_arns" {
-  description = "Role ARNs: silver-<entity> per entity, gold, maintenance, and crawler."
+  description = "Role ARNs: silver-<entity> per entity, gold, maintenance, scoring with scoring_group, and crawler."
   value       = { for name, role in aws_iam_role.this : name => role.arn }
 
   # Glue checks that it may assume a role when a job or crawler is made: hand roles out complete.

@@ -62,6 +62,12 @@ variable "permissions_boundary_arn" {
   default     = null
 }
 
+variable "scoring_group" {
+  description = "Model package group whose approved models the scoring job may read; null when there is no such job."
+  type        = string
+  default     = null
+}
+
 variable "erasure_policy" {
   description = "Whether to make a policy for the people who erase persons with `finlake forget`; it is attached to nobody."
   type        = bool

@@ -1,12 +1,13 @@
 # A model trained on a Gold table, by a state machine: Athena selects the features (it knows which files of a
 # Delta table are current; SageMaker does not), SageMaker trains on them with the script that also trains on the
-# laptop, and the model is registered, where a person approves it. Nothing is deployed.
+# laptop, and the model is registered, where a person approves it. No endpoint is deployed: a Glue job may score
+# by the newest approved version (the module glue has it).
 locals {
   partition_arn = "arn:${var.partition}"
   buckets       = { for bucket in ["gold", "athena", "scripts"] : bucket => "${local.partition_arn}:s3:::${var.buckets[bucket]}" }
   glue          = "${local.partition_arn}:glue:${var.region}:${var.account_id}"
   group_arn     = "${local.partition_arn}:sagemaker:${var.region}:${var.account_id}:model-package-group/${local.group}"
-  group         = "${var.name}-models"
+  group         = var.model_package_group
   features      = "training" # folder of the Athena bucket: expires as query results do
   models        = "models"   # folder of the scripts bucket: stays
 

@@ -3,6 +3,11 @@ variable "name" {
   type        = string
 }
 
+variable "model_package_group" {
+  description = "Name of the group that models are registered in."
+  type        = string
+}
+
 variable "buckets" {
   description = "Bucket names: gold (read), athena (features go to training/), scripts (code goes to ml/, models to models/)."
   type        = map(string)

@@ -26,4 +26,6 @@ module "sagemaker" {
   image      = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
   account_id = data.aws_caller_identity.current.account_id
   region     = "eu-central-1"
+
+  model_package_group = "my-lake-models"
 }
