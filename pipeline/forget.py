@@ -16,6 +16,7 @@ import hashlib
 import re
 import secrets
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +52,10 @@ from pipeline.tables import forget_past, newest_metadata, open_table, say, table
 
 LINE_END = re.compile(r"(\r\n|\r|\n)")  # as Spark splits lines
 ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # these keep the byte-order mark
+
+MOST_KEYS, MOST_COMPOSITE_KEYS = 5_000, 500
+"""Keys of rows that are written at a time, of one column or of several. With some 30,000 values in an IN, or
+5,000 conditions one after the other, delta-rs runs out of its stack, which ends the process."""
 
 Progress = Callable[[str, str], None]
 
@@ -308,7 +313,7 @@ class _Eraser:
         rows: Sequence[tuple[dict[str, Any], dict[str, Any]]],
         key: Sequence[str],
     ) -> None:
-        """Put new rows in the place of old ones, in one commit; ``key`` tells them from all others."""
+        """Put new rows in the place of old ones; ``key`` tells them from all others."""
         if not rows:
             return
         self._note(f"{layer}.{table}", sum(old != new for old, new in rows))
@@ -316,12 +321,25 @@ class _Eraser:
             return
         stored = open_table(self.settings.table_uri(layer, table))
         assert stored is not None  # noqa: S101 - for the type checker; the rows come from it
-        new = pa.Table.from_pylist([row for _, row in rows], schema=pa.schema(stored.schema().to_arrow()))
-        conditions = {" AND ".join(f"{name} = {_literal(old[name])}" for name in key) for old, _ in rows}
-        predicate = " OR ".join(f"({condition})" for condition in sorted(conditions))
-        if len(key) == 1:
-            predicate = f"{key[0]} IN ({', '.join(sorted({_literal(old[key[0]]) for old, _ in rows}))})"
-        write_deltalake(stored, new, mode="overwrite", predicate=predicate)
+        schema = pa.schema(stored.schema().to_arrow())
+        by_key: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for old, new in rows:
+            by_key[tuple(_literal(old[name]) for name in key)].append(new)
+        keys, most = sorted(by_key), MOST_KEYS if len(key) == 1 else MOST_COMPOSITE_KEYS
+        for first in range(0, len(keys), most):
+            some = keys[first : first + most]
+            predicate = f"{key[0]} IN ({', '.join(value for (value, *_) in some)})"
+            if len(key) > 1:
+                each = (
+                    " AND ".join(f"{name} = {value}" for name, value in zip(key, values, strict=True))
+                    for values in some
+                )
+                predicate = " OR ".join(f"({condition})" for condition in each)
+            new_rows = [row for values in some for row in by_key[values]]
+            write_deltalake(
+                stored, pa.Table.from_pylist(new_rows, schema=schema), mode="overwrite", predicate=predicate
+            )
+            stored.update_incremental()
 
     # --- the end -----------------------------------------------------------------------------------
 
