@@ -67,6 +67,15 @@ class Section:
 
 CURRENCY: Final = Dimension("currency", most=None)
 
+SIGNS: Final = (
+    "signs_structuring",
+    "signs_fan_in",
+    "signs_fan_out",
+    "signs_pass_through",
+    "signs_card_testing",
+    "signs_account_takeover",
+    "signs_velocity",
+)
 CUBES: Final = (
     Cube(
         "cash_flow",
@@ -162,15 +171,7 @@ CUBES: Final = (
     Cube(
         "signs",
         (Dimension("activity_month", "month"), CURRENCY),
-        (
-            "signs_structuring",
-            "signs_fan_in",
-            "signs_fan_out",
-            "signs_pass_through",
-            "signs_card_testing",
-            "signs_account_takeover",
-            "signs_velocity",
-        ),
+        SIGNS,
     ),
     Cube(
         "rows",
@@ -350,15 +351,7 @@ SECTIONS: Final = (
                 "Alerts by sign",
                 "share",
                 "signs",
-                (
-                    "signs_structuring",
-                    "signs_fan_in",
-                    "signs_fan_out",
-                    "signs_pass_through",
-                    "signs_card_testing",
-                    "signs_account_takeover",
-                    "signs_velocity",
-                ),
+                SIGNS,
                 ("activity_month", "currency"),
                 ranked=False,
                 text="A day of an account with several signs counts for each.",

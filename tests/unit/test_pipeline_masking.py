@@ -244,6 +244,16 @@ def test_the_search_finds_what_a_copy_without_masks_holds(source, tmp_path, monk
     assert in_logs, "statistics in the log are searched as well"
 
 
+def publish_untagged(lake, untagged):
+    """Publish customers as if no column of theirs were personal."""
+    columns = tuple(
+        TableColumn(c.name, c.type, c.comment) for c in silver_columns(load_contract("customers"))
+    )
+    untagged.setattr(publish_module, "silver_columns", lambda contract: columns)
+    untagged.setattr(publish_module, "load_contracts", lambda: {"customers": load_contract("customers")})
+    publish(lake)
+
+
 def test_a_copy_is_made_again_when_the_key_or_a_mask_changes_and_forgets_what_it_held(
     source, tmp_path, monkeypatch
 ):
@@ -252,12 +262,7 @@ def test_a_copy_is_made_again_when_the_key_or_a_mask_changes_and_forgets_what_it
     assert all(copy.written for copy in publish(lake))
     assert not any(copy.written for copy in publish(lake))
     with monkeypatch.context() as untagged:
-        columns = tuple(
-            TableColumn(c.name, c.type, c.comment) for c in silver_columns(load_contract("customers"))
-        )
-        untagged.setattr(publish_module, "silver_columns", lambda contract: columns)
-        untagged.setattr(publish_module, "load_contracts", lambda: {"customers": load_contract("customers")})
-        publish(lake)
+        publish_untagged(lake, untagged)
     assert found_in(tmp_path, personal_values(lake)) != set(), "it held personal data for a while"
     again = {copy.table: copy.written for copy in publish(lake)}
     assert again == {table: table == "silver.customers" for table in again}
@@ -270,12 +275,7 @@ def test_a_copy_is_made_again_when_the_key_or_a_mask_changes_and_forgets_what_it
 def test_a_copy_that_was_not_freed_of_its_past_is_made_again(source, tmp_path, monkeypatch, step):
     lake = public(source, tmp_path)
     with monkeypatch.context() as untagged:
-        columns = tuple(
-            TableColumn(c.name, c.type, c.comment) for c in silver_columns(load_contract("customers"))
-        )
-        untagged.setattr(publish_module, "silver_columns", lambda contract: columns)
-        untagged.setattr(publish_module, "load_contracts", lambda: {"customers": load_contract("customers")})
-        publish(lake)
+        publish_untagged(lake, untagged)
     done = getattr(publish_module, step)
 
     def killed(*arguments, **named):
