@@ -21,7 +21,13 @@ from lakehouse import Lakehouse, lakehouse
 from contracts import load_contract
 from emulator.native import NativeStack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.emulator, pytest.mark.spark, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.emulator,
+    pytest.mark.spark,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
 
 DAY = "ingest_date=2026-01-05"
 COLUMNS = [column.name for column in load_contract("customers").source_columns]

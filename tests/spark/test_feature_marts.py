@@ -119,6 +119,7 @@ def test_a_mart_equals_a_recompute_on_rare_rows(edges, name, tmp_path):
     assert compare(BY_NAME[name], edges, FEATURE_MARTS[name], RATIOS, tmp_path) > 3
 
 
+@pytest.mark.slow
 def test_marts_of_empty_tables_can_be_built_also_in_ansi_mode(spark, ansi):
     with ansi(True):
         silver = with_history(silver_of(spark, {}))
@@ -233,6 +234,7 @@ def other_terms(history, day):
     return history.withColumns(terms | {"valid_from": F.lit(day).cast("timestamp")})
 
 
+@pytest.mark.slow
 def test_terms_that_are_restated_later_change_no_earlier_features(edges):
     """Although the lake came to know the loans only after the days that are looked at."""
 

@@ -289,6 +289,7 @@ def test_a_mart_equals_a_recompute_on_rare_rows(edges, name, tmp_path):
     assert compare(BY_NAME[name], edges, RECOMPUTED[name], RATIOS, tmp_path) > 2
 
 
+@pytest.mark.slow
 def test_marts_of_empty_tables_can_be_built_also_in_ansi_mode(spark, ansi):
     with ansi(True):
         silver = silver_of(spark, {})

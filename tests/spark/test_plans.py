@@ -176,6 +176,7 @@ def merges(spark, monkeypatch):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ["few", "many"])
 def test_a_merge_reads_all_twice_and_shuffles_what_is_stored_only_if_that_is_little(
     spark, lake, merges, monkeypatch, rows

@@ -422,6 +422,7 @@ def test_what_is_missing_malformed_or_an_orphan_can_be_kept_with_a_warning(spark
     check_accounting(lake, "accounts")
 
 
+@pytest.mark.slow
 def test_a_partitioned_table_holds_the_same_rows_in_folders(spark, lake, monkeypatch, tmp_path):
     files = {
         "1.csv": [row("customers", customer_id=f"C{n}", country="DE" if n % 2 else "FR") for n in range(6)],
@@ -683,6 +684,7 @@ def test_a_run_that_lost_its_lock_does_not_say_that_its_batch_is_done(spark, lak
     check_accounting(lake, "customers")
 
 
+@pytest.mark.slow
 def test_a_run_that_slept_while_another_one_did_its_batch_adds_nothing(spark, lake, monkeypatch):
     put(lake, "customers", "1.csv", [row("customers"), row("customers", customer_id="")])
     write_silver = silver_module.write_silver
@@ -701,6 +703,7 @@ def test_a_run_that_slept_while_another_one_did_its_batch_adds_nothing(spark, la
     assert all(check.ok for check in verify(lake) if check.name.startswith("customers: "))
 
 
+@pytest.mark.slow
 def test_a_parent_that_arrives_before_an_interrupted_batch_is_done_again_releases_its_orphans(spark, lake):
     add_customers(lake, "C1")
     put(lake, "accounts", "1.csv", [row("accounts"), row("accounts", account_id="A2", customer_id="C2")])
@@ -759,6 +762,7 @@ def test_a_run_loads_what_it_is_told_to_and_a_second_one_has_nothing_to_do(spark
     assert all_versions(lake) == before
 
 
+@pytest.mark.slow
 def test_an_append_of_a_dead_run_cannot_get_in_once_its_batch_is_done_again(spark, lake):
     put(lake, "customers", "1.csv", [row("customers"), row("customers", customer_id="")])
     killed_run(lake, "begin", entity="customers")
@@ -778,6 +782,7 @@ def test_an_append_of_a_dead_run_cannot_get_in_once_its_batch_is_done_again(spar
         assert spark.read.format("delta").load(uri).count() == 2
 
 
+@pytest.mark.slow
 def test_rows_of_a_file_that_vanishes_before_its_batch_is_done_again_leave_silver_and_quarantine(spark, lake):
     put(lake, "customers", "1.csv", [row("customers")])
     gone = put(

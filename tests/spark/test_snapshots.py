@@ -106,6 +106,7 @@ def test_a_key_that_a_snapshot_lacks_is_closed_and_keeps_its_values(spark, lake_
     assert all(check.ok for check in verify(lake) if check.name.startswith("customers: "))
 
 
+@pytest.mark.slow
 def test_a_quarantined_row_shows_that_its_key_is_there(spark, lake_at, contract):
     lake = lake_at("lake")
     deliver(lake, 1, [("C1", "Bonn", at(1)), ("C2", "Hof", at(1))])
@@ -128,6 +129,7 @@ def test_a_file_in_no_folder_of_a_day_and_a_day_without_rows_close_nothing(spark
     assert closed(lake) == {"C1": None}
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_lacks_more_keys_than_may_be_is_not_loaded(spark, lake_at, contract):
     contract(closes_at_most=25)
     lake = lake_at("lake")
