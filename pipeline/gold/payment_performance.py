@@ -74,6 +74,8 @@ def as_of() -> Column:
 
 def turned(before: date | None, after: date | None) -> Column:
     """Instalments that have fallen due between two days; or that have not, if the later one came first."""
+    if before is None or after is None:  # without a day they are neither due nor scheduled
+        return F.lit(True)
     days = [F.lit(day).cast("date") for day in (before, after)]
     return F.col("due_date").between(F.date_add(F.least(*days), 1), F.greatest(*days))
 

@@ -204,7 +204,7 @@ def test_a_scoring_that_is_killed_is_done_whole_by_the_next_one(
     lake: Lakehouse, trained: dict[str, Any], step: str
 ):
     arguments = ("score", "--date", "2028-03-31")
-    kill_after(lake, f"pipeline.models:{step}", "any", *arguments)
+    kill_after(lake, f"pipeline.scoring:{step}", "any", *arguments)
     rows = lake.json(*arguments, "--json")["rows"]
     stored = lake.frame(
         "gold", "loan_default_scores", "SELECT loan_id FROM {} WHERE observation_date = DATE '2028-03-31'"
