@@ -190,7 +190,7 @@ def business(spark, lake, entity, table=None):
     return frame.select(*names).orderBy(*names)
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
 def test_silver_depends_neither_on_the_order_of_files_nor_on_how_they_are_grouped(
     spark, lake_at, tmp_path, monkeypatch, seed
 ):

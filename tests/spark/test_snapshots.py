@@ -223,7 +223,7 @@ def model(deliveries):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_the_order_of_snapshots_and_of_their_files_does_not_matter(spark, lake_at, contract, seed):
     lake = lake_at("lake")
     chance = random.Random(seed)  # noqa: S311 - an order, not a secret
