@@ -14,7 +14,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-import secrets
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ from pipeline.gold import MARTS, Mart
 from pipeline.gold.mart import input_versions, is_current, provenance
 from pipeline.layout import SAMPLE_BYTES, Layout, inspect
 from pipeline.ledger import Ledger
-from pipeline.lock import exclusive
+from pipeline.lock import exclusive, new_run_id
 from pipeline.publish import COPIES, public_copies, write_copies
 from pipeline.settings import Settings
 from pipeline.storage import (
@@ -111,7 +110,7 @@ def forget(
                 nobody(column)  # refuses what cannot be erased before anything is
     if dry_run:
         return _Eraser(settings, customer_id, contracts, progress, dry_run=True).run()
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}-forget"
+    run_id = new_run_id(datetime.now(UTC), "forget")
     with exclusive([*contracts, "gold", COPIES], run_id, settings):
         return _Eraser(settings, customer_id, contracts, progress, dry_run=False).run()
 
@@ -328,8 +327,9 @@ class _Eraser:
         keys, most = sorted(by_key), MOST_KEYS if len(key) == 1 else MOST_COMPOSITE_KEYS
         for first in range(0, len(keys), most):
             some = keys[first : first + most]
-            predicate = f"{key[0]} IN ({', '.join(value for (value, *_) in some)})"
-            if len(key) > 1:
+            if len(key) == 1:
+                predicate = f"{key[0]} IN ({', '.join(value for (value,) in some)})"
+            else:
                 each = (
                     " AND ".join(f"{name} = {value}" for name, value in zip(key, values, strict=True))
                     for values in some

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import threading
 import time
@@ -26,6 +27,11 @@ RENEW_EVERY_SECONDS = 20.0
 # S3 refuses requests of clocks that are wrong by 15 minutes, so two machines differ by twice that at most. A
 # lock that is overdue by less may be alive: its holder then renews it while it is watched.
 CLOCKS_DIFFER = timedelta(minutes=30)
+
+
+def new_run_id(at: datetime, command: str = "") -> str:
+    """Name of a run, which no other has: its instant, four random digits, and the command, if any."""
+    return "-".join(filter(None, (f"{at:%Y%m%dT%H%M%S%f}", secrets.token_hex(2), command)))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ that the batch had found, and a Spark that has not noticed that its run is dead 
 
 from __future__ import annotations
 
-import secrets
 import statistics
 import time
 from collections import defaultdict
@@ -27,7 +26,7 @@ from pipeline.catalog import catalog_tables, gold_tables, scores_table
 from pipeline.errors import UsageError
 from pipeline.history import table_name
 from pipeline.ledger import Ledger
-from pipeline.lock import exclusive
+from pipeline.lock import exclusive, new_run_id
 from pipeline.settings import Settings
 from pipeline.storage import delete, delete_folder, list_objects
 from pipeline.tables import CLUSTERED_BY, clustered_files, commits_since_checkpoint, open_table
@@ -131,7 +130,7 @@ def maintain(
             "if nobody reads or writes the lake now: --allow-short-retention",
         )
     at = settings.instant()
-    run_id = f"{at:%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
+    run_id = new_run_id(at)
     contracts = load_contracts()
     # A dry run writes nothing, no lock either.
     with nullcontext() if dry_run else exclusive([*contracts, "gold"], run_id, settings):

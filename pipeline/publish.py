@@ -15,7 +15,6 @@ copies, or an erasure beside one, would get into each other's way; so there is a
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from contracts import load_contracts
 from pipeline.errors import FinlakeError
 from pipeline.gold import MARTS
-from pipeline.lock import exclusive
+from pipeline.lock import exclusive, new_run_id
 from pipeline.masking import fingerprint, masked_select, use_key
 from pipeline.query import attach_uri, connect
 from pipeline.settings import Settings
@@ -53,9 +52,7 @@ def publish(settings: Settings) -> list[Published]:
     Raises:
         FinlakeError: No public place is set, or somebody else is writing copies.
     """
-    with exclusive(
-        [COPIES], f"{settings.instant():%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}-publish", settings
-    ):
+    with exclusive([COPIES], new_run_id(settings.instant(), "publish"), settings):
         return write_copies(settings)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import signal
 import time
 from collections import Counter
@@ -30,7 +29,7 @@ from pipeline.gold.mart import input_versions, is_current
 from pipeline.history import table_name
 from pipeline.layout import COLUMN_NOTES, additional_columns
 from pipeline.ledger import QUARANTINE, Batch, BronzeFile, Ledger, RowCount
-from pipeline.lock import exclusive
+from pipeline.lock import exclusive, new_run_id
 from pipeline.openlineage import Lineage
 from pipeline.plan import ALL, GOLD, LAYERS, SILVER, Plan, due_orphans, make_plan, may_release
 from pipeline.preview import preview
@@ -109,7 +108,7 @@ def run_pipeline(
         )
     if dry_run:
         return _dry_run(contracts, settings, layer, days, full_refresh=full_refresh)
-    run_id = f"{settings.instant():%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
+    run_id = new_run_id(settings.instant())
     names = [*(contracts if layer != GOLD else ()), *(["gold"] if layer != SILVER else ())]
     report = RunReport(run_id)
     with exclusive(names, run_id, settings) as confirm_lock:

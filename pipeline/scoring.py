@@ -5,7 +5,6 @@ It starts no Spark, and needs neither DuckDB nor scikit-learn, so that a Glue jo
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -23,7 +22,7 @@ from ml.scoring import in_words, reasons, version_of
 from ml.tasks import DEFAULT
 from pipeline.catalog import register, scores_table
 from pipeline.errors import FinlakeError, UsageError
-from pipeline.lock import exclusive
+from pipeline.lock import exclusive, new_run_id
 from pipeline.model_store import load_model
 from pipeline.settings import Settings
 from pipeline.tables import ensure_table, open_table
@@ -89,7 +88,7 @@ def score_loans(
     if dry_run:
         return scoring
     target = scores_table(settings)
-    with exclusive(["gold"], f"{settings.instant():%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}-score", settings):
+    with exclusive(["gold"], new_run_id(settings.instant(), "score"), settings):
         scores = ensure_table(target.uri, target.columns, description=target.description)
         write_deltalake(
             scores,
